@@ -3,17 +3,29 @@
 use super::{
     operation::{Access, BoxError, Items, Operation, Operator},
     undo::trash,
-    walk::Cursor,
+    walk::{Cursor, Read},
 };
 use registry_core::{
-    RepositoryName,
-    storage::{LostTag, StorageTrash},
+    Digest, RepositoryName, Tag,
+    storage::{LostTag, Page, StorageTrash},
 };
 use serde::{Deserialize, Serialize};
 
 /// Lists the lost tags of all repositories, also of those that do not exist.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct ListLost {}
+
+/// A lost tag, or a tag of which nobody knows if it is lost.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LossItem {
+    Lost(LostItem),
+    /// The history of a tag that does not exist cannot be read.
+    Unreadable {
+        tag: String,
+        reason: String,
+    },
+}
 
 /// A lost tag.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -26,13 +38,13 @@ pub(crate) struct LostItem {
 
 impl Operation for ListLost {
     const NAME: &'static str = "lost";
-    type Item = LostItem;
+    type Item = LossItem;
 
     fn access(&self) -> Access {
         Access::Read
     }
 
-    async fn run(self, operator: Operator, items: Items<LostItem>) -> Result<(), BoxError> {
+    async fn run(self, operator: Operator, items: Items<LossItem>) -> Result<(), BoxError> {
         let trash = trash(&operator.registry)?;
         let mut cursor = Cursor::start();
         while let Some(page) = cursor.page() {
@@ -40,12 +52,7 @@ impl Operation for ListLost {
             for seen in cursor.advance(listing, RepositoryName::clone) {
                 let repository = seen.map_err(|(name, reason)| unreadable(name.as_ref(), &reason))?;
                 for lost in lost_tags(trash, &repository).await? {
-                    let item = LostItem {
-                        repository: repository.to_string(),
-                        tag: lost.tag.to_string(),
-                        digest: lost.digest.to_string(),
-                    };
-                    items.send(item).await?;
+                    items.send(LossItem::of(&repository, lost)).await?;
                 }
             }
         }
@@ -53,19 +60,60 @@ impl Operation for ListLost {
     }
 }
 
-/// Returns the lost tags of a repository.
+impl LossItem {
+    fn of(repository: &RepositoryName, lost: Read<LostTag, Tag>) -> Self {
+        match lost {
+            Ok(lost) => Self::Lost(LostItem {
+                repository: repository.to_string(),
+                tag: lost.tag.to_string(),
+                digest: lost.digest.to_string(),
+            }),
+            Err((tag, reason)) => Self::Unreadable {
+                tag: format!("{repository}:{tag}"),
+                reason,
+            },
+        }
+    }
+}
+
+/// Returns the lost tags of a repository, with those whose histories cannot be read.
 pub(super) async fn lost_tags(
     trash: &dyn StorageTrash,
     repository: &RepositoryName,
-) -> Result<Vec<LostTag>, BoxError> {
+) -> Result<Vec<Read<LostTag, Tag>>, BoxError> {
     let (mut lost, mut cursor) = (Vec::new(), Cursor::start());
     while let Some(page) = cursor.page() {
         let listing = trash.lost_tags(repository, page).await?;
-        for seen in cursor.advance(listing, |lost: &LostTag| lost.tag.clone()) {
-            lost.push(seen.map_err(|(tag, reason)| unreadable(&format!("{repository}:{tag}"), &reason))?);
-        }
+        lost.extend(cursor.advance(listing, |lost: &LostTag| lost.tag.clone()));
     }
     Ok(lost)
+}
+
+/// Looks for one lost tag, from a tag before it on. Returns the digest that it pointed at; an inner `None` if its history
+/// cannot be read.
+pub(super) async fn lost_tag(
+    trash: &dyn StorageTrash,
+    repository: &RepositoryName,
+    tag: &Tag,
+    before: Option<Tag>,
+) -> Result<Option<Option<Digest>>, BoxError> {
+    let mut after = before;
+    loop {
+        // The histories of other tags are read as rarely as possible.
+        let page = Page::first(1).after(after.as_ref());
+        let listing = trash.lost_tags(repository, page).await?;
+        let Some(seen) = listing.items.into_iter().next() else {
+            return Ok(None);
+        };
+        let (found, digest) = match seen.read() {
+            Ok(lost) => (lost.tag, Some(lost.digest)),
+            Err((found, _)) => (found, None),
+        };
+        if found >= *tag {
+            return Ok((found == *tag).then_some(digest));
+        }
+        after = Some(found);
+    }
 }
 
 fn unreadable(what: &str, reason: &str) -> BoxError {

@@ -36,7 +36,7 @@ pub(crate) use self::{
     collection::{Collect, CollectItem, Collected, Kind, Outcome, Summary},
     hold::{Hold, HoldItem},
     listings::{ListRepositories, ListTags, RepositoryItem, TagItem},
-    lost::{ListLost, LostItem},
+    lost::{ListLost, LossItem, LostItem},
     operation::{BoxError, Operation},
     place::Place,
     quarantine::{ListQuarantined, QuarantinedItem, RemoveQuarantined},

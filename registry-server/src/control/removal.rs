@@ -4,14 +4,14 @@
 //! bytes are freed by a collection.
 
 use super::{
-    lost::lost_tags,
+    lost::{lost_tag, lost_tags},
     operation::{Access, BoxError, Items, Operation, Operator},
     walk::{Cursor, Found, image, inspect, require},
 };
 use registry_core::{
     Digest, Error as RegistryError, Reference, Registry, RepositoryName, Tag,
     service::Repository,
-    storage::{Deletion, HeldManifest, LostTag, Page, StorageInspect, TagTarget},
+    storage::{Deletion, HeldManifest, Page, StorageInspect, StorageTrash, TagTarget},
 };
 use serde::{Deserialize, Serialize};
 
@@ -110,12 +110,7 @@ impl Operation for PreviewRemoval {
 
     async fn run(self, operator: Operator, items: Items<RemovalItem>) -> Result<(), BoxError> {
         let (name, reference) = self.target.parse()?;
-        let content = Content {
-            inspect: inspect(&operator.registry)?,
-            lost: lost(&operator, &name).await?,
-            name: &name,
-        };
-        content.require(&operator.registry).await?;
+        let content = Content::of(&operator.registry, &name)?;
         match reference {
             Some(Reference::Tag(tag)) => content.preview_tag(&tag, &items).await,
             Some(Reference::Digest(digest)) => content.preview_manifest(&digest, &items).await,
@@ -124,38 +119,58 @@ impl Operation for PreviewRemoval {
     }
 }
 
-/// Returns the lost tags of a repository, if the storage knows any.
-async fn lost(operator: &Operator, name: &RepositoryName) -> Result<Vec<LostTag>, BoxError> {
-    match operator.registry.storage().trash() {
-        Some(trash) => lost_tags(trash, name).await,
-        None => Ok(Vec::new()),
-    }
-}
-
 /// Content of a repository.
 struct Content<'a> {
+    registry: &'a Registry,
     inspect: &'a dyn StorageInspect,
-    /// Tags whose loss a removal accepts.
-    lost: Vec<LostTag>,
+    /// Knows the lost tags, whose loss a removal accepts.
+    trash: Option<&'a dyn StorageTrash>,
     name: &'a RepositoryName,
 }
 
-impl Content<'_> {
-    /// Fails if nothing of the repository is stored, and no tag of it was lost.
-    async fn require(&self, registry: &Registry) -> Result<(), BoxError> {
-        match self.lost.is_empty() {
-            true => require(registry, self.name).await,
-            false => Ok(()),
+impl<'a> Content<'a> {
+    fn of(registry: &'a Registry, name: &'a RepositoryName) -> Result<Self, BoxError> {
+        Ok(Self {
+            registry,
+            inspect: inspect(registry)?,
+            trash: registry.storage().trash(),
+            name,
+        })
+    }
+
+    /// Returns the lost tags, each with its last target if that is known.
+    async fn lost(&self) -> Result<Vec<(Tag, Option<Digest>)>, BoxError> {
+        let Some(trash) = self.trash else {
+            return Ok(Vec::new());
+        };
+        let lost = lost_tags(trash, self.name).await?.into_iter();
+        Ok(lost
+            .map(|lost| match lost {
+                Ok(lost) => (lost.tag, Some(lost.digest)),
+                Err((tag, _)) => (tag, None),
+            })
+            .collect())
+    }
+
+    /// Returns the target of a tag or a lost tag, or an inner `None` if it is not known.
+    async fn found(&self, tag: &Tag) -> Result<Option<Option<Digest>>, BoxError> {
+        match self.target(tag).await? {
+            None => self.lost_target(tag).await,
+            target => Ok(target),
+        }
+    }
+
+    /// Returns the last target of a lost tag, or an inner `None` if its history cannot be read.
+    async fn lost_target(&self, tag: &Tag) -> Result<Option<Option<Digest>>, BoxError> {
+        match self.trash {
+            Some(trash) => lost_tag(trash, self.name, tag, before(tag)).await,
+            None => Ok(None),
         }
     }
 
     async fn preview_tag(&self, tag: &Tag, items: &Items<RemovalItem>) -> Result<(), BoxError> {
-        if let Some(lost) = self.lost.iter().find(|lost| lost.tag == *tag) {
-            let item = RemovalItem::tag(Effect::Removes, tag, Some(&lost.digest));
-            return Ok(items.send(item).await?);
-        }
         let Some(target) = self.target(tag).await? else {
-            return Err(format!("{} has no tag {tag}", self.name).into());
+            return self.preview_lost_tag(tag, items).await;
         };
         items
             .send(RemovalItem::tag(Effect::Removes, tag, target.as_ref()))
@@ -176,13 +191,18 @@ impl Content<'_> {
         Ok(())
     }
 
+    async fn preview_lost_tag(&self, tag: &Tag, items: &Items<RemovalItem>) -> Result<(), BoxError> {
+        let Some(target) = self.lost_target(tag).await? else {
+            require(self.registry, self.name).await?;
+            return Err(format!("{} has no tag {tag}", self.name).into());
+        };
+        let item = RemovalItem::tag(Effect::Removes, tag, target.as_ref());
+        Ok(items.send(item).await?)
+    }
+
     /// Returns the target of a tag, or an inner `None` if the target cannot be read.
     async fn target(&self, tag: &Tag) -> Result<Option<Option<Digest>>, BoxError> {
-        // The longest name that sorts before it and begins the same way: few tags are between them.
-        let text = tag.as_str();
-        let before = text.len().checked_sub(1).and_then(|end| text.get(..end));
-        let before = before.and_then(|text| Tag::parse(text).ok());
-        let mut cursor = Cursor::after(before);
+        let mut cursor = Cursor::after(before(tag));
         while let Some(page) = cursor.page() {
             let listing = self.inspect.tag_targets(self.name, page).await?;
             for seen in cursor.advance(listing, |target| target.tag.clone()) {
@@ -198,6 +218,7 @@ impl Content<'_> {
     }
 
     async fn preview_manifest(&self, digest: &Digest, items: &Items<RemovalItem>) -> Result<(), BoxError> {
+        require(self.registry, self.name).await?;
         let mut found = false;
         let mut cursor = Cursor::start();
         let mut others = Vec::new();
@@ -256,7 +277,8 @@ impl Content<'_> {
     }
 
     async fn preview_all(&self, items: &Items<RemovalItem>) -> Result<(), BoxError> {
-        for (tag, digest) in self.tags().await? {
+        let lost = self.require_any().await?;
+        for (tag, digest) in self.tags().await?.into_iter().chain(lost) {
             items
                 .send(RemovalItem::tag(Effect::Removes, &tag, digest.as_ref()))
                 .await?;
@@ -269,6 +291,16 @@ impl Content<'_> {
         Ok(())
     }
 
+    /// Returns the lost tags. Fails if there are none, and nothing of the repository is stored.
+    async fn require_any(&self) -> Result<Vec<(Tag, Option<Digest>)>, BoxError> {
+        let lost = self.lost().await?;
+        if lost.is_empty() {
+            require(self.registry, self.name).await?;
+        }
+        Ok(lost)
+    }
+
+    /// Returns the tags that exist, each with its target if that is known.
     async fn tags(&self) -> Result<Vec<(Tag, Option<Digest>)>, BoxError> {
         let mut tags = Vec::new();
         let mut cursor = Cursor::start();
@@ -280,8 +312,6 @@ impl Content<'_> {
                 Err((tag, _)) => (tag, None),
             }));
         }
-        let lost = self.lost.iter();
-        tags.extend(lost.map(|lost| (lost.tag.clone(), Some(lost.digest))));
         Ok(tags)
     }
 
@@ -307,6 +337,13 @@ impl Content<'_> {
     }
 }
 
+/// Returns the longest name that sorts before a tag and begins the same way: few tags are between them.
+fn before(tag: &Tag) -> Option<Tag> {
+    let text = tag.as_str();
+    let before = text.len().checked_sub(1).and_then(|end| text.get(..end));
+    before.and_then(|text| Tag::parse(text).ok())
+}
+
 impl Operation for Remove {
     const NAME: &'static str = "remove";
     type Item = RemovalItem;
@@ -317,11 +354,7 @@ impl Operation for Remove {
 
     async fn run(self, operator: Operator, items: Items<RemovalItem>) -> Result<(), BoxError> {
         let (name, reference) = self.target.parse()?;
-        let content = Content {
-            inspect: inspect(&operator.registry)?,
-            lost: lost(&operator, &name).await?,
-            name: &name,
-        };
+        let content = Content::of(&operator.registry, &name)?;
         let removal = Removal {
             repository: operator.view().repository(&name)?,
             operator: &operator,
@@ -330,39 +363,37 @@ impl Operation for Remove {
         match reference {
             Some(Reference::Tag(tag)) => {
                 let expected = self.expected.as_deref().map(Digest::parse).transpose()?;
-                let target = match expected {
-                    Some(expected) => Some(expected),
-                    None => content.target(&tag).await?.flatten(),
+                let found = match expected {
+                    Some(expected) => Some(Some(expected)),
+                    None => content.found(&tag).await?,
                 };
-                removal.remove(Reference::Tag(tag.clone()), expected).await?;
                 items
-                    .send(
-                        RemovalItem::tag(Effect::Removed, &tag, target.as_ref()).permanently(self.permanent),
-                    )
+                    .send(removal.remove_tag(&tag, found, expected).await?)
                     .await?;
             }
             Some(Reference::Digest(digest)) => {
-                removal.remove(Reference::Digest(digest), None).await?;
+                removal.remove(Reference::Digest(digest), None, false).await?;
                 items
                     .send(RemovalItem::manifest(Effect::Removed, &digest).permanently(self.permanent))
                     .await?;
             }
             None => {
-                content.require(&operator.registry).await?;
+                // Before the manifests: with those, the loss of their tags is accepted, too.
+                for (tag, digest) in content.require_any().await? {
+                    items
+                        .send(removal.remove_tag(&tag, Some(digest), digest).await?)
+                        .await?;
+                }
                 for digest in content.manifests().await? {
-                    removal.remove(Reference::Digest(digest), None).await?;
+                    removal.remove(Reference::Digest(digest), None, false).await?;
                     items
                         .send(RemovalItem::manifest(Effect::Removed, &digest).permanently(self.permanent))
                         .await?;
                 }
-                // Tags without a manifest, and lost ones.
+                // Tags without a manifest.
                 for (tag, digest) in content.tags().await? {
-                    removal.remove(Reference::Tag(tag.clone()), None).await?;
                     items
-                        .send(
-                            RemovalItem::tag(Effect::Removed, &tag, digest.as_ref())
-                                .permanently(self.permanent),
-                        )
+                        .send(removal.remove_tag(&tag, Some(digest), None).await?)
                         .await?;
                 }
             }
@@ -379,8 +410,28 @@ struct Removal<'a> {
 }
 
 impl Removal<'_> {
-    /// Removes a tag or a manifest; a tag with an expected target only if it points there.
-    async fn remove(&self, reference: Reference, expected: Option<Digest>) -> Result<(), BoxError> {
+    /// Removes a tag, which was found with its target if that is known; one with an expected target only if it points
+    /// there.
+    async fn remove_tag(
+        &self,
+        tag: &Tag,
+        found: Option<Option<Digest>>,
+        expected: Option<Digest>,
+    ) -> Result<RemovalItem, BoxError> {
+        let is_unknown = found == Some(None);
+        self.remove(Reference::Tag(tag.clone()), expected, is_unknown)
+            .await?;
+        Ok(RemovalItem::tag(Effect::Removed, tag, found.flatten().as_ref()).permanently(self.permanent))
+    }
+
+    /// Removes a tag or a manifest; a tag with an expected target only if it points there. `is_unknown` says that nobody
+    /// knows where a tag points, so that its deletion reports no target.
+    async fn remove(
+        &self,
+        reference: Reference,
+        expected: Option<Digest>,
+        is_unknown: bool,
+    ) -> Result<(), BoxError> {
         let repository = &self.repository;
         let name = repository.name();
         let removed = match (&reference, expected) {
@@ -394,6 +445,7 @@ impl Removal<'_> {
             _ if self.permanent => repository.delete_manifest_permanently(reference.clone()).await,
             _ => repository.delete_manifest(reference.clone()).await,
         };
+        let removed = removed.map(|removed| removed || is_unknown);
         let target = format!("/v2/{name}/manifests/{reference}");
         self.operator.log_deletion(&target, &removed);
         match removed {
@@ -410,14 +462,20 @@ impl Removal<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::TrustedClock, control::operation::collected};
+    use crate::{
+        clock::TrustedClock,
+        control::{ListLost, LossItem, operation::collected},
+    };
     use async_trait::async_trait;
     use registry_core::{
+        Storage, StorageWrite, forward_storage,
         hooks::{self, Context, HookError, Hooks},
         maintenance::MemoryNotes,
         service::ManifestPush,
-        storage::MemoryStorage,
+        storage::{self, Listing, LostTag, MemoryStorage, Seen, StorageError},
     };
+    use registry_storage_fs::FsStorage;
+    use std::{fs, os::unix::fs::symlink};
 
     /// Moves `team/app:v1` to another manifest before every deletion.
     #[derive(Debug)]
@@ -464,6 +522,105 @@ mod tests {
             assert!(refused.contains("team/app:v1 was moved meanwhile"), "{refused}");
             let repository = registry.repository("team/app").unwrap();
             assert!(repository.manifest("v1").await.unwrap().is_some());
+        }
+    }
+    /// A storage in memory that cannot list the histories of tags.
+    #[derive(Debug)]
+    struct Forgetful(MemoryStorage);
+
+    impl Storage for Forgetful {
+        forward_storage! { Storage: self => &self.0 }
+
+        fn write(&self) -> Option<&dyn StorageWrite> {
+            self.0.write()
+        }
+
+        fn inspect(&self) -> Option<&dyn StorageInspect> {
+            self.0.inspect()
+        }
+
+        fn trash(&self) -> Option<&dyn StorageTrash> {
+            Some(self)
+        }
+    }
+
+    #[async_trait]
+    impl StorageTrash for Forgetful {
+        forward_storage! { StorageTrash: self => self.0.trash(); except lost_tags }
+
+        async fn lost_tags(
+            &self,
+            _: &RepositoryName,
+            _: Page<'_, Tag>,
+        ) -> storage::Result<Listing<Seen<LostTag, Tag>>> {
+            Err(StorageError::internal("cannot list the directory"))
+        }
+    }
+
+    async fn operator(registry: &Registry) -> Operator {
+        let clock = TrustedClock::start(&MemoryNotes::default()).await;
+        Operator::new(registry.clone(), 0, clock)
+    }
+
+    /// Previews a removal and runs it. Returns the removed items.
+    async fn removed(operator: &Operator, reference: Option<&str>) -> Result<Vec<RemovalItem>, String> {
+        let target = Target {
+            repository: "team/app".into(),
+            reference: reference.map(Into::into),
+        };
+        let preview = PreviewRemoval {
+            target: target.clone(),
+        };
+        assert!(!collected(preview, operator).await?.is_empty());
+        let removal = Remove {
+            target,
+            permanent: false,
+            expected: None,
+        };
+        collected(removal, operator).await
+    }
+
+    #[tokio::test]
+    async fn what_exists_is_removed_without_a_look_at_the_histories_of_other_tags() {
+        let registry = Registry::builder(Forgetful(MemoryStorage::new())).build();
+        let digest = push(&registry, "1").await;
+        let operator = operator(&registry).await;
+
+        assert_eq!(removed(&operator, Some("v1")).await.unwrap().len(), 1);
+        assert_eq!(removed(&operator, Some(&digest)).await.unwrap().len(), 1);
+
+        assert!(removed(&operator, Some("v1")).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_loss_of_tags_is_accepted_also_if_their_histories_cannot_be_read() {
+        for reference in [Some("v2"), None] {
+            let root = tempfile::tempdir().unwrap();
+            let storage = FsStorage::open(root.path()).unwrap();
+            let registry = Registry::builder(storage).build();
+            push(&registry, "1").await;
+            let top = root.path().join("docker/registry/v2");
+            fs::remove_dir_all(top.join("repositories/team/app/_manifests/tags/v1")).unwrap();
+            // A loop of links.
+            let history = top.join("_history/team/app/_tags/v2");
+            symlink(&history, &history).unwrap();
+            let operator = operator(&registry).await;
+            let found = collected(ListLost {}, &operator).await.unwrap();
+            assert!(
+                matches!(&found[..], [LossItem::Lost(lost), LossItem::Unreadable { tag, .. }]
+                    if lost.tag == "v1" && tag == "team/app:v2"),
+                "{found:?}"
+            );
+
+            let items = removed(&operator, reference).await.unwrap();
+
+            let tags: Vec<_> = items.iter().filter_map(|item| item.tag.as_deref()).collect();
+            match reference {
+                Some(_) => assert_eq!(tags, ["v2"]),
+                None => assert_eq!(tags, ["v1", "v2"]),
+            }
+            let left = collected(ListLost {}, &operator).await.unwrap();
+            assert_eq!(left.len(), usize::from(reference.is_some()), "{left:?}");
         }
     }
 }

@@ -8,7 +8,9 @@ use super::{
 };
 use crate::{
     command_line::cli,
-    control::{BoxError, Effect, ListLost, LostItem, PreviewRemoval, RemovalItem, Remove, Target, rfc3339},
+    control::{
+        BoxError, Effect, ListLost, LossItem, LostItem, PreviewRemoval, RemovalItem, Remove, Target, rfc3339,
+    },
 };
 use serde::Serialize;
 use std::{
@@ -81,14 +83,39 @@ pub(crate) fn remove(options: cli::Remove) -> Result<(), BoxError> {
 /// Removes all lost tags, if the operator agrees.
 fn remove_lost(yes: bool, now: bool, json: bool, storage: cli::Storage) -> Result<(), BoxError> {
     let mut session = Session::open(storage)?;
-    let mut found = Vec::new();
+    let (mut found, mut unreadable) = (Vec::new(), 0);
     session.run(ListLost {}, |item| {
-        found.push(item);
+        match item {
+            LossItem::Lost(lost) => found.push(lost),
+            LossItem::Unreadable { tag, reason } => {
+                unreadable += 1;
+                writeln!(
+                    io::stderr(),
+                    "registry: cannot read the history of {tag}: {reason}; `registry rm {tag}` accepts its loss"
+                )?;
+            }
+        }
         Ok(())
     })?;
-    if found.is_empty() {
+    if found.is_empty() && unreadable == 0 {
         return Ok(writeln!(io::stderr(), "registry: no tag is lost")?);
     }
+    if !found.is_empty() {
+        remove_found(&mut session, found, yes, now, json)?;
+    }
+    match unreadable {
+        0 => Ok(()),
+        count => Err(format!("{count} tags whose histories cannot be read are left, listed before").into()),
+    }
+}
+
+fn remove_found(
+    session: &mut Session,
+    found: Vec<LostItem>,
+    yes: bool,
+    now: bool,
+    json: bool,
+) -> Result<(), BoxError> {
     if !yes {
         let mut output = Output::new(json, "");
         found

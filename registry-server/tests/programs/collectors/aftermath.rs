@@ -13,7 +13,9 @@ use serde_json::Value;
 use super::{
     Collector, Desk, OURS, PROGRAMS, THEIRS,
     differences::Differences,
+    idle,
     scenes::{Scenes, Writer},
+    served,
     tree::{base, is_directory, items},
 };
 use crate::{
@@ -137,7 +139,7 @@ fn command(arguments: &[&str], root: &Path) -> String {
 fn what_retention_leaves_stays() {
     let bench = Workbench::new();
     let root = bench.path("written");
-    let mut server = Server::ours_command(&root);
+    let mut server = idle(&root);
     server.env("REGISTRY_STORAGE_MAINTENANCE_COLLECT_GRACE", "0s");
     let mut scenes = Scenes::new(Server::start(server, "http://"), &root, Writer::Ours);
     let dropped = scenes.image("retention", Some("build-1"), "retention-dropped");
@@ -163,7 +165,7 @@ fn what_retention_leaves_stays() {
 fn what_a_restore_brings_back_stays() {
     let bench = Workbench::new();
     let root = bench.path("written");
-    let mut scenes = Scenes::new(Server::ours(&root), &root, Writer::Ours);
+    let mut scenes = Scenes::new(served(&root), &root, Writer::Ours);
     let parts = ["amd64", "arm64"].map(|part| scenes.image("restored", None, &format!("restored-{part}")));
     let index = scenes.index("restored", Some("v1"), "restored", &parts);
     let referrer = scenes.referrer("restored", "restored-referrer", &index);
@@ -191,7 +193,7 @@ fn what_a_restore_brings_back_stays() {
 fn what_a_repair_leaves_stays() {
     let bench = Workbench::new();
     let root = bench.path("written");
-    let mut scenes = Scenes::new(Server::ours(&root), &root, Writer::Ours);
+    let mut scenes = Scenes::new(served(&root), &root, Writer::Ours);
     scenes.image("repaired", Some("damaged"), "repaired-damaged");
     scenes.image("repaired", Some("healed"), "repaired-healed");
     let parts = [scenes.image("repaired", None, "repaired-part")];
@@ -203,7 +205,7 @@ fn what_a_repair_leaves_stays() {
         fs::write(base(&root).join(data), "damaged").unwrap();
     }
 
-    let server = Server::ours(&root);
+    let server = served(&root);
     let said = command(&["verify", "--repair", "--force"], &root);
     assert!(said.contains("2 things are wrong, 2 repaired"), "{said}");
     let mut scenes = Scenes::new(server, &root, Writer::Ours);
@@ -217,7 +219,7 @@ fn what_a_repair_leaves_stays() {
 fn what_a_collection_that_keeps_the_trash_leaves_stays() {
     let bench = Workbench::new();
     let root = bench.path("written");
-    let mut scenes = Scenes::new(Server::ours(&root), &root, Writer::Ours);
+    let mut scenes = Scenes::new(served(&root), &root, Writer::Ours);
     let deleted = scenes.image("kept-trash", Some("v1"), "kept-trash-deleted");
     scenes.image("kept-trash", Some("v2"), "kept-trash-untagged");
     scenes.image("kept-trash", Some("v3"), "kept-trash");
@@ -284,7 +286,7 @@ fn what_a_full_disk_leaves_stays() {
     server.kill();
     let root = bench.path("written");
     fs::remove_file(root.join("ballast")).unwrap();
-    let mut scenes = Scenes::new(Server::ours(&root), &root, Writer::Ours);
+    let mut scenes = Scenes::new(served(&root), &root, Writer::Ours);
     scenes.labels = labels;
     Left::by(scenes, "full-disk", bench, &[]).collect();
 }

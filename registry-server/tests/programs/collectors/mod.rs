@@ -91,10 +91,23 @@ impl Collector {
     /// Serves a directory with the program whose collector this is.
     pub(crate) fn serve(self, root: &Path) -> Server {
         match self.program {
-            OURS => Server::ours(root),
+            OURS => served(root),
             theirs => Server::distribution(theirs, root),
         }
     }
+}
+
+/// Returns the command of a server of ours that collects nothing by itself: what it had come to would be free before the
+/// collectors run.
+fn idle(root: &Path) -> Command {
+    let mut command = Server::ours_command(root);
+    command.env("REGISTRY_STORAGE_MAINTENANCE_COLLECT_ENABLED", "false");
+    command
+}
+
+/// Serves a directory with it.
+fn served(root: &Path) -> Server {
+    Server::start(idle(root), "http://")
 }
 
 /// A directory with all scenes, and copies of it.
@@ -258,7 +271,7 @@ fn what_registry2_stored_under_two_names_stays() {
     let server = Server::registry2(&root);
     scenes::push_sha512(&server);
     server.stop();
-    let server = Server::ours(&root);
+    let server = served(&root);
     let before = Content::of(&server, &[]);
     server.stop();
 
@@ -271,7 +284,7 @@ fn what_registry2_stored_under_two_names_stays() {
         }
     }
     Collector::new("docker-registry", false).run(&root);
-    let server = Server::ours(&root);
+    let server = served(&root);
     let blobs = before.paths().filter(|path| path.contains("/blobs/"));
     assert_eq!(before.lost_in(&server), blobs.collect());
 }

@@ -5,7 +5,10 @@ use std::{fs, path::Path};
 use registry_core::{Algorithm, Digest};
 use serde_json::{Value, json};
 
-use super::tree::{Labels, base};
+use super::{
+    served,
+    tree::{Labels, base},
+};
 use crate::{
     image::{
         DOCKER_LIST, DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, descriptor,
@@ -26,7 +29,7 @@ const CONFIG: &[u8] = b"{}";
 /// Pushes everything to a running server, stops it, and returns the names of what was pushed.
 pub(super) fn write(root: &Path, writer: Writer) -> Labels {
     let server = match writer {
-        Writer::Ours => Server::ours(root),
+        Writer::Ours => served(root),
         Writer::Registry2 => Server::registry2(root),
     };
     let mut scenes = Scenes::new(server, root, writer);

@@ -1,11 +1,10 @@
 //! Pages of the digests in a directory.
 //!
 //! A directory is in no order, so that one page of it costs as much as all. A long page therefore keeps the digests that
-//! sort after it, up to a limit, for the page that follows. That page lacks what was added meanwhile, as a page lacks what
-//! was added before its beginning.
+//! sort after it, up to a limit, for the page that follows. Like every listing, it lacks some of what is added meanwhile.
 //!
-//! What is kept was read after the newest long listing began, so that no page is older than the listing that it belongs
-//! to. Short pages look for certain digests, and always read the directory.
+//! All kept digests were read after the newest long listing began, so that no page is older than its listing. Short pages
+//! look for certain digests, and always read the directory.
 
 use crate::{
     error::{Context as _, FsError},

@@ -258,7 +258,7 @@ impl Store {
         let newest = current.filter(|_| !is_last);
         let mut events = Vec::new();
         for algorithm in Algorithm::ALL {
-            for target in digests_in(&paths.targets(algorithm), algorithm, None)? {
+            for target in digests_in(&paths.targets(algorithm), algorithm)? {
                 let is_known = own.iter().any(|event| event.target == Some(target));
                 if !is_known && newest != Some(target) {
                     events.push(TagEvent::undated(target));

@@ -77,9 +77,8 @@ impl Store {
         &self,
         repository: &RepositoryName,
         algorithm: Algorithm,
-        after: Option<&Digest>,
     ) -> Result<impl Iterator<Item = Digest> + use<>, FsError> {
-        digests_in(&self.layout.revisions(repository, algorithm), algorithm, after)
+        digests_in(&self.layout.revisions(repository, algorithm), algorithm)
     }
 
     /// Returns the blobs that have a directory, in order.
@@ -87,9 +86,8 @@ impl Store {
         &self,
         repository: &RepositoryName,
         algorithm: Algorithm,
-        after: Option<&Digest>,
     ) -> Result<impl Iterator<Item = Digest> + use<>, FsError> {
-        digests_in(&self.layout.layers(repository, algorithm), algorithm, after)
+        digests_in(&self.layout.layers(repository, algorithm), algorithm)
     }
 
     /// Returns the upload sessions that have a directory, in order.

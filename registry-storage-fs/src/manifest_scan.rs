@@ -16,7 +16,7 @@ impl Store {
         let mut scanned = Scanned::default();
         for algorithm in Algorithm::ALL {
             let retyped = self.retyped(repository, algorithm)?;
-            for digest in self.revision_digests(repository, algorithm, None)? {
+            for digest in self.revision_digests(repository, algorithm)? {
                 self.require_open()?;
                 let known = if retyped.contains(&digest) {
                     None

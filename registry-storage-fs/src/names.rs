@@ -12,23 +12,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Returns the digests of an algorithm in a directory that sort after `after`, in order.
+/// Returns the digests of an algorithm in a directory, in order.
 pub(crate) fn digests_in(
     directory: &Path,
     algorithm: Algorithm,
-    after: Option<&Digest>,
 ) -> Result<impl Iterator<Item = Digest> + use<>, FsError> {
-    let after = match after {
-        // Digests sort by algorithm first.
-        Some(after) if after.algorithm() > algorithm => return Ok(None.into_iter().flatten()),
-        Some(after) if after.algorithm() == algorithm => Some(after.hex()),
-        _ => None,
-    };
-    let names = names_after(directory, after.as_deref())?;
-    let digests = parsed(directory.to_path_buf(), names, move |name| {
+    let names = names_after(directory, None)?;
+    Ok(parsed(directory.to_path_buf(), names, move |name| {
         Digest::from_hex(algorithm, name).ok()
-    });
-    Ok(Some(digests).into_iter().flatten())
+    }))
 }
 
 /// Returns the names in a directory that sort after `after`; none if there is no directory.

@@ -252,7 +252,7 @@ impl Store {
     pub(crate) fn last_target(&self, paths: &TagPaths) -> Result<Option<Digest>, FsError> {
         let mut newest = None;
         for algorithm in Algorithm::ALL {
-            for target in digests_in(&paths.targets(algorithm), algorithm, None)? {
+            for target in digests_in(&paths.targets(algorithm), algorithm)? {
                 let link = paths.index(&target);
                 let Some(there) = fs::metadata(&link).if_there("read the metadata of", &link)? else {
                     continue;

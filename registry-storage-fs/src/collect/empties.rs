@@ -122,7 +122,7 @@ impl<'a> Naming<'a> {
 
     fn read_linked(&mut self) -> Result<bool> {
         for algorithm in Algorithm::ALL {
-            for digest in self.store.revision_digests(self.repository, algorithm, None)? {
+            for digest in self.store.revision_digests(self.repository, algorithm)? {
                 if is_there(&self.store.layout.revision(self.repository, &digest))?
                     && self.visited.insert(digest)
                     && !self.read_manifest(&digest, true)?

@@ -84,7 +84,7 @@ impl Store {
         let mut is_done = true;
         for algorithm in Algorithm::ALL {
             let directory = self.layout.media_types(repository, algorithm);
-            for digest in digests_in(&directory, algorithm, None)? {
+            for digest in digests_in(&directory, algorithm)? {
                 // A put writes the media type before the link.
                 let key = self.digest_locks.key(&digest);
                 let Some(_locks) = self.digest_locks.try_exclusive([key]) else {

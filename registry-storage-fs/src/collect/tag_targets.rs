@@ -26,7 +26,7 @@ impl Store {
     fn gone_targets(&self, repository: &RepositoryName, paths: &TagPaths) -> Result<Vec<Digest>, FsError> {
         let mut gone = Vec::new();
         for algorithm in Algorithm::ALL {
-            for target in digests_in(&paths.targets(algorithm), algorithm, None)? {
+            for target in digests_in(&paths.targets(algorithm), algorithm)? {
                 if !is_there(&self.layout.revision(repository, &target))? {
                     gone.push(target);
                 }

@@ -52,8 +52,8 @@ impl Store {
     fn records(&self, repository: &RepositoryName) -> Result<impl Iterator<Item = Record> + use<>, FsError> {
         let (mut blobs, mut manifests) = (Vec::new(), Vec::new());
         for algorithm in Algorithm::ALL {
-            blobs.push(self.layer_digests(repository, algorithm, None)?);
-            manifests.push(self.revision_digests(repository, algorithm, None)?);
+            blobs.push(self.layer_digests(repository, algorithm)?);
+            manifests.push(self.revision_digests(repository, algorithm)?);
         }
         let blobs = blobs.into_iter().flatten().map(Record::Blob);
         let manifests = manifests.into_iter().flatten().map(Record::Manifest);

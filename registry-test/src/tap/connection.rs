@@ -3,6 +3,7 @@
 //! There are two threads because a registry may answer before it has read the request, and the client must see that.
 
 use super::{
+    client::Client,
     journal::Journal,
     message::{Framing, Head, copy},
     patience::{SILENCE, lock},
@@ -24,7 +25,7 @@ const BUFFER: usize = 64 * 1024;
 /// The two sockets of one client's connection.
 pub(super) struct Connection {
     number: usize,
-    client: TcpStream,
+    client: Client,
     upstream: TcpStream,
 }
 
@@ -54,14 +55,14 @@ impl Connection {
         }
         Ok(Self {
             number,
-            client,
+            client: Client::new(client),
             upstream,
         })
     }
 
     /// Closes both sockets, even if a thread reads or writes.
     pub(super) fn close(&self) {
-        for stream in [&self.client, &self.upstream] {
+        for stream in [self.client.socket(), &self.upstream] {
             // An error means that it is closed already.
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -70,8 +71,9 @@ impl Connection {
     /// Ends the connection as a dying registry does: no more bytes arrive, and sent bytes are lost. It ends in an
     /// orderly way, so that each client always sees the end of the stream.
     fn cut(&self) {
+        // The client's side first: the thread of answers must not end it in an orderly way.
+        let _ = self.client.socket().shutdown(Shutdown::Write);
         let _ = self.upstream.shutdown(Shutdown::Both);
-        let _ = self.client.shutdown(Shutdown::Write);
     }
 
     /// Passes bytes on in both directions until one side ends.
@@ -83,7 +85,7 @@ impl Connection {
                     self.cut();
                 }
                 // The client has the complete answer. The end of the stream shows that no other follows.
-                let _ = self.client.shutdown(Shutdown::Write);
+                self.client.end();
             });
             match self.requests(journal, &expect) {
                 Ok(()) => _ = self.upstream.shutdown(Shutdown::Write),
@@ -169,7 +171,7 @@ fn pass_answer(
     ongoing: &Ongoing,
     mut head: Head,
     upstream: &mut BufReader<&TcpStream>,
-    mut client: &TcpStream,
+    mut client: &Client,
 ) -> io::Result<bool> {
     let status = head.status().ok_or(io::ErrorKind::InvalidData)?;
     let framing = Framing::of_response(&ongoing.method, status, &head.headers());

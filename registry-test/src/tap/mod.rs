@@ -34,6 +34,7 @@
 //! HTTP/2 by prior knowledge) pass through unrecorded. An exchange is recorded before its bytes are passed on, so
 //! everything that a client has seen is on record when it ends.
 
+mod client;
 mod connection;
 mod gate;
 mod journal;

@@ -50,9 +50,9 @@ CRATES = {
     "registry-doctor": Rule(never=frozenset({"axum"})),
     "registry-health": Rule(never=SERVERS | {"rustix"}),
     # Suites for backends and registries.
-    "registry-conformance": Rule(may_use=CORE | {"registry-test"}, never=SERVERS),
-    # A fixture of other programs' tests: a small tree.
-    "registry-test": Rule(may_use=CORE, never=SERVERS | {"clap"}, packages=40),
+    "registry-conformance": Rule(may_use=CORE, never=SERVERS),
+    # A fixture of other programs' tests: a small tree, with a server.
+    "registry-test": Rule(may_use=CORE, never=frozenset({"axum", "clap"}), packages=50),
     # Hosts, on the public API of the others.
     "registry-server": Rule(may_use=ANY, names_axum=True),
     "registry-example-standalone": Rule(

@@ -1,8 +1,26 @@
 //! Tools for tests of programs that use an OCI / Docker registry.
 //!
-//! | module | content |
+//! [`TestRegistry`] is a whole registry that a test starts in one line:
+//!
+//! ```
+//! use registry_test::TestRegistry;
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/exchange.rs"));
+//! # fn main() {
+//!
+//! let registry = TestRegistry::start();
+//!
+//! // The program under test uses registry.url() or registry.reference("team/app:v1").
+//! # client(registry.addr()).unwrap();
+//! assert_eq!(registry.requests().ping().status(200).count(), 1);
+//! # }
+//! ```
+//!
+//! | part | content |
 //! |---|---|
-//! | [`tap`] | a proxy between a client and a registry, which records their exchanges and injects faults |
+//! | [`TestRegistry`] | a registry on a port of its own, which records requests |
+//! | [`tap`] | a proxy between a client and any registry, which records their exchanges and injects faults |
+//!
+//! # A proxy for other registries
 //!
 //! This test pushes an image twice, and checks that the second push uploads no blob again:
 //!
@@ -31,8 +49,15 @@
 //!
 //! The suites that test a registry itself, or a storage, are in `registry-conformance`.
 
+mod kind;
+mod registry;
 pub mod tap;
 /// Example of the package's README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}
+
+pub use self::{
+    kind::Kind,
+    registry::{Builder, Requests, TestRegistry},
+};

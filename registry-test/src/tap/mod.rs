@@ -84,7 +84,15 @@ impl Tap {
     ///
     /// An error of listening. The registry need not be running yet.
     pub fn start(upstream: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        Self::listen(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, upstream)
+    }
+
+    /// Accepts connections from `listener` and forwards them to the registry at `upstream`.
+    ///
+    /// # Errors
+    ///
+    /// An error of the listener, or of starting a thread.
+    pub fn listen(listener: TcpListener, upstream: SocketAddr) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             upstream,

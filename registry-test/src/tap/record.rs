@@ -2,7 +2,7 @@
 
 use super::{message::Head, side::Side};
 use http::{HeaderMap, Method, StatusCode};
-use registry_core::protocol::Request;
+use registry_core::{RepositoryName, protocol::Request};
 
 /// A request, and its result.
 #[derive(Clone, Debug)]
@@ -57,6 +57,25 @@ impl Exchange {
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.reply.as_ref().map(|reply| reply.status.as_u16())
+    }
+
+    /// Returns the repository that it concerns, if it concerns one.
+    #[must_use]
+    pub fn repository(&self) -> Option<RepositoryName> {
+        self.operation.as_ref()?.endpoint().repository().cloned()
+    }
+
+    /// Describes it on one line: method, target, status, and the half that was cut.
+    pub(crate) fn line(&self) -> String {
+        let status = self
+            .status()
+            .map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+        let cut = match self.cut {
+            Some(Side::Request) => ", request cut",
+            Some(Side::Response) => ", answer cut",
+            None => "",
+        };
+        format!("{} {} → {status}{cut}", self.method, self.target)
     }
 
     /// Returns true if it carried bytes of a blob, which a repeated push must not do.

@@ -1,0 +1,122 @@
+//! [`Builder`]: the settings of a [`TestRegistry`].
+
+use super::{TestRegistry, server::Server};
+use crate::tap::Tap;
+use registry_core::{Registry, Storage, storage::MemoryStorage};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    sync::Arc,
+};
+
+/// Builder for a [`TestRegistry`], created by [`TestRegistry::builder`].
+///
+/// ```
+/// use registry_core::storage::MemoryStorage;
+/// use registry_test::TestRegistry;
+/// use std::net::Ipv6Addr;
+///
+/// let storage = MemoryStorage::new();
+/// let registry = TestRegistry::builder().storage(storage.clone()).start();
+/// # drop(registry);
+/// # let _ = TestRegistry::builder().bind(Ipv6Addr::LOCALHOST.into());
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct Builder {
+    storage: Arc<dyn Storage>,
+    address: IpAddr,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            storage: Arc::new(MemoryStorage::new()),
+            address: Ipv4Addr::LOCALHOST.into(),
+        }
+    }
+}
+
+impl Builder {
+    /// Sets the storage, for example one that a later registry continues with. The default is a new storage in memory.
+    pub fn storage(self, storage: impl Storage) -> Self {
+        Self {
+            storage: Arc::new(storage),
+            ..self
+        }
+    }
+
+    /// Sets the IP address to listen on. The default is `127.0.0.1`; another one may be needed by clients in containers
+    /// or virtual machines. The port is a free one.
+    pub fn bind(self, address: IpAddr) -> Self {
+        Self { address, ..self }
+    }
+
+    /// Starts the registry. It accepts requests when this function returns.
+    ///
+    /// # Panics
+    ///
+    /// If the registry cannot be started, with the reason and advice. [`try_start`](Self::try_start) returns the error
+    /// instead.
+    #[must_use]
+    pub fn start(self) -> TestRegistry {
+        let address = self.address;
+        self.try_start().unwrap_or_else(|error| {
+            panic!(
+                "cannot start a test registry on {address}: {error}; check that the address belongs to this machine \
+                 and that the process may open more files (`ulimit -n`), or use `Builder::try_start`"
+            )
+        })
+    }
+
+    /// Starts the registry. It accepts requests when this function returns.
+    ///
+    /// # Errors
+    ///
+    /// An error of binding the address, or of starting a thread.
+    pub fn try_start(self) -> io::Result<TestRegistry> {
+        let Self { storage, address } = self;
+        let registry = Registry::builder(storage).allow_anonymous_push().build();
+        let listener = TcpListener::bind((address, 0))?;
+        let server = Server::start(registry.clone())?;
+        let tap = Tap::listen(listener, server.address())?;
+        let host = reached(tap.address()).to_string();
+        Ok(TestRegistry {
+            url: format!("http://{host}"),
+            host,
+            registry,
+            tap,
+            server,
+        })
+    }
+}
+
+impl TestRegistry {
+    /// Starts a registry in memory, on a free port of the loopback interface. It accepts requests when this function
+    /// returns.
+    ///
+    /// # Panics
+    ///
+    /// If no port can be bound, or no thread started. [`Builder::try_start`] returns the error instead.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::builder().start()
+    }
+
+    /// Returns a builder for a registry with a storage, an address or users of your own.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
+
+/// Returns the address by which clients on this machine reach a listener.
+fn reached(bound: SocketAddr) -> SocketAddr {
+    let mut address = bound;
+    if bound.ip().is_unspecified() {
+        address.set_ip(match bound {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}

@@ -1,0 +1,107 @@
+//! [`TestRegistry`]: a registry that a test starts in one line.
+//!
+//! Clients reach the registry through a [`Tap`], which records their requests. Behind it, [`server`] runs the registry
+//! on a thread of its own.
+
+mod builder;
+mod image_name;
+mod requests;
+mod server;
+mod state;
+
+pub use self::{builder::Builder, requests::Requests};
+
+use self::server::Server;
+use crate::tap::Tap;
+use registry_core::Registry;
+use std::{fmt, net::SocketAddr};
+
+/// A registry for one test. Dropping it stops the registry and frees its port.
+///
+/// It runs on a thread of its own, so that it works in any test, with or without a runtime:
+///
+/// ```
+/// use registry_test::TestRegistry;
+///
+/// #[tokio::main(flavor = "current_thread")]
+/// async fn main() {
+///     let registry = TestRegistry::start();
+///
+///     // The program under test pushes to an image reference such as 127.0.0.1:40123/team/app:v1.
+///     let image = registry.reference("team/app:v1");
+///     assert_eq!(image, format!("{}/team/app:v1", registry.host()));
+///
+///     // The test has the registry in process, and what its clients have requested.
+///     registry.registry().repository("team/app").unwrap().push_blob("content", None).await.unwrap();
+///     assert_eq!(registry.requests().count(), 0);
+/// }
+/// ```
+///
+/// Each test starts its own registry. They listen on different ports and share nothing.
+pub struct TestRegistry {
+    url: String,
+    host: String,
+    registry: Registry,
+    // Dropped in this order: no request arrives at a server that has ended.
+    tap: Tap,
+    server: Server,
+}
+
+impl TestRegistry {
+    /// Returns the URL of the registry, without a path: `http://127.0.0.1:40123`.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns the address on which the registry listens.
+    #[must_use]
+    pub const fn addr(&self) -> SocketAddr {
+        self.tap.address()
+    }
+
+    /// Returns the host of image references: `127.0.0.1:40123`.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Returns the whole reference of an image: `127.0.0.1:40123/app:v1` for `app:v1`.
+    #[must_use]
+    pub fn reference(&self, name: &str) -> String {
+        format!("{}/{name}", self.host)
+    }
+
+    /// Returns the reference of an image as skopeo and podman write it: `docker://127.0.0.1:40123/app:v1` for `app:v1`.
+    #[must_use]
+    pub fn transport(&self, name: &str) -> String {
+        format!("docker://{}/{name}", self.host)
+    }
+
+    /// Returns the registry in process, with the authority of its host: neither faults nor logins apply.
+    #[must_use]
+    pub const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Returns the requests of all clients so far, in the order in which they began.
+    pub fn requests(&self) -> Requests {
+        Requests::new(self.tap.exchanges())
+    }
+
+    /// Returns the requests since the last call of this function.
+    pub fn take_requests(&self) -> Requests {
+        Requests::new(self.tap.take())
+    }
+}
+
+impl fmt::Debug for TestRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestRegistry")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

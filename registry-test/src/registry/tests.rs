@@ -1,0 +1,136 @@
+//! The life of a test registry: side by side, in any runtime, and its end.
+
+use super::*;
+use registry_core::{Tag, service::ManifestPush};
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpListener, TcpStream},
+};
+
+fn ask(registry: &TestRegistry, request: &str) -> String {
+    let mut stream = TcpStream::connect(registry.addr()).unwrap();
+    write!(stream, "{request} HTTP/1.1\r\nHost: r\r\n\r\n").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[track_caller]
+fn assert_answers(registry: &TestRegistry) {
+    let answer = ask(registry, "GET /v2/");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert_eq!(registry.take_requests().ping().status(200).count(), 1);
+    assert_eq!(registry.requests().count(), 0);
+}
+
+#[test]
+fn it_answers_as_soon_as_it_has_started() {
+    let registry = TestRegistry::start();
+    assert_answers(&registry);
+    let port = registry.addr().port();
+    assert_eq!(registry.url(), format!("http://127.0.0.1:{port}"));
+    assert_eq!(registry.reference("a/b:v1"), format!("127.0.0.1:{port}/a/b:v1"));
+    assert_eq!(
+        registry.transport("a/b:v1"),
+        format!("docker://127.0.0.1:{port}/a/b:v1")
+    );
+}
+
+#[tokio::test]
+async fn it_starts_and_ends_in_a_runtime_of_one_thread() {
+    assert_answers(&TestRegistry::start());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_starts_and_ends_in_a_runtime_of_several_threads() {
+    assert_answers(&TestRegistry::start());
+}
+
+#[tokio::test]
+async fn its_content_is_read_inside_and_outside_of_a_runtime() {
+    let registry = TestRegistry::start();
+    let repository = registry.registry().repository("team/app").unwrap();
+    let blob = repository.push_blob("content", None).await.unwrap();
+    let index = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    for tag in ["v2", "v1"] {
+        let push = ManifestPush::new(Tag::parse(tag).unwrap(), index);
+        repository.put_manifest(push).await.unwrap();
+    }
+
+    let assert_all = || {
+        assert_eq!(
+            registry.blob("team/app", &blob.digest).as_deref(),
+            Some(&b"content"[..])
+        );
+        assert_eq!(registry.blob("other", &blob.digest), None);
+        assert_eq!(registry.tags("team/app"), ["v1", "v2"]);
+        assert_eq!(
+            registry.manifest("team/app:v1").as_deref(),
+            Some(index.as_bytes())
+        );
+        let digest = registry.digest("team/app:v2").unwrap();
+        assert_eq!(registry.digest(&format!("team/app@{digest}")), Some(digest));
+        assert_eq!(registry.digest("team/app:v3"), None);
+    };
+    assert_all();
+    std::thread::scope(|scope| scope.spawn(assert_all).join()).unwrap();
+    assert_eq!(registry.requests().count(), 0, "no client has asked");
+}
+
+#[test]
+fn many_run_side_by_side() {
+    let registries: Vec<_> = (0..32).map(|_| TestRegistry::start()).collect();
+    for registry in &registries {
+        assert_answers(registry);
+    }
+}
+
+#[test]
+fn its_port_is_free_after_the_drop() {
+    let registry = TestRegistry::start();
+    let address = registry.addr();
+    // A client keeps its connection, and another one has a request in progress.
+    let mut idle = TcpStream::connect(address).unwrap();
+    write!(idle, "GET /v2/ HTTP/1.1\r\nHost: r\r\n\r\n").unwrap();
+    let mut answered = [0; 12];
+    idle.read_exact(&mut answered).unwrap();
+    assert_eq!(&answered, b"HTTP/1.1 200");
+    let mut pushing = TcpStream::connect(address).unwrap();
+    let push = "PUT /v2/a/manifests/v1 HTTP/1.1\r\nHost: r\r\nContent-Length: 1000\r\n\r\n{";
+    pushing.write_all(push.as_bytes()).unwrap();
+
+    drop(registry);
+
+    TcpListener::bind(address).unwrap();
+    let mut rest = Vec::new();
+    let _ = pushing.read_to_end(&mut rest);
+    assert_eq!(rest, b"", "a push in progress ends without an answer");
+}
+
+#[test]
+fn a_storage_outlives_its_registry() {
+    let storage = registry_core::storage::MemoryStorage::new();
+    let first = TestRegistry::builder().storage(storage.clone()).start();
+    let open = "POST /v2/a/blobs/uploads/?digest=sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    assert!(ask(&first, open).starts_with("HTTP/1.1 201"));
+    drop(first);
+
+    let second = TestRegistry::builder().storage(storage).start();
+
+    let get = "GET /v2/a/blobs/sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    assert!(ask(&second, get).starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn an_address_that_is_not_of_this_machine_is_an_error() {
+    let elsewhere = TestRegistry::builder().bind([192, 0, 2, 1].into());
+    assert_eq!(
+        elsewhere.try_start().unwrap_err().kind(),
+        std::io::ErrorKind::AddrNotAvailable
+    );
+
+    let everywhere = TestRegistry::builder().bind([0, 0, 0, 0].into()).start();
+    assert!(everywhere.host().starts_with("127.0.0.1:"));
+    assert_answers(&everywhere);
+}

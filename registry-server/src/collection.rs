@@ -15,8 +15,8 @@ pub(crate) struct Settings {
     /// True to remove in every storage, false to collect none. `None` removes in a storage that this software created or
     /// that somebody has collected with it, and reports in others.
     pub(crate) enabled: Option<bool>,
-    /// Maximum number of removals per second.
-    pub(crate) rate: NonZeroU32,
+    /// Maximum number of removals per second, or `None` for runs that take all the time that they need at once.
+    pub(crate) rate: Option<NonZeroU32>,
     /// Time without use after which content goes.
     pub(crate) grace: Duration,
 }
@@ -25,7 +25,7 @@ impl Settings {
     /// Returns the schedule for a storage that keeps deletions for a time. Logs what it is going to do.
     pub(crate) fn schedule(&self, storage: &dyn Storage, trash: Duration) -> Option<CollectSchedule> {
         let is_own = storage.collect()?.is_own();
-        let (rate, grace) = (self.rate, self.grace.as_secs());
+        let (rate, grace) = (self.rate.map_or(0, NonZeroU32::get), self.grace.as_secs());
         match self.enabled {
             Some(false) => {
                 tracing::info!(
@@ -39,7 +39,7 @@ impl Settings {
             _ => tracing::info!(rate, grace, "collections free what nothing refers to"),
         }
         let options = CollectOptions::automatic()
-            .rate(Some(self.rate))
+            .rate(self.rate)
             .grace(self.grace)
             // What is deleted for good is not kept until its record expires.
             .empty_trash(trash.is_zero());

@@ -323,7 +323,8 @@ pub(crate) const KEYS: &[Key] = &[
         "storage.maintenance.collect.rate",
         Form::Count,
         "500",
-        "extension: maximum number of items that these collections remove in a second",
+        "extension: maximum number of items that these collections remove in a second. They also rest for three quarters of the time, so \
+         that requests go first. `0` does neither",
     ),
     honoured(
         "storage.maintenance.collect.grace",
@@ -341,7 +342,7 @@ pub(crate) const KEYS: &[Key] = &[
         "storage.maintenance.verify.window",
         Form::Text,
         "01:00-05:00",
-        "part of each day, in UTC, in which content is read for that; if it is empty, at any time",
+        "part of each day, in UTC, in which content is read for that; `\"\"` in the file reads it at any time",
     ),
     accepted(
         "storage.redirect.disable",

@@ -471,8 +471,8 @@ fn collection(reader: &Reader<'_>, read_only: bool) -> collection::Settings {
     collection::Settings {
         enabled: if read_only { Some(false) } else { enabled },
         rate: reader.parsed("storage.maintenance.collect.rate", |text| {
-            let rate = u32::try_from(some(text)?).unwrap_or(u32::MAX);
-            NonZeroU32::new(rate).ok_or_else(|| "must be at least 1".into())
+            let rate = u32::try_from(count(text)?).unwrap_or(u32::MAX);
+            Ok(NonZeroU32::new(rate))
         }),
         grace: reader.duration("storage.maintenance.collect.grace"),
     }

@@ -147,6 +147,9 @@ fn says_what_is_missing() {
     ));
 }
 
+/// Error of `ctr` if the stream ends by which it reads content from containerd.
+const LOST_CONTENT: &str = "rpc error: code = Internal desc = unexpected EOF";
+
 /// A containerd of the test's own, started by hand, that keeps layers in plain directories.
 pub(super) struct Containerd<'a> {
     bench: &'a Workbench,
@@ -200,7 +203,17 @@ impl<'a> Containerd<'a> {
     }
 
     fn push(&self, reference: &str) {
-        self.run(&["images", "push", "--plain-http", reference]);
+        let push = ["images", "push", "--plain-http", reference];
+        // `ctr` reads the content from containerd, whose stream sometimes ends too early. The registry has no part in it:
+        // its failures are no errors of an RPC.
+        for _ in 0..3 {
+            match self.attempt(&push) {
+                Err(failed) if failed.contains(LOST_CONTENT) => {}
+                Err(failed) => panic!("ctr {}: {failed}", push.join(" ")),
+                Ok(_) => return,
+            }
+        }
+        self.run(&push);
     }
 
     fn pull(&self, reference: &str, options: &[&str]) {

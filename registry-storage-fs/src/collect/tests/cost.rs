@@ -19,9 +19,9 @@ use tokio::sync::Notify;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Numbers of blobs.
-const SIZES: [usize; 3] = [500, 1_500, 5_000];
+const SIZES: [usize; 3] = [20_000, 60_000, 200_000];
 /// Number of layers of an image.
-const LAYERS: usize = 9;
+const LAYERS: usize = 49;
 
 /// Writes images with this number of blobs in all into one repository.
 fn fill(root: &Path, blobs: usize) {

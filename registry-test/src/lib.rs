@@ -59,5 +59,5 @@ mod readme {}
 
 pub use self::{
     kind::Kind,
-    registry::{Builder, Requests, TestRegistry},
+    registry::{Builder, NotPushed, OpenUpload, Requests, TestRegistry},
 };

@@ -5,16 +5,22 @@
 
 mod builder;
 mod image_name;
+mod pushed;
 mod requests;
 mod server;
 mod state;
+mod uploads;
 
-pub use self::{builder::Builder, requests::Requests};
+pub use self::{builder::Builder, pushed::NotPushed, requests::Requests, uploads::OpenUpload};
 
 use self::server::Server;
 use crate::tap::Tap;
 use registry_core::Registry;
-use std::{fmt, net::SocketAddr};
+use std::{
+    fmt,
+    net::SocketAddr,
+    panic::{RefUnwindSafe, UnwindSafe},
+};
 
 /// A registry for one test. Dropping it stops the registry and frees its port.
 ///
@@ -94,6 +100,10 @@ impl TestRegistry {
         Requests::new(self.tap.take())
     }
 }
+
+// A test may catch a panic of its own, for example of an assertion. Other threads than the test's change the registry.
+impl UnwindSafe for TestRegistry {}
+impl RefUnwindSafe for TestRegistry {}
 
 impl fmt::Debug for TestRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -87,7 +87,7 @@ impl TestRegistry {
         self.within(&name)
     }
 
-    fn within(&self, repository: &RepositoryName) -> Repository {
+    pub(super) fn within(&self, repository: &RepositoryName) -> Repository {
         self.registry
             .repository(repository)
             .expect("a parsed name is well-formed")

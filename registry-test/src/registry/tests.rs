@@ -1,7 +1,7 @@
 //! The life of a test registry: side by side, in any runtime, and its end.
 
 use super::*;
-use registry_core::{Tag, service::ManifestPush};
+use registry_core::{Algorithm, Digest, MediaType, Tag, service::ManifestPush};
 use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
@@ -76,6 +76,130 @@ async fn its_content_is_read_inside_and_outside_of_a_runtime() {
     assert_all();
     std::thread::scope(|scope| scope.spawn(assert_all).join()).unwrap();
     assert_eq!(registry.requests().count(), 0, "no client has asked");
+}
+
+/// Pushes an index with one image, and returns the digests of the image's layer and of the image.
+async fn push_index(registry: &Registry) -> [Digest; 2] {
+    let repository = registry.repository("team/app").unwrap();
+    let blob = async |bytes: &'static str| repository.push_blob(bytes, None).await.unwrap();
+    let (config, layer) = (blob("{}").await, blob("layer").await);
+    let describe = |media_type: &str, digest: &Digest, size: u64| {
+        format!(r#"{{"mediaType":"application/vnd.oci.{media_type}","digest":"{digest}","size":{size}}}"#)
+    };
+    let image = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","config":{},"layers":[{}]}}"#,
+        MediaType::OCI_MANIFEST,
+        describe("image.config.v1+json", &config.digest, 2),
+        describe("image.layer.v1.tar", &layer.digest, 5),
+    );
+    let digest = Digest::of(Algorithm::Sha256, image.as_bytes());
+    let size = image.len() as u64;
+    repository
+        .put_manifest(ManifestPush::new(digest, image))
+        .await
+        .unwrap();
+    let index = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[{}]}}"#,
+        MediaType::OCI_INDEX,
+        describe("image.manifest.v1+json", &digest, size),
+    );
+    let tag = Tag::parse("v1").unwrap();
+    repository
+        .put_manifest(ManifestPush::new(tag, index))
+        .await
+        .unwrap();
+    [layer.digest, digest]
+}
+
+#[tokio::test]
+async fn an_image_was_pushed_if_all_of_it_is_there() {
+    let registry = TestRegistry::start();
+    let refused = registry.check_pushed("team/app:v1").unwrap_err().to_string();
+    assert!(
+        refused.contains("team/app has no tags\nno client has sent a request"),
+        "{refused}"
+    );
+    let [layer, image] = push_index(registry.registry()).await;
+    registry.assert_pushed("team/app:v1");
+    let refused = registry.check_pushed("team/app:v2").unwrap_err().to_string();
+    assert!(refused.contains("has the tags v1"), "{refused}");
+
+    let repository = registry.registry().repository("team/app").unwrap();
+    repository.delete_blob(&layer).await.unwrap();
+    ask(&registry, "GET /v2/team/app/manifests/v1");
+
+    let refused = registry.check_pushed("team/app:v1").unwrap_err().to_string();
+    let missing = format!("\n  blob {layer} of 5 bytes is missing, of manifest {image}\n");
+    assert!(refused.contains(&missing), "{refused}");
+    assert!(
+        refused.ends_with("\n  GET /v2/team/app/manifests/v1 → 200"),
+        "{refused}"
+    );
+
+    repository.delete_manifest(image).await.unwrap();
+    let refused = registry.check_pushed("team/app:v1").unwrap_err().to_string();
+    assert!(refused.contains(&format!("manifest {image} of ")), "{refused}");
+}
+
+#[test]
+fn uploads_that_were_left_open_are_listed() {
+    let registry = TestRegistry::start();
+    registry.assert_no_open_uploads();
+    let opened = ask(&registry, "POST /v2/team/app/blobs/uploads/");
+    assert!(opened.starts_with("HTTP/1.1 202"), "{opened}");
+
+    let [open] = &registry.uploads_left_open()[..] else {
+        panic!("one session is open");
+    };
+    assert!(
+        opened.contains(&format!("/v2/team/app/blobs/uploads/{}", open.id)),
+        "{opened}"
+    );
+    assert_eq!((open.repository.as_str(), open.offset), ("team/app", 0));
+    let failed = std::panic::catch_unwind(|| registry.assert_no_open_uploads()).unwrap_err();
+    let message = failed.downcast_ref::<String>().unwrap();
+    assert!(message.contains(&open.to_string()), "{message}");
+
+    ask(
+        &registry,
+        &format!("DELETE /v2/team/app/blobs/uploads/{}", open.id),
+    );
+    registry.assert_no_open_uploads();
+}
+
+#[test]
+fn requests_are_selected_by_what_they_are() {
+    let registry = TestRegistry::start();
+    let digest = Digest::of(Algorithm::Sha256, b"");
+    for request in [
+        "GET /v2/".to_owned(),
+        format!("GET /v2/a/blobs/{digest}"),
+        "GET /v2/a/manifests/v1".to_owned(),
+        format!("POST /v2/a/blobs/uploads/?digest={digest}"),
+        "GET /v2/b/tags/list".to_owned(),
+        format!("GET /v2/b/referrers/{digest}"),
+        "GET /token?service=x".to_owned(),
+    ] {
+        ask(&registry, &request);
+    }
+    let requests = registry.requests();
+    assert_eq!(requests.count(), 7);
+    let selected = |requests: Requests| requests.iter().map(|one| one.target.clone()).collect::<Vec<_>>();
+    assert_eq!(selected(requests.clone().ping()), ["/v2/"]);
+    assert_eq!(
+        selected(requests.clone().manifest().status(404)),
+        ["/v2/a/manifests/v1"]
+    );
+    assert_eq!(requests.clone().manifest().status(200).count(), 0);
+    assert_eq!(requests.clone().blob().repository("a").count(), 1);
+    assert_eq!(requests.clone().upload().method("post").status(201).count(), 1);
+    assert_eq!(selected(requests.clone().tags()), ["/v2/b/tags/list"]);
+    assert_eq!(requests.clone().referrers().repository("b").count(), 1);
+    assert_eq!(selected(requests.clone().token()), ["/token?service=x"]);
+    assert_eq!(
+        format!("{:?}", requests.repository("b").tags()),
+        "GET /v2/b/tags/list → 404"
+    );
 }
 
 #[test]

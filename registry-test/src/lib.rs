@@ -18,6 +18,7 @@
 //! | part | content |
 //! |---|---|
 //! | [`TestRegistry`] | a registry on a port of its own, which records requests |
+//! | [`image`], [`index()`], [`artifact`] | content that a test [puts](TestRegistry::seed) into the registry |
 //! | [`tap`] | a proxy between a client and any registry, which records their exchanges and injects faults |
 //!
 //! # A proxy for other registries
@@ -51,6 +52,7 @@
 
 mod kind;
 mod registry;
+mod seed;
 pub mod tap;
 /// Example of the package's README.
 #[cfg(doctest)]
@@ -60,4 +62,5 @@ mod readme {}
 pub use self::{
     kind::Kind,
     registry::{Builder, NotPushed, OpenUpload, Requests, TestRegistry},
+    seed::{Artifact, Image, Index, Seed, Subject, artifact, image, index},
 };

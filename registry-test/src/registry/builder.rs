@@ -1,7 +1,7 @@
 //! [`Builder`]: the settings of a [`TestRegistry`].
 
 use super::{TestRegistry, server::Server};
-use crate::tap::Tap;
+use crate::{seed::Seed, tap::Tap};
 use registry_core::{Registry, Storage, storage::MemoryStorage};
 use std::{
     io,
@@ -26,6 +26,7 @@ use std::{
 pub struct Builder {
     storage: Arc<dyn Storage>,
     address: IpAddr,
+    pub(super) seeds: Vec<(String, Seed)>,
 }
 
 impl Default for Builder {
@@ -33,6 +34,7 @@ impl Default for Builder {
         Self {
             storage: Arc::new(MemoryStorage::new()),
             address: Ipv4Addr::LOCALHOST.into(),
+            seeds: Vec::new(),
         }
     }
 }
@@ -73,21 +75,29 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// An error of binding the address, or of starting a thread.
+    /// An error of binding the address, of starting a thread, or of a seed.
     pub fn try_start(self) -> io::Result<TestRegistry> {
-        let Self { storage, address } = self;
+        let Self {
+            storage,
+            address,
+            seeds,
+        } = self;
         let registry = Registry::builder(storage).allow_anonymous_push().build();
         let listener = TcpListener::bind((address, 0))?;
         let server = Server::start(registry.clone())?;
         let tap = Tap::listen(listener, server.address())?;
         let host = reached(tap.address()).to_string();
-        Ok(TestRegistry {
+        let registry = TestRegistry {
             url: format!("http://{host}"),
             host,
             registry,
             tap,
             server,
-        })
+        };
+        for (name, seed) in seeds {
+            registry.try_seed(&name, seed).map_err(io::Error::other)?;
+        }
+        Ok(registry)
     }
 }
 

@@ -4,9 +4,10 @@
 //! on a thread of its own.
 
 mod builder;
-mod image_name;
+pub(crate) mod image_name;
 mod pushed;
 mod requests;
+mod seeds;
 mod server;
 mod state;
 mod uploads;

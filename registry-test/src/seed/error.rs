@@ -12,6 +12,9 @@ pub(crate) enum SeedError {
     /// The seed's name has another digest than its content.
     #[error("cannot seed {name:?}: the content has the digest {digest}; use this one, or a tag")]
     Digest { name: String, digest: Digest },
+    /// A seed in JSON is malformed.
+    #[error("{0}")]
+    Json(String),
     /// An image is for no platform.
     #[error(
         "{0:?} is no platform; write `os/architecture` or `os/architecture/variant`, such as `linux/arm64/v8`"

@@ -100,11 +100,22 @@ pub async fn collect(
     clock: &dyn Clock,
     told: Told<'_>,
 ) -> Result<CollectReport, StorageError> {
+    run_beside(storage, options, clock, told, None).await
+}
+
+/// Does the same. A run with a rate does not rest while somebody has requested one of `collections`.
+async fn run_beside(
+    storage: &dyn Storage,
+    options: &CollectOptions,
+    clock: &dyn Clock,
+    told: Told<'_>,
+    collections: Option<&Collections>,
+) -> Result<CollectReport, StorageError> {
     let (Some(inspect), Some(collect)) = (storage.inspect(), storage.collect()) else {
         return Err(StorageError::Unsupported("collect content"));
     };
     let rests = options.rate.is_some() && !options.hurried;
-    let unhurried = rests.then(|| Unhurried::new(inspect, clock));
+    let unhurried = rests.then(|| Unhurried::new(inspect, clock, collections));
     let means = Means {
         storage,
         inspect: match &unhurried {

@@ -1,6 +1,6 @@
 //! [`CollectSchedule`]: runs that nobody asks for.
 
-use super::{CollectOptions, CollectReport, Collections, Stopped, collect, pin::text_of, watch::Watch};
+use super::{CollectOptions, CollectReport, Collections, Stopped, pin::text_of, run_beside, watch::Watch};
 use crate::{
     maintenance::clock::Clock,
     storage::{Storage, StorageError},
@@ -87,7 +87,7 @@ impl CollectSchedule {
                 // Uploads may be refused until it ends.
                 let hurried = collections.is_requested();
                 let request = collections.begin();
-                let report = self.once(storage, hurried, clock).await?;
+                let report = self.once(storage, hurried, collections, clock).await?;
                 Ok((request, hurried, report))
             };
             let Some(outcome) = collections.run(work).await else {
@@ -126,10 +126,11 @@ impl CollectSchedule {
         &self,
         storage: &dyn Storage,
         hurried: bool,
+        collections: &Collections,
         clock: &dyn Clock,
     ) -> Result<CollectReport, StorageError> {
         let options = self.options.dry_run(!self.removes(storage)).hurried(hurried);
-        collect(storage, &options, clock, &|_| {}).await
+        run_beside(storage, &options, clock, &|_| {}, Some(collections)).await
     }
 
     /// Returns true if a run now removes content, and does not only report it.
@@ -277,9 +278,22 @@ mod tests {
         let storage = MemoryStorage::new();
         let schedule = CollectSchedule::new(FAILED);
         for hurried in [false, true] {
-            let clock = Slow::default();
-            schedule.once(&storage, hurried, &clock).await.unwrap();
+            let (clock, collections) = (Slow::default(), Collections::default());
+            let ran = schedule.once(&storage, hurried, &collections, &clock).await;
+            ran.unwrap();
             assert_eq!(clock.slept.lock().unwrap().is_zero(), hurried);
         }
+    }
+
+    #[tokio::test]
+    async fn a_run_that_has_begun_rests_no_more_once_somebody_waits_for_the_next() {
+        let (storage, clock) = (MemoryStorage::new(), Slow::default());
+        let schedule = CollectSchedule::new(FAILED);
+        let collections = Collections::default();
+        collections.begin();
+        collections.request();
+        let ran = schedule.once(&storage, false, &collections, &clock).await;
+        ran.unwrap();
+        assert!(clock.slept.lock().unwrap().is_zero());
     }
 }

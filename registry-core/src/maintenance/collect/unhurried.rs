@@ -1,5 +1,6 @@
 //! [`Unhurried`]: looks at a storage in small steps with rests between them.
 
+use super::Collections;
 use crate::{
     forward_storage,
     maintenance::Clock,
@@ -23,15 +24,22 @@ const LONGEST: Duration = Duration::from_secs(30);
 pub(super) struct Unhurried<'a> {
     inspect: &'a dyn StorageInspect,
     clock: &'a dyn Clock,
+    /// It does not rest while somebody has requested a run.
+    collections: Option<&'a Collections>,
     /// Duration of the calls since the last rest.
     worked: Mutex<Duration>,
 }
 
 impl<'a> Unhurried<'a> {
-    pub(super) fn new(inspect: &'a dyn StorageInspect, clock: &'a dyn Clock) -> Self {
+    pub(super) fn new(
+        inspect: &'a dyn StorageInspect,
+        clock: &'a dyn Clock,
+        collections: Option<&'a Collections>,
+    ) -> Self {
         Self {
             inspect,
             clock,
+            collections,
             worked: Mutex::default(),
         }
     }
@@ -45,7 +53,10 @@ impl<'a> Unhurried<'a> {
         let began = self.clock.now();
         let result = call.await;
         let took = self.clock.now().duration_since(began).unwrap_or_default();
-        if let Some(rest) = self.rest_after(took) {
+        let is_requested = self.collections.is_some_and(Collections::is_requested);
+        if let Some(rest) = self.rest_after(took)
+            && !is_requested
+        {
             self.clock.sleep(rest).await;
         }
         result
@@ -92,7 +103,7 @@ mod tests {
     #[test]
     fn a_rest_follows_several_short_calls_and_has_a_limit() {
         let storage = MemoryStorage::new();
-        let unhurried = Unhurried::new(&storage, &Stopped);
+        let unhurried = Unhurried::new(&storage, &Stopped, None);
         let rest_after = |millis| unhurried.rest_after(Duration::from_millis(millis));
 
         assert_eq!(rest_after(4), None);

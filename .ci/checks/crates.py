@@ -53,6 +53,8 @@ CRATES = {
     "registry-conformance": Rule(may_use=CORE, never=SERVERS),
     # A fixture of other programs' tests: a small tree, with a server.
     "registry-test": Rule(may_use=CORE, never=frozenset({"axum", "clap"}), packages=50),
+    # A client in other programs: a small tree.
+    "registry-client": Rule(may_use=CORE, never=frozenset({"axum"}), packages=80),
     # Hosts, on the public API of the others.
     "registry-server": Rule(may_use=ANY, names_axum=True),
     "registry-example-standalone": Rule(

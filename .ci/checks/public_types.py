@@ -46,6 +46,7 @@ ALLOWED = {
     "registry-health": set(),
     "registry-conformance": {"http", "libtest_mimic", "registry_core"},
     "registry-test": {"http", "registry_core"},
+    "registry-client": {"bytes", "http_body", "registry_core", "rustls"},
 }
 
 

@@ -1,0 +1,150 @@
+//! [`ClientBuilder`]: settings of a client.
+
+use crate::{
+    client::{Client, Inner},
+    config_error::ConfigError,
+    host::Host,
+    options::HostOptions,
+    retry::{Jitter, Retry},
+    transport::{TlsRules, Transport},
+};
+use http::HeaderValue;
+use rustls::crypto::CryptoProvider;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Time without a byte after which a request fails.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Settings of a [`Client`].
+#[derive(Debug)]
+pub struct ClientBuilder {
+    hosts: BTreeMap<Host, HostOptions>,
+    provider: Option<Arc<CryptoProvider>>,
+    retry: Retry,
+    jitter: Jitter,
+    idle: Duration,
+    user_agent: String,
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        Self {
+            hosts: BTreeMap::new(),
+            provider: default_provider(),
+            retry: Retry::default(),
+            jitter: Jitter::default(),
+            idle: IDLE,
+            user_agent: concat!("registry-client/", env!("CARGO_PKG_VERSION")).into(),
+        }
+    }
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Client {
+    /// Returns a client without logins, with the default settings.
+    #[must_use]
+    pub fn new() -> Self {
+        ClientBuilder::default().build().expect("the defaults are valid")
+    }
+
+    /// Sets up a client.
+    #[must_use]
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+}
+
+#[cfg(feature = "ring")]
+fn default_provider() -> Option<Arc<CryptoProvider>> {
+    Some(Arc::new(rustls::crypto::ring::default_provider()))
+}
+
+#[cfg(not(feature = "ring"))]
+fn default_provider() -> Option<Arc<CryptoProvider>> {
+    None
+}
+
+impl ClientBuilder {
+    /// Sets the options of one registry.
+    #[must_use]
+    pub fn host(mut self, host: Host, options: HostOptions) -> Self {
+        self.hosts.insert(host, options);
+        self
+    }
+
+    /// Sets the cryptography for TLS. It is used as a value, and not installed for the process. Required without the
+    /// feature `ring`.
+    #[must_use]
+    pub fn crypto(mut self, provider: Arc<CryptoProvider>) -> Self {
+        self.provider = Some(provider);
+        self
+    }
+
+    /// Sets the rules for attempts after transient failures.
+    #[must_use]
+    pub const fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Sets the source of random numbers for the pauses between attempts. The default is the system's.
+    #[must_use]
+    pub fn jitter(mut self, source: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        self.jitter = Jitter(Arc::new(source));
+        self
+    }
+
+    /// Sets the time without a byte in either direction after which a request fails; 60 seconds by default.
+    #[must_use]
+    pub const fn idle_timeout(mut self, idle: Duration) -> Self {
+        self.idle = idle;
+        self
+    }
+
+    /// Sets the `User-Agent`.
+    #[must_use]
+    pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
+        self.user_agent = user_agent.into();
+        self
+    }
+
+    /// Creates the client. Nothing is connected to.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Malformed`] if the user agent is no header.
+    pub fn build(self) -> Result<Client, ConfigError> {
+        let user_agent = HeaderValue::try_from(self.user_agent).map_err(|error| ConfigError::Malformed {
+            place: "the user agent".into(),
+            problem: error.to_string(),
+        })?;
+        let mut plain = HashMap::new();
+        let mut tls = HashMap::new();
+        for (host, options) in self.hosts {
+            let plain_http = options
+                .plain_http
+                .unwrap_or_else(|| options.tls.is_none() && host.is_loopback());
+            plain.insert(host.endpoint().to_owned(), plain_http);
+            if let Some(options) = options.tls {
+                tls.insert(host.endpoint().to_owned(), options);
+            }
+        }
+        let tls = Arc::new(TlsRules::new(self.provider, tls));
+        Ok(Client::of(Inner {
+            transport: Transport::new(tls, self.idle),
+            plain,
+            retry: self.retry,
+            jitter: self.jitter,
+            user_agent,
+        }))
+    }
+}

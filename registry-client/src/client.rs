@@ -1,0 +1,55 @@
+//! [`Client`]: the entry point.
+
+use crate::{
+    host::{Host, is_loopback},
+    retry::{Attempts, Jitter, Retry},
+    transport::Transport,
+};
+use http::{HeaderValue, Uri};
+use std::{collections::HashMap, sync::Arc};
+
+/// Client of any number of registries. Clones share connections and logins.
+///
+/// It needs a tokio runtime with its time and I/O drivers. Each connection is a task of that runtime, which ends with
+/// the connection.
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Inner>);
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) transport: Transport,
+    /// Configured endpoints: true for plain HTTP.
+    pub(crate) plain: HashMap<String, bool>,
+    pub(crate) retry: Retry,
+    pub(crate) jitter: Jitter,
+    pub(crate) user_agent: HeaderValue,
+}
+
+impl Client {
+    pub(crate) fn of(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
+    /// Returns true if plain HTTP is used for this host and port.
+    pub(crate) fn is_plain(&self, authority: &str) -> bool {
+        let configured = self.0.plain.get(authority).copied();
+        configured.unwrap_or_else(|| is_loopback(authority))
+    }
+
+    /// Returns the URL of `target` at `host`.
+    pub(crate) fn url(&self, host: &Host, target: &str) -> Uri {
+        let authority = host.endpoint();
+        let scheme = if self.is_plain(authority) { "http" } else { "https" };
+        format!("{scheme}://{authority}{target}")
+            .parse()
+            .expect("a host and the target of a request are a URL")
+    }
+
+    pub(crate) fn attempts(&self) -> Attempts {
+        Attempts::new(self.0.retry, self.0.jitter.clone())
+    }
+}

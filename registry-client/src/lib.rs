@@ -1,0 +1,65 @@
+//! A streaming client of OCI / Docker registries, from the protocol's own tables: requests are built by
+//! [`registry_core::protocol::Request`], and responses read by [`registry_core::protocol::Answer`].
+//!
+//! - All that it returns is verified against its digest. A pull that breaks off continues where it stopped.
+//! - Transient failures are retried with back-off ([`Retry`]), and `Retry-After` is observed.
+//! - Responses are hostile: bodies, headers, redirects and the depth of JSON are bounded.
+//!
+//! ```no_run
+//! use registry_client::Client;
+//! use registry_core::{Descriptor, manifest::Manifest};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let repository = Client::new().repository("127.0.0.1:5000/team/app")?;
+//!
+//! // Pull a manifest, and stream its layers.
+//! let manifest = repository.manifest("v1").await?;
+//! let parsed = Manifest::parse_stored(&manifest.bytes, &manifest.media_type)?;
+//! for layer in parsed.blobs() {
+//!     let (Some(media_type), Some(digest)) = (layer.media_type.clone(), layer.digest.known()) else {
+//!         continue;
+//!     };
+//!     let layer = Descriptor::new(media_type, *digest, layer.size);
+//!     let mut stream = repository.open_blob(&layer, 0);
+//!     while let Some(bytes) = stream.next().await? {
+//!         println!("{digest}: {} bytes", bytes.len());
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | module of a repository | content |
+//! |---|---|
+//! | [`RemoteRepository`] | pulls of manifests and blobs |
+//! | [`BlobStream`] | a blob that is being pulled |
+
+mod builder;
+mod call;
+mod client;
+mod config_error;
+mod error;
+mod host;
+mod options;
+mod refusal;
+mod registry;
+mod repository;
+mod retry;
+mod transport;
+mod url;
+/// Example of the package's README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
+pub use self::{
+    builder::ClientBuilder,
+    client::Client,
+    config_error::ConfigError,
+    error::{Error, Result},
+    host::{Host, InvalidHost},
+    options::HostOptions,
+    repository::{BlobStart, BlobStream, InvalidRepository, RemoteRepository},
+    retry::Retry,
+};

@@ -1,0 +1,110 @@
+//! Pulls of manifests.
+
+use super::RemoteRepository;
+use crate::{
+    call::Call,
+    error::{Error, Result},
+    transport::Answered,
+};
+use bytes::Bytes;
+use http::StatusCode;
+use registry_core::{
+    Algorithm, Descriptor, Digest, Reference, manifest::Manifest, protocol::Request, storage::StoredManifest,
+};
+
+/// Maximum size of a manifest, in bytes. Registries accept no larger ones.
+pub(crate) const MANIFEST: usize = 4 << 20;
+
+/// Types that the client can read. A registry may convert a manifest to one of them, so the types of today come first.
+const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.docker.distribution.manifest.v2+json, */*;q=0.1";
+
+impl RemoteRepository {
+    /// Returns digest, media type and size of a manifest, by tag or digest.
+    ///
+    /// The digest of a tag is the registry's word until the manifest itself is pulled. If the registry does not send it,
+    /// the manifest is pulled.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if there is none, [`Error::Denied`] and [`Error::Unauthorized`] if the registry does not tell.
+    pub async fn resolve(
+        &self,
+        reference: impl TryInto<Reference, Error: Into<Error>>,
+    ) -> Result<Descriptor> {
+        let reference = &reference.try_into().map_err(Into::into)?;
+        let call = self.call_for(reference, true);
+        let answered = self.client.send(&call, &[StatusCode::OK]).await?;
+        let answer = answered.answer();
+        let (Some(digest), Some(media_type), Some(size)) =
+            (answer.digest(), answer.media_type(), answer.length())
+        else {
+            let manifest = self.manifest(reference).await?;
+            let size = manifest.bytes.len() as u64;
+            return Ok(Descriptor::new(manifest.media_type, manifest.digest, size));
+        };
+        if let Reference::Digest(expected) = reference
+            && *expected != digest
+        {
+            // Equal content may have digests of two algorithms, of which only the pull shows both.
+            if expected.algorithm() == digest.algorithm() {
+                return Err(corrupt(&answered, *expected, digest));
+            }
+            return Ok(Descriptor::new(media_type, *expected, size));
+        }
+        Ok(Descriptor::new(media_type, digest, size))
+    }
+
+    /// Pulls a manifest of at most 4 MiB, by tag or digest, and verifies it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if it has another digest than the requested or announced one; otherwise as for
+    /// [`resolve`](Self::resolve).
+    pub async fn manifest(
+        &self,
+        reference: impl TryInto<Reference, Error: Into<Error>>,
+    ) -> Result<StoredManifest> {
+        let reference = reference.try_into().map_err(Into::into)?;
+        let call = self.call_for(&reference, false);
+        let (answered, bytes) = self.client.fetch(&call, &[StatusCode::OK], MANIFEST).await?;
+        verified(&answered, &reference, bytes)
+    }
+
+    fn call_for(&self, reference: &Reference, head: bool) -> Call {
+        let request = Request::Manifest {
+            repository: self.name.clone(),
+            reference: reference.clone(),
+            head,
+            known: None,
+        };
+        Call::new(&self.host, request).accepting(ACCEPT)
+    }
+}
+
+/// Compares a manifest with the digest that was requested, or else with the one that was announced.
+fn verified(answered: &Answered, reference: &Reference, bytes: Bytes) -> Result<StoredManifest> {
+    let answer = answered.answer();
+    let expected = match reference {
+        Reference::Digest(digest) => Some(*digest),
+        Reference::Tag(_) => answer.digest(),
+    };
+    let algorithm = expected.map_or(Algorithm::Sha256, |expected| expected.algorithm());
+    let got = Digest::of(algorithm, &bytes);
+    if let Some(expected) = expected.filter(|expected| *expected != got) {
+        return Err(corrupt(answered, expected, got));
+    }
+    let media_type = answer
+        .media_type()
+        .unwrap_or_else(|| Manifest::sniff_media_type(&bytes));
+    Ok(StoredManifest::new(got, media_type, bytes))
+}
+
+fn corrupt(answered: &Answered, expected: Digest, got: Digest) -> Error {
+    Error::Corrupt {
+        url: answered.named.clone(),
+        expected,
+        got,
+    }
+}

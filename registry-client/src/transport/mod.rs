@@ -1,0 +1,176 @@
+//! [`Transport`]: requests over pooled connections, with or without TLS. It knows neither registries nor logins.
+
+mod dial;
+mod tls;
+
+pub(crate) use self::tls::{HostTls, Identity, TlsRules, certificates};
+
+use self::dial::Connector;
+use crate::{
+    error::{Error, Result},
+    url::shown,
+};
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioTimer},
+};
+use std::{fmt, sync::Arc, time::Duration};
+use tokio::time::timeout;
+
+/// Maximum number of headers in a response.
+const HEADERS: usize = 100;
+/// Maximum size of the head of a response, in bytes.
+const HEAD: usize = 64 * 1024;
+/// Time for which an unused connection is kept.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// Sends requests. Clones share their connections.
+#[derive(Clone)]
+pub(crate) struct Transport {
+    client: Client<Connector, Empty<Bytes>>,
+    idle: Duration,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("idle", &self.idle)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Transport {
+    /// Uses `tls` for `https`. A request or response during which nothing passes for `idle` fails.
+    pub(crate) fn new(tls: Arc<TlsRules>, idle: Duration) -> Self {
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(KEPT)
+            .http1_max_headers(HEADERS)
+            .http1_max_buf_size(HEAD);
+        Self {
+            client: builder.build(Connector::new(tls)),
+            idle,
+        }
+    }
+
+    /// Sends a request, and returns the head of its response.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Transport`] and [`Error::TimedOut`].
+    pub(crate) async fn send(&self, request: Request<Empty<Bytes>>) -> Result<Answered> {
+        let url = request.uri().clone();
+        let named = format!("{} {}", request.method(), shown(&url));
+        let response = match timeout(self.idle, self.client.request(request)).await {
+            Ok(response) => response.map_err(|error| Error::transport(&*named, reason(error)))?,
+            Err(_elapsed) => {
+                return Err(Error::TimedOut {
+                    url: named,
+                    after: self.idle,
+                });
+            }
+        };
+        let (head, body) = response.into_parts();
+        Ok(Answered {
+            url,
+            named,
+            status: head.status,
+            headers: head.headers,
+            body,
+            idle: self.idle,
+        })
+    }
+}
+
+/// Replaces the general error of the pool by its cause, which says more.
+fn reason(error: hyper_util::client::legacy::Error) -> registry_core::BoxError {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        source = cause.source();
+    }
+    Box::new(Broken { text, source: error })
+}
+
+/// Error of a connection, with the messages of all its causes.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+struct Broken {
+    text: String,
+    source: hyper_util::client::legacy::Error,
+}
+
+/// Response whose body has not been read.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    /// URL of the request, after redirects.
+    pub(crate) url: Uri,
+    /// Method and URL, for messages.
+    pub(crate) named: String,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    body: Incoming,
+    idle: Duration,
+}
+
+impl Answered {
+    /// Returns the head, as the protocol reads it.
+    pub(crate) const fn answer(&self) -> registry_core::protocol::Answer<'_> {
+        registry_core::protocol::Answer::new(self.status, &self.headers)
+    }
+
+    /// Returns the next bytes of the body, or `None` at its end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Transport`] and [`Error::TimedOut`].
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            let frame = timeout(self.idle, self.body.frame()).await;
+            let Ok(frame) = frame else {
+                return Err(Error::TimedOut {
+                    url: self.named.clone(),
+                    after: self.idle,
+                });
+            };
+            match frame {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(Error::transport(&*self.named, error)),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if data.is_empty() => {}
+                    Ok(data) => return Ok(Some(data)),
+                    Err(_trailers) => {}
+                },
+            }
+        }
+    }
+
+    /// Reads the whole body, if it has at most `limit` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`], and those of [`next`](Self::next).
+    pub(crate) async fn read(&mut self, limit: usize) -> Result<Bytes> {
+        let too_large = Error::TooLarge {
+            url: self.named.clone(),
+            limit: limit as u64,
+        };
+        let mut all = Vec::new();
+        while let Some(more) = self.next().await? {
+            if all.len() + more.len() > limit {
+                return Err(too_large);
+            }
+            all.extend_from_slice(&more);
+        }
+        Ok(all.into())
+    }
+}

@@ -1,0 +1,117 @@
+//! [`TlsRules`]: the certificates that are trusted and presented, per host. No provider is installed for the process.
+
+use crate::config_error::ConfigError;
+use registry_core::BoxError;
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Certificate and key that the client presents.
+pub(crate) struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Identity")
+    }
+}
+
+impl Identity {
+    pub(crate) fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, ConfigError> {
+        let chain = certificates(chain)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| ConfigError::Pem(error.to_string()))?;
+        Ok(Self { chain, key })
+    }
+}
+
+/// Reads at least one certificate.
+pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match read {
+        Ok(certificates) if certificates.is_empty() => {
+            Err(ConfigError::Pem("there is no certificate".into()))
+        }
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(ConfigError::Pem(error.to_string())),
+    }
+}
+
+/// Settings of TLS for one host.
+#[derive(Debug, Default)]
+pub(crate) struct HostTls {
+    pub(crate) trusted: Vec<CertificateDer<'static>>,
+    pub(crate) identity: Option<Identity>,
+}
+
+/// Settings of TLS for all hosts.
+pub(crate) struct TlsRules {
+    provider: Option<Arc<CryptoProvider>>,
+    /// By host and port, as they are connected to.
+    hosts: HashMap<String, HostTls>,
+    made: Mutex<HashMap<Option<String>, Arc<ClientConfig>>>,
+}
+
+impl fmt::Debug for TlsRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsRules")
+            .field("hosts", &self.hosts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TlsRules {
+    /// Uses `provider`, and the settings of hosts by their `host:port`, as they are connected to.
+    pub(crate) fn new(provider: Option<Arc<CryptoProvider>>, hosts: HashMap<String, HostTls>) -> Self {
+        Self {
+            provider,
+            hosts,
+            made: Mutex::default(),
+        }
+    }
+
+    /// Returns the configuration for connections to `authority`. The first call reads the system's certificates, which
+    /// blocks.
+    pub(super) fn config(&self, authority: &str) -> Result<Arc<ClientConfig>, BoxError> {
+        let authority = authority.to_ascii_lowercase();
+        let special = self.hosts.get(&authority);
+        let key = special.map(|_| authority);
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = made.get(&key) {
+            return Ok(Arc::clone(config));
+        }
+        let config = Arc::new(self.make(special)?);
+        made.insert(key, Arc::clone(&config));
+        Ok(config)
+    }
+
+    fn make(&self, special: Option<&HostTls>) -> Result<ClientConfig, BoxError> {
+        let provider = self
+            .provider
+            .as_ref()
+            .ok_or("there is no cryptography for TLS: enable the feature `ring`, or pass a provider")?;
+        let mut roots = RootCertStore::empty();
+        // Some systems have certificates that cannot be read. They are not needed unless a handshake says so.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        for certificate in special.iter().flat_map(|special| &special.trusted) {
+            roots.add(certificate.clone())?;
+        }
+        let builder = ClientConfig::builder_with_provider(Arc::clone(provider))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots);
+        Ok(match special.and_then(|special| special.identity.as_ref()) {
+            Some(identity) => {
+                builder.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())?
+            }
+            None => builder.with_no_client_auth(),
+        })
+    }
+}

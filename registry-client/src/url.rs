@@ -1,0 +1,89 @@
+//! URLs of registries: `Location` is resolved.
+
+use http::{Uri, uri::Scheme};
+
+/// Resolves `location` against the URL of the request that it answers. Returns `None` unless the result is an `http` or
+/// `https` URL.
+pub(crate) fn resolve(base: &Uri, location: &str) -> Option<Uri> {
+    let scheme = base.scheme_str()?;
+    let authority = base.authority()?;
+    // A fragment is for the client alone.
+    let location = location.split('#').next()?;
+    let absolute = if location.starts_with("//") {
+        format!("{scheme}:{location}")
+    } else if location.starts_with('/') {
+        format!("{scheme}://{authority}{location}")
+    } else if location.starts_with('?') {
+        format!("{scheme}://{authority}{}{location}", base.path())
+    } else if is_absolute(location) {
+        location.to_owned()
+    } else {
+        let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+        format!("{scheme}://{authority}{folder}/{location}")
+    };
+    let url: Uri = absolute.parse().ok()?;
+    let http = matches!(url.scheme_str(), Some("http" | "https"));
+    let bare = url
+        .authority()
+        .is_some_and(|authority| !authority.as_str().contains('@'));
+    (http && bare).then_some(url)
+}
+
+/// Returns true if the text begins with a scheme.
+fn is_absolute(text: &str) -> bool {
+    let scheme = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
+    text.split_once("://")
+        .is_some_and(|(before, _)| !before.is_empty() && before.bytes().all(scheme))
+}
+
+pub(crate) fn is_https(url: &Uri) -> bool {
+    url.scheme() == Some(&Scheme::HTTPS)
+}
+
+/// Shows a URL in a message: without its query, which may be a signature.
+pub(crate) fn shown(url: &Uri) -> String {
+    let text = url.to_string();
+    let mut shown: String = text
+        .split('?')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(512)
+        .collect();
+    if shown.len() < text.len() && text.contains('?') {
+        shown.push_str("?…");
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_of_all_forms_are_resolved() {
+        let base: Uri = "https://a.example:5000/v2/x/blobs/uploads/?n=1".parse().unwrap();
+        for (location, expected) in [
+            ("/v2/y?s=1", "https://a.example:5000/v2/y?s=1"),
+            ("https://b.example/z", "https://b.example/z"),
+            ("//b.example/z", "https://b.example/z"),
+            ("?s=2", "https://a.example:5000/v2/x/blobs/uploads/?s=2"),
+            ("id", "https://a.example:5000/v2/x/blobs/uploads/id"),
+            ("/a?u=http://c/", "https://a.example:5000/a?u=http://c/"),
+        ] {
+            let resolved = resolve(&base, location).map(|url| url.to_string());
+            assert_eq!(resolved.as_deref(), Some(expected), "{location}");
+        }
+        for location in ["ftp://b.example/z", "https://user:pw@b.example/z", "https://"] {
+            assert_eq!(resolve(&base, location), None, "{location}");
+        }
+    }
+
+    #[test]
+    fn a_message_does_not_show_a_query() {
+        assert_eq!(
+            shown(&"https://a/b?X-Signature=s".parse().unwrap()),
+            "https://a/b?…"
+        );
+    }
+}

@@ -1,0 +1,11 @@
+//! The client against registries on loopback: a real one behind a tap that injects faults, and scripted ones that answer
+//! what no good registry would.
+
+#[cfg(test)]
+mod pull;
+#[cfg(test)]
+mod redirect;
+#[cfg(test)]
+mod retry;
+#[cfg(test)]
+mod support;

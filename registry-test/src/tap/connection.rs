@@ -198,7 +198,16 @@ fn pass_answer(
         Ok(allowed)
     })?;
     client.flush()?;
-    Ok(framing == Framing::UntilClose)
+    let ends = head.headers().get_all(header::CONNECTION).iter().any(closes);
+    Ok(ends || framing == Framing::UntilClose)
+}
+
+/// Returns true if the registry closes the connection after this answer. Clients may wait for the end.
+fn closes(connection: &HeaderValue) -> bool {
+    let value = connection.to_str().unwrap_or_default();
+    value
+        .split(',')
+        .any(|option| option.trim().eq_ignore_ascii_case("close"))
 }
 
 impl Ongoing {

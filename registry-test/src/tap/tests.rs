@@ -293,6 +293,22 @@ fn an_answer_that_ends_with_the_connection_is_whole() {
 }
 
 #[test]
+fn an_answer_that_announces_the_end_is_followed_by_it() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: Close\r\n\r\n{}";
+    let upstream = Upstream::answering(answer);
+    let tap = Tap::start(upstream.address).unwrap();
+    // The client closes nothing before it has seen the end.
+    let mut stream = TcpStream::connect(tap.address()).unwrap();
+    stream.set_read_timeout(Some(SILENCE / 2)).unwrap();
+    stream.write_all(GET.as_bytes()).unwrap();
+
+    let mut received = String::new();
+    stream.read_to_string(&mut received).unwrap();
+
+    assert_eq!(received, answer);
+}
+
+#[test]
 fn an_early_answer_reaches_a_client_that_still_sends() {
     let refusal = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

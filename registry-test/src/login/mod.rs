@@ -1,0 +1,14 @@
+//! Logins of a test registry, with Basic credentials or Bearer tokens.
+//!
+//! There is one [`User`], who may do everything, and who can be told from anonymous clients. [`Tokens`] is both sides
+//! of Bearer tokens: the [endpoint] that issues them, and the [check](bearer) of those that requests carry.
+
+mod basic;
+mod bearer;
+pub(crate) mod endpoint;
+mod form;
+mod rules;
+mod tokens;
+mod user;
+
+pub(crate) use self::{basic::Basic, rules::Rules, tokens::Tokens, user::User};

@@ -51,6 +51,7 @@
 //! The suites that test a registry itself, or a storage, are in `registry-conformance`.
 
 mod kind;
+mod login;
 mod registry;
 mod seed;
 pub mod tap;

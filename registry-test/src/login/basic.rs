@@ -15,7 +15,9 @@ pub(crate) struct Basic(pub(crate) User);
 impl Authenticator for Basic {
     async fn authenticate(&self, request: AuthRequest<'_>) -> Result<Option<Identity>, AuthError> {
         match request.basic()? {
-            Some(login) if self.0.is(login.user(), login.password()) => Ok(Some(Identity::new(&*self.0.name))),
+            Some(login) if self.0.is(login.user(), login.password()) => {
+                Ok(Some(Identity::new(&*self.0.name)))
+            }
             // Another scheme, such as a token of an earlier registry on this port, is a wrong login.
             None if !request.headers.contains_key(http::header::AUTHORIZATION) => Ok(None),
             _ => Err(AuthError::Rejected),

@@ -6,7 +6,7 @@ use super::{form::Form, tokens::Tokens};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::{Body, Bytes, Incoming};
 use registry_core::{ResponseBody, auth::Scope};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{future::poll_fn, pin::Pin};
 
 /// Maximum size of a form in bytes, far beyond what clients send.
@@ -19,7 +19,11 @@ struct Refused(StatusCode, &'static str, String);
 pub(crate) async fn answer(tokens: &Tokens, request: Request<Incoming>) -> Response<ResponseBody> {
     let (parts, body) = request.into_parts();
     let issued = match parts.method {
-        Method::GET => for_login(tokens, &Form::parse(parts.uri.query().unwrap_or_default()), &parts.headers),
+        Method::GET => for_login(
+            tokens,
+            &Form::parse(parts.uri.query().unwrap_or_default()),
+            &parts.headers,
+        ),
         Method::POST => match form(body).await {
             Some(form) => for_grant(tokens, &form),
             None => Err(bad("the form is larger than 64 KiB, or broke off".to_owned())),
@@ -49,7 +53,7 @@ pub(crate) async fn answer(tokens: &Tokens, request: Request<Incoming>) -> Respo
 }
 
 /// Issues a token for the Basic credentials of a `GET`, or for an anonymous client.
-fn for_login(tokens: &Tokens, form: &Form, headers: &HeaderMap) -> Result<serde_json::Value, Refused> {
+fn for_login(tokens: &Tokens, form: &Form, headers: &HeaderMap) -> Result<Value, Refused> {
     let is_user = match tokens.user.sent(headers) {
         Some(true) => true,
         None if tokens.anonymous_pull => false,
@@ -57,15 +61,13 @@ fn for_login(tokens: &Tokens, form: &Form, headers: &HeaderMap) -> Result<serde_
         None => return Err(wrong("log in with a user name and a password")),
     };
     let token = tokens.issue(is_user, &scopes(tokens, form)?);
-    let mut issued = json!({"token": token, "access_token": token, "expires_in": tokens.lifetime.as_secs()});
-    if is_user && form.get("offline_token") == Some("true") {
-        add_refresh(&mut issued, tokens);
-    }
-    Ok(issued)
+    let issued = json!({"token": token, "access_token": token, "expires_in": tokens.lifetime.as_secs()});
+    let is_offline = is_user && form.get("offline_token") == Some("true");
+    Ok(with_refresh(issued, is_offline.then(|| tokens.issue_refresh())))
 }
 
 /// Issues a token for the password or the refresh token of a `POST`.
-fn for_grant(tokens: &Tokens, form: &Form) -> Result<serde_json::Value, Refused> {
+fn for_grant(tokens: &Tokens, form: &Form) -> Result<Value, Refused> {
     match form.get("grant_type") {
         Some("password") => {
             let given = form.get("username").zip(form.get("password"));
@@ -74,7 +76,10 @@ fn for_grant(tokens: &Tokens, form: &Form) -> Result<serde_json::Value, Refused>
             }
         }
         Some("refresh_token") => {
-            if !form.get("refresh_token").is_some_and(|token| tokens.is_refresh(token)) {
+            if !form
+                .get("refresh_token")
+                .is_some_and(|token| tokens.is_refresh(token))
+            {
                 return Err(wrong("the refresh token was not issued here"));
             }
         }
@@ -87,22 +92,24 @@ fn for_grant(tokens: &Tokens, form: &Form) -> Result<serde_json::Value, Refused>
     }
     let scopes = scopes(tokens, form)?;
     let granted: Vec<String> = scopes.iter().map(ToString::to_string).collect();
-    let mut issued = json!({
+    let issued = json!({
         "access_token": tokens.issue(true, &scopes),
         "expires_in": tokens.lifetime.as_secs(),
         "scope": granted.join(" "),
         "token_type": "Bearer",
     });
-    match form.get("refresh_token") {
-        Some(used) => issued["refresh_token"] = used.into(),
-        None if form.get("access_type") == Some("offline") => add_refresh(&mut issued, tokens),
-        None => {}
-    }
-    Ok(issued)
+    let refresh = match form.get("refresh_token") {
+        Some(used) => Some(used.to_owned()),
+        None => (form.get("access_type") == Some("offline")).then(|| tokens.issue_refresh()),
+    };
+    Ok(with_refresh(issued, refresh))
 }
 
-fn add_refresh(issued: &mut serde_json::Value, tokens: &Tokens) {
-    issued["refresh_token"] = tokens.issue_refresh().into();
+fn with_refresh(mut issued: Value, refresh: Option<String>) -> Value {
+    if let (Some(fields), Some(refresh)) = (issued.as_object_mut(), refresh) {
+        fields.insert("refresh_token".to_owned(), refresh.into());
+    }
+    issued
 }
 
 /// Returns the scopes of a request, which may be repeated, and separated by blanks.

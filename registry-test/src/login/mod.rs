@@ -8,7 +8,12 @@ mod bearer;
 pub(crate) mod endpoint;
 mod form;
 mod rules;
+mod settings;
 mod tokens;
 mod user;
 
-pub(crate) use self::{basic::Basic, rules::Rules, tokens::Tokens, user::User};
+pub(crate) use self::{
+    settings::{Login, Scheme, Users},
+    tokens::Tokens,
+    user::User,
+};

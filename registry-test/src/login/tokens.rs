@@ -1,7 +1,7 @@
 //! [`Tokens`]: the tokens that a test registry has issued.
 
 use super::user::User;
-use crate::lock::lock;
+use crate::tap::lock;
 use registry_core::{
     Action, Identity,
     auth::{Access, Scope},

@@ -23,11 +23,6 @@ impl User {
         self.name == name && self.password.as_bytes() == password
     }
 
-    /// Returns the credentials of `Authorization: Basic`, as files of docker have them, too.
-    pub(crate) fn encoded(&self) -> String {
-        STANDARD.encode(format!("{}:{}", self.name, self.password))
-    }
-
     /// Compares the user with the `Authorization: Basic` of a request. Returns `None` if there is none.
     pub(super) fn sent(&self, headers: &HeaderMap) -> Option<bool> {
         let value = headers.get(header::AUTHORIZATION)?;
@@ -46,6 +41,8 @@ impl User {
 /// Shows no password.
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("User")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }

@@ -1,7 +1,7 @@
 //! [`Builder`]: the settings of a [`TestRegistry`].
 
-use super::{TestRegistry, server::Server};
-use crate::{seed::Seed, tap::Tap};
+use super::{TestRegistry, front::Front, server::Server};
+use crate::{login::Login, seed::Seed, tap::Tap};
 use registry_core::{Registry, Storage, storage::MemoryStorage};
 use std::{
     io,
@@ -26,6 +26,8 @@ use std::{
 pub struct Builder {
     storage: Arc<dyn Storage>,
     address: IpAddr,
+    pub(super) login: Login,
+    read_only: bool,
     pub(super) seeds: Vec<(String, Seed)>,
 }
 
@@ -34,6 +36,8 @@ impl Default for Builder {
         Self {
             storage: Arc::new(MemoryStorage::new()),
             address: Ipv4Addr::LOCALHOST.into(),
+            login: Login::default(),
+            read_only: false,
             seeds: Vec::new(),
         }
     }
@@ -52,6 +56,15 @@ impl Builder {
     /// or virtual machines. The port is a free one.
     pub fn bind(self, address: IpAddr) -> Self {
         Self { address, ..self }
+    }
+
+    /// Refuses every change by clients: 405 `UNSUPPORTED`. Seeds and changes [in process](TestRegistry::registry) are
+    /// possible.
+    pub fn read_only(self) -> Self {
+        Self {
+            read_only: true,
+            ..self
+        }
     }
 
     /// Starts the registry. It accepts requests when this function returns.
@@ -80,17 +93,25 @@ impl Builder {
         let Self {
             storage,
             address,
+            login,
+            read_only,
             seeds,
         } = self;
-        let registry = Registry::builder(storage).allow_anonymous_push().build();
         let listener = TcpListener::bind((address, 0))?;
-        let server = Server::start(registry.clone())?;
+        let host = reached(listener.local_addr()?).to_string();
+        let url = format!("http://{host}");
+        let (mut registry, users) = login.apply(Registry::builder(storage), &url);
+        if read_only {
+            registry = registry.read_only();
+        }
+        let registry = registry.build();
+        let server = Server::start(Front::new(registry.clone(), users.tokens.clone()))?;
         let tap = Tap::listen(listener, server.address())?;
-        let host = reached(tap.address()).to_string();
         let registry = TestRegistry {
-            url: format!("http://{host}"),
+            url,
             host,
             registry,
+            users,
             tap,
             server,
         };

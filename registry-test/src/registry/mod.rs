@@ -4,6 +4,7 @@
 //! on a thread of its own.
 
 mod builder;
+mod front;
 pub(crate) mod image_name;
 mod pushed;
 mod requests;
@@ -11,11 +12,12 @@ mod seeds;
 mod server;
 mod state;
 mod uploads;
+mod users;
 
 pub use self::{builder::Builder, pushed::NotPushed, requests::Requests, uploads::OpenUpload};
 
 use self::server::Server;
-use crate::tap::Tap;
+use crate::{login::Users, tap::Tap};
 use registry_core::Registry;
 use std::{
     fmt,
@@ -49,6 +51,7 @@ pub struct TestRegistry {
     url: String,
     host: String,
     registry: Registry,
+    users: Users,
     // Dropped in this order: no request arrives at a server that has ended.
     tap: Tap,
     server: Server,
@@ -89,6 +92,18 @@ impl TestRegistry {
     #[must_use]
     pub const fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Ends all connections and all operations in progress at once, as the death of the registry's process would. The port,
+    /// the stored content, the open uploads and the tokens stay, and later connections are served.
+    ///
+    /// # Panics
+    ///
+    /// If the registry cannot be started again.
+    pub fn restart(&self) {
+        let restarted = self.server.restart();
+        self.tap.disconnect();
+        restarted.unwrap_or_else(|error| panic!("cannot restart the test registry: {error}"));
     }
 
     /// Returns the requests of all clients so far, in the order in which they began.

@@ -1,19 +1,18 @@
 //! [`Server`]: the thread that serves a registry on a loopback port.
 
-use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
-use registry_core::{Registry, service::RegistryService};
+use super::front::Front;
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
 use std::{
     future::Future,
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     pin::Pin,
-    sync::mpsc,
+    sync::mpsc::{SyncSender, sync_channel},
     thread::{self, JoinHandle},
     time::Duration,
 };
 use tokio::{
-    net::TcpListener,
     runtime::Runtime,
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
 };
@@ -21,41 +20,38 @@ use tokio::{
 /// Time that the end waits for blocking calls of a storage, such as the write of a file.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Work for the thread.
-type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Message to the thread. It ends when no other can come.
+enum Message {
+    /// Run this future.
+    Run(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// End all connections and operations, and begin again.
+    Restart(SyncSender<io::Result<()>>),
+}
 
 /// A thread with a runtime of its own. Dropping it ends the runtime, with all connections and tasks, and the thread.
 #[derive(Debug)]
 pub(super) struct Server {
     address: SocketAddr,
     /// Always there until the drop, which ends the thread by it.
-    jobs: Option<UnboundedSender<Job>>,
+    messages: Option<UnboundedSender<Message>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
     /// Serves a registry on a free loopback port.
-    pub(super) fn start(registry: Registry) -> io::Result<Self> {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    pub(super) fn start(front: Front) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let (jobs, received) = unbounded_channel();
-        let (started, is_started) = mpsc::sync_channel(1);
-        let serve = move || match open(listener) {
-            Ok((runtime, listener)) => {
-                // `start` waits for this message.
-                let _ = started.send(Ok(()));
-                run(runtime, listener, registry, received);
-            }
-            Err(error) => _ = started.send(Err(error)),
-        };
-        let thread = thread::Builder::new().name("test registry".into()).spawn(serve)?;
-        is_started
-            .recv()
-            .expect("the thread sends a message before it ends")?;
+        let (messages, received) = unbounded_channel();
+        let (started, is_started) = sync_channel(1);
+        let thread = thread::Builder::new()
+            .name("test registry".into())
+            .spawn(move || run(&listener, &front, received, started))?;
+        is_started.recv().map_err(|_ended| io::ErrorKind::Other)??;
         Ok(Self {
             address,
-            jobs: Some(jobs),
+            messages: Some(messages),
             thread: Some(thread),
         })
     }
@@ -68,19 +64,32 @@ impl Server {
     /// Runs a future on the thread, and blocks until it has ended. It is not run in a runtime of the caller, which may
     /// have none, and must not block in one.
     pub(super) fn run<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
-        let (send, result) = mpsc::sync_channel(1);
-        let jobs = self.jobs.as_ref().expect("the jobs end with the server");
-        // If the thread has ended, the job and its sender are dropped, and so is one that panics.
-        let _ = jobs.send(Box::pin(async move { _ = send.send(future.await) }));
+        let (send, result) = sync_channel(1);
+        self.send(Message::Run(Box::pin(async move { _ = send.send(future.await) })));
+        // A future that panics is dropped, with its sender.
         result
             .recv()
-            .expect("the storage of the test registry panicked; its message is above")
+            .expect("the storage of the test registry panicked, see above, or the registry was restarted")
+    }
+
+    /// Ends all connections and operations at once, as the death of the process would. Later connections are served
+    /// again, on the same port and storage.
+    pub(super) fn restart(&self) -> io::Result<()> {
+        let (send, restarted) = sync_channel(1);
+        self.send(Message::Restart(send));
+        restarted.recv().map_err(|_ended| io::ErrorKind::Other)?
+    }
+
+    fn send(&self, message: Message) {
+        let messages = self.messages.as_ref().expect("the messages end with the server");
+        // If the thread has ended, the message is dropped, and so is the sender of its result.
+        let _ = messages.send(message);
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.jobs = None;
+        self.messages = None;
         if let Some(thread) = self.thread.take() {
             // A thread that panicked has ended, too.
             let _ = thread.join();
@@ -88,38 +97,61 @@ impl Drop for Server {
     }
 }
 
-/// Creates the runtime, and the listener in it.
-fn open(listener: std::net::TcpListener) -> io::Result<(Runtime, TcpListener)> {
+/// Serves until no message can come any more. Each start is reported to `started`.
+fn run(
+    listener: &TcpListener,
+    front: &Front,
+    mut messages: UnboundedReceiver<Message>,
+    mut started: SyncSender<io::Result<()>>,
+) {
+    loop {
+        let (runtime, accepting) = match open(listener) {
+            Ok(opened) => opened,
+            Err(error) => {
+                // The caller waits for it.
+                let _ = started.send(Err(error));
+                return;
+            }
+        };
+        let _ = started.send(Ok(()));
+        let restart = runtime.block_on(async {
+            tokio::spawn(accept(accepting, front.clone()));
+            loop {
+                match messages.recv().await {
+                    Some(Message::Run(future)) => _ = tokio::spawn(future),
+                    Some(Message::Restart(restarted)) => return Some(restarted),
+                    None => return None,
+                }
+            }
+        });
+        runtime.shutdown_timeout(GRACE);
+        match restart {
+            Some(restarted) => started = restarted,
+            None => return,
+        }
+    }
+}
+
+/// Creates a runtime, and the listener in it.
+fn open(listener: &TcpListener) -> io::Result<(Runtime, tokio::net::TcpListener)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let entered = runtime.enter();
-    let listener = TcpListener::from_std(listener)?;
+    let accepting = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
     drop(entered);
-    Ok((runtime, listener))
+    Ok((runtime, accepting))
 }
 
-/// Serves until the sender of jobs is dropped.
-fn run(runtime: Runtime, listener: TcpListener, registry: Registry, mut jobs: UnboundedReceiver<Job>) {
-    // Operations of a client that has gone are finished, unless the test ends before.
-    let service = registry.into_service(|task| _ = tokio::spawn(task));
-    runtime.block_on(async {
-        tokio::spawn(accept(listener, service));
-        while let Some(job) = jobs.recv().await {
-            tokio::spawn(job);
-        }
-    });
-    runtime.shutdown_timeout(GRACE);
-}
-
-async fn accept(listener: TcpListener, service: RegistryService<Incoming>) {
+async fn accept(listener: tokio::net::TcpListener, front: Front) {
     loop {
         let Ok((connection, _)) = listener.accept().await else {
             // The process has no free descriptors; the connections that end give some back.
             tokio::task::yield_now().await;
             continue;
         };
-        let service = TowerToHyperService::new(service.clone());
+        let front = front.clone();
+        let service = service_fn(move |request| front.clone().answer(request));
         let mut server = http1::Builder::new();
         // A client that has sent its request may close its side before it reads the answer.
         server.half_close(true);

@@ -51,7 +51,8 @@ pub use self::{
     side::Side,
 };
 
-use self::{connection::Connection, journal::Journal, patience::lock};
+pub(crate) use self::patience::lock;
+use self::{connection::Connection, journal::Journal};
 use std::{
     fmt, io,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -127,6 +128,15 @@ impl Tap {
         lock(&self.shared.journal.rules).clear();
     }
 
+    /// Closes all connections, as the death of the registry would. Later connections are accepted.
+    pub fn disconnect(&self) {
+        for connection in lock(&self.shared.connections).drain(..) {
+            if let Some(connection) = connection.upgrade() {
+                connection.close();
+            }
+        }
+    }
+
     /// Returns the recorded exchanges, in the order in which their requests began.
     #[must_use]
     pub fn exchanges(&self) -> Vec<Exchange> {
@@ -151,11 +161,7 @@ impl Drop for Tap {
             // An acceptor that panicked has ended, too.
             let _ = acceptor.join();
         }
-        for connection in lock(&self.shared.connections).drain(..) {
-            if let Some(connection) = connection.upgrade() {
-                connection.close();
-            }
-        }
+        self.disconnect();
     }
 }
 

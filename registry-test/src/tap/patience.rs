@@ -9,6 +9,6 @@ use std::{
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
 
 /// Locks data that no panic can leave half-changed.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

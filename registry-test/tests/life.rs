@@ -1,12 +1,15 @@
-//! Restarts of a test registry.
+//! Restarts of a test registry, and the files that it has for other programs.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
 use registry_test::{TestRegistry, image};
 use std::{
+    collections::HashMap,
+    fs,
     io::{Read as _, Write as _},
     net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
 };
 use support::ask;
 
@@ -62,4 +65,42 @@ fn a_restart_cuts_connections_and_keeps_port_content_uploads_and_tokens() {
         "56789",
     );
     assert_eq!(rest.status, 202, "{rest:?}");
+}
+
+#[test]
+fn the_files_for_other_programs_are_private_and_removed_at_the_end() {
+    let registry = TestRegistry::builder().basic("ann", "secret").start();
+    let directory = registry.docker_config_dir().to_owned();
+    let envs: HashMap<_, _> = registry.envs().into_iter().collect();
+
+    assert_eq!(envs["DOCKER_CONFIG"], directory);
+    let auth = fs::read_to_string(&envs["REGISTRY_AUTH_FILE"]).unwrap();
+    assert_eq!(
+        auth,
+        format!(
+            r#"{{"auths":{{"{}":{{"auth":"YW5uOnNlY3JldA=="}}}}}}"#,
+            registry.host()
+        )
+    );
+    assert_eq!(auth, fs::read_to_string(directory.join("config.json")).unwrap());
+    let registries = fs::read_to_string(&envs["CONTAINERS_REGISTRIES_CONF"]).unwrap();
+    let expected = format!(
+        "[[registry]]\nlocation = \"{}\"\ninsecure = true\n",
+        registry.host()
+    );
+    assert_eq!(registries, expected);
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&directory), 0o700);
+    assert_eq!(mode(&directory.join("config.json")), 0o600);
+
+    drop(registry);
+
+    assert!(!directory.exists());
+}
+
+#[test]
+fn without_a_login_the_files_have_none() {
+    let registry = TestRegistry::start();
+    let auth = fs::read_to_string(registry.docker_config_dir().join("config.json")).unwrap();
+    assert_eq!(auth, r#"{"auths":{}}"#);
 }

@@ -23,6 +23,11 @@ impl User {
         self.name == name && self.password.as_bytes() == password
     }
 
+    /// Returns the credentials of `Authorization: Basic`, as files of docker have them, too.
+    pub(crate) fn encoded(&self) -> String {
+        STANDARD.encode(format!("{}:{}", self.name, self.password))
+    }
+
     /// Compares the user with the `Authorization: Basic` of a request. Returns `None` if there is none.
     pub(super) fn sent(&self, headers: &HeaderMap) -> Option<bool> {
         let value = headers.get(header::AUTHORIZATION)?;

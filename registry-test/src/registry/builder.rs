@@ -6,7 +6,7 @@ use registry_core::{Registry, Storage, storage::MemoryStorage};
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 /// Builder for a [`TestRegistry`], created by [`TestRegistry::builder`].
@@ -112,6 +112,7 @@ impl Builder {
             host,
             registry,
             users,
+            files: OnceLock::new(),
             tap,
             server,
         };

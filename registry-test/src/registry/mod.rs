@@ -4,6 +4,8 @@
 //! on a thread of its own.
 
 mod builder;
+mod environment;
+mod files;
 mod front;
 pub(crate) mod image_name;
 mod pushed;
@@ -16,13 +18,14 @@ mod users;
 
 pub use self::{builder::Builder, pushed::NotPushed, requests::Requests, uploads::OpenUpload};
 
-use self::server::Server;
+use self::{files::Files, server::Server};
 use crate::{login::Users, tap::Tap};
 use registry_core::Registry;
 use std::{
     fmt,
     net::SocketAddr,
     panic::{RefUnwindSafe, UnwindSafe},
+    sync::OnceLock,
 };
 
 /// A registry for one test. Dropping it stops the registry and frees its port.
@@ -52,6 +55,7 @@ pub struct TestRegistry {
     host: String,
     registry: Registry,
     users: Users,
+    files: OnceLock<Files>,
     // Dropped in this order: no request arrives at a server that has ended.
     tap: Tap,
     server: Server,

@@ -1,0 +1,83 @@
+//! The environment by which other programs find a test registry, and log in to it.
+
+use super::{TestRegistry, files::Files};
+use serde_json::json;
+use std::{env, ffi::OsString, io, path::Path};
+
+/// Names of the files; the first one is docker's.
+const CONFIG: &str = "config.json";
+const REGISTRIES: &str = "registries.conf";
+
+impl TestRegistry {
+    /// Returns a directory with the configuration of clients: docker's `config.json`, with the login of this registry. It
+    /// exists until the registry is dropped, and only its owner may read it.
+    ///
+    /// # Panics
+    ///
+    /// If the temporary directory of the system cannot be written.
+    #[must_use]
+    #[track_caller]
+    pub fn docker_config_dir(&self) -> &Path {
+        self.files().path()
+    }
+
+    /// Returns environment variables with which programs use this registry, and no configuration of the user who runs the
+    /// test. They are for a [`Command`](std::process::Command); the environment of this process is never changed.
+    ///
+    /// | variable | read by | content |
+    /// |---|---|---|
+    /// | `DOCKER_CONFIG` | docker, crane, oras, helm, regctl | directory with the login |
+    /// | `REGISTRY_AUTH_FILE` | skopeo, podman, buildah | file with the login |
+    /// | `CONTAINERS_REGISTRIES_CONF` | skopeo, podman, buildah | file that allows plain HTTP for this registry |
+    ///
+    /// ```no_run
+    /// use registry_test::TestRegistry;
+    /// use std::process::Command;
+    ///
+    /// let registry = TestRegistry::builder().basic("ann", "secret").start();
+    /// let inspect = Command::new("skopeo")
+    ///     .args(["inspect", &registry.transport("team/app:v1")])
+    ///     .envs(registry.envs())
+    ///     .status();
+    /// assert!(inspect.unwrap().success());
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the temporary directory of the system cannot be written.
+    #[must_use]
+    #[track_caller]
+    pub fn envs(&self) -> Vec<(&'static str, OsString)> {
+        let directory = self.docker_config_dir();
+        vec![
+            ("DOCKER_CONFIG", directory.into()),
+            ("REGISTRY_AUTH_FILE", directory.join(CONFIG).into()),
+            ("CONTAINERS_REGISTRIES_CONF", directory.join(REGISTRIES).into()),
+        ]
+    }
+
+    #[track_caller]
+    fn files(&self) -> &Files {
+        self.files.get_or_init(|| {
+            self.write_files().unwrap_or_else(|error| {
+                panic!(
+                    "cannot write the configuration of clients below {}: {error}; set TMPDIR to a directory that this \
+                     process may write",
+                    env::temp_dir().display()
+                )
+            })
+        })
+    }
+
+    fn write_files(&self) -> io::Result<Files> {
+        let files = Files::create()?;
+        let auths = match &self.users.user {
+            Some(user) => json!({ self.host(): { "auth": user.encoded() } }),
+            None => json!({}),
+        };
+        files.write(CONFIG, json!({ "auths": auths }).to_string().as_bytes())?;
+        let registries = format!("[[registry]]\nlocation = \"{}\"\ninsecure = true\n", self.host());
+        files.write(REGISTRIES, registries.as_bytes())?;
+        Ok(files)
+    }
+}

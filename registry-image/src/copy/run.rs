@@ -1,0 +1,334 @@
+//! [`Run`]: one run of a copy. Children come before their parents, referrers before their subjects.
+//!
+//! A manifest is in memory while its children are copied, so the depth of nested indexes is limited.
+
+use super::{Copied, Copy, CopyItem, Event, Report};
+use crate::{
+    error::Error,
+    platform::{Narrowed, narrow},
+    source::BlobStream,
+    target::Kind,
+    walk,
+};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
+use registry_core::{
+    Algorithm, AnyDigest, Digest, Reference, Tag,
+    manifest::{Child, Manifest},
+    storage::StoredManifest,
+};
+use std::{
+    collections::BTreeSet,
+    pin::pin,
+    sync::{Mutex, PoisonError},
+};
+
+/// Maximum depth of indexes and referrers within each other.
+const DEPTH: usize = 16;
+
+pub(super) struct Run<'a> {
+    copy: &'a Copy<'a>,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// Manifests whose children were copied, or are being copied.
+    visited: BTreeSet<Digest>,
+    blobs: BTreeSet<Digest>,
+    totals: Report,
+}
+
+/// A blob that a manifest refers to.
+struct Wanted {
+    digest: Digest,
+    size: u64,
+    /// True if it may be absent in the source.
+    is_foreign: bool,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(copy: &'a Copy<'a>) -> Self {
+        Self {
+            copy,
+            progress: Mutex::default(),
+        }
+    }
+
+    pub(super) async fn item(&self, item: &CopyItem) -> Result<Copied, Error> {
+        let found = self.copy.source.resolve(&item.from).await?;
+        let found = found.ok_or_else(|| self.no_manifest(item.from.clone()))?;
+        let original = self.required(&found.digest).await?;
+        let manifest = self.narrowed(original).await?;
+        self.tree(&manifest, 0).await?;
+        self.put(&manifest, &item.tags).await?;
+        Ok(Copied {
+            from: item.from.clone(),
+            source: found.digest,
+            target: manifest.digest,
+            tags: item.tags.clone(),
+        })
+    }
+
+    /// Adds the totals to a report.
+    pub(super) fn complete(self, report: &mut Report) {
+        let progress = self.progress.into_inner().unwrap_or_else(PoisonError::into_inner);
+        report.blobs = progress.totals.blobs;
+        report.bytes = progress.totals.bytes;
+        report.skipped = progress.totals.skipped;
+        report.mounted = progress.totals.mounted;
+    }
+
+    /// Reads a manifest, and checks its digest.
+    async fn read(&self, digest: &Digest) -> Result<Option<StoredManifest>, Error> {
+        let Some(read) = self.copy.source.manifest(digest).await? else {
+            return Ok(None);
+        };
+        let actual = Digest::of(digest.algorithm(), &read.bytes);
+        if actual == *digest {
+            Ok(Some(read))
+        } else {
+            Err(Error::Digest {
+                place: self.copy.source.describe(),
+                digest: *digest,
+                actual,
+            })
+        }
+    }
+
+    async fn required(&self, digest: &Digest) -> Result<StoredManifest, Error> {
+        let read = self.read(digest).await?;
+        read.ok_or_else(|| self.no_manifest(digest.into()))
+    }
+
+    fn no_manifest(&self, reference: Reference) -> Error {
+        Error::NoManifest {
+            place: self.copy.source.describe(),
+            reference,
+        }
+    }
+
+    fn refused(&self, digest: &Digest, reason: String) -> Error {
+        Error::Refused {
+            place: self.copy.source.describe(),
+            digest: *digest,
+            reason,
+        }
+    }
+
+    /// Returns the wanted platforms of an index, or the manifest as it is.
+    async fn narrowed(&self, manifest: StoredManifest) -> Result<StoredManifest, Error> {
+        if self.copy.platforms.is_empty() || !manifest.media_type.is_index() {
+            return Ok(manifest);
+        }
+        let malformed = |error: String| self.refused(&manifest.digest, format!("malformed index: {error}"));
+        match narrow(&manifest.bytes, &self.copy.platforms).map_err(|error| malformed(error.to_string()))? {
+            Narrowed::Whole => Ok(manifest),
+            Narrowed::Image(digest) => {
+                let digest = Digest::parse(&digest).map_err(|error| malformed(error.to_string()))?;
+                self.required(&digest).await
+            }
+            Narrowed::Index(bytes) => Ok(StoredManifest::new(
+                Digest::of(Algorithm::Sha256, &bytes),
+                manifest.media_type,
+                bytes.into(),
+            )),
+            Narrowed::Lacks(platform) => Err(self.refused(
+                &manifest.digest,
+                format!("the index has no image for {platform}; choose one of its platforms"),
+            )),
+        }
+    }
+
+    /// Copies everything that a manifest refers to, and what refers to it, but not the manifest itself.
+    fn tree<'b>(&'b self, manifest: &'b StoredManifest, depth: usize) -> BoxFuture<'b, Result<(), Error>> {
+        async move {
+            if depth > DEPTH {
+                let reason = format!("more than {DEPTH} manifests refer to each other in a chain");
+                return Err(self.refused(&manifest.digest, reason));
+            }
+            if !self.update(|progress| progress.visited.insert(manifest.digest)) {
+                return Ok(());
+            }
+            let result = self.children(manifest, depth).await;
+            if result.is_err() {
+                // Another item that needs it fails too.
+                self.update(|progress| progress.visited.remove(&manifest.digest));
+            }
+            result
+        }
+        .boxed()
+    }
+
+    async fn children(&self, manifest: &StoredManifest, depth: usize) -> Result<(), Error> {
+        let parsed = Manifest::parse_stored(&manifest.bytes, &manifest.media_type);
+        let parsed = parsed.map_err(|source| Error::Manifest {
+            place: self.copy.source.describe(),
+            digest: manifest.digest,
+            source,
+        })?;
+        // BuildKit lists the blobs of a cache in an index.
+        let (images, others): (Vec<_>, Vec<_>) =
+            parsed.manifests().iter().partition(|child| child.is_manifest());
+        for child in images {
+            let digest = self.known(manifest, child)?;
+            match self.read(&digest).await? {
+                Some(child) => {
+                    self.tree(&child, depth + 1).await?;
+                    self.put(&child, &[]).await?;
+                }
+                None if self.copy.strict => return Err(self.no_manifest(digest.into())),
+                None => self.copy.tell(|| Event::ImageAbsent {
+                    index: manifest.digest,
+                    digest,
+                }),
+            }
+        }
+        self.blobs(manifest, parsed.blobs().iter().chain(others)).await?;
+        if self.copy.referrers {
+            self.referrers(&manifest.digest, depth).await?;
+        }
+        Ok(())
+    }
+
+    /// Copies blobs, several at a time.
+    async fn blobs(
+        &self,
+        manifest: &StoredManifest,
+        children: impl Iterator<Item = &Child>,
+    ) -> Result<(), Error> {
+        let mut wanted = Vec::new();
+        for child in children {
+            let digest = self.known(manifest, child)?;
+            if self.update(|progress| progress.blobs.insert(digest)) {
+                wanted.push(Wanted {
+                    digest,
+                    size: child.size,
+                    is_foreign: child.is_nondistributable() || !child.urls.is_empty(),
+                });
+            }
+        }
+        let copies: Vec<_> = wanted.iter().map(|wanted| self.blob(wanted).boxed()).collect();
+        let copied = stream::iter(copies)
+            .buffer_unordered(self.copy.jobs)
+            .try_collect::<()>()
+            .await;
+        if copied.is_err() {
+            // They count as copied only if all of them are.
+            self.update(|progress| {
+                wanted
+                    .iter()
+                    .for_each(|blob| _ = progress.blobs.remove(&blob.digest))
+            });
+        }
+        copied
+    }
+
+    async fn blob(&self, wanted: &Wanted) -> Result<(), Error> {
+        let Copy { source, target, .. } = self.copy;
+        let &Wanted { digest, size, .. } = wanted;
+        if target.has(Kind::Blob, &digest, size).await? {
+            self.update(|progress| progress.totals.skipped += 1);
+            self.copy.tell(|| Event::BlobSkipped { digest, size });
+            return Ok(());
+        }
+        if !self.copy.dry_run && target.mount(&digest, size, source.origin().as_ref()).await? {
+            self.update(|progress| progress.totals.mounted += 1);
+            self.copy.tell(|| Event::BlobMounted { digest, size });
+            return Ok(());
+        }
+        let Some(blob) = source.blob(&digest, 0).await? else {
+            if wanted.is_foreign {
+                return Ok(());
+            }
+            return Err(Error::NoBlob {
+                place: source.describe(),
+                digest,
+            });
+        };
+        if blob.size != size {
+            return Err(Error::Size {
+                place: source.describe(),
+                digest,
+                expected: size,
+                actual: blob.size,
+            });
+        }
+        self.copy.tell(|| Event::BlobStarted { digest, size });
+        if !self.copy.dry_run {
+            let stream = self.observed(digest, blob.stream);
+            target.put_blob(&digest, size, stream).await?;
+            self.copy.tell(|| Event::BlobCopied { digest, size });
+        }
+        self.update(|progress| {
+            progress.totals.blobs += 1;
+            progress.totals.bytes = progress.totals.bytes.saturating_add(size);
+        });
+        Ok(())
+    }
+
+    /// Reports the bytes of a stream as events.
+    fn observed(&self, digest: Digest, stream: BlobStream) -> BlobStream {
+        let Some(listener) = self.copy.listener.clone() else {
+            return stream;
+        };
+        Box::pin(stream.inspect_ok(move |data| {
+            let bytes = data.len() as u64;
+            listener(&Event::BlobBytes { digest, bytes });
+        }))
+    }
+
+    /// Copies the referrers of a manifest, and the signatures that cosign stores under tags.
+    async fn referrers(&self, subject: &Digest, depth: usize) -> Result<(), Error> {
+        let mut referrers = pin!(walk::referrers(self.copy.source, *subject));
+        while let Some(referrer) = referrers.try_next().await? {
+            // A list may be older than a deletion.
+            let Some(referrer) = self.read(&referrer.digest).await? else {
+                continue;
+            };
+            self.tree(&referrer, depth + 1).await?;
+            self.put(&referrer, &[]).await?;
+        }
+        for suffix in ["sig", "att", "sbom"] {
+            let name = format!("{}-{}.{suffix}", subject.algorithm(), subject.hex());
+            // The tag of a sha512 is longer than a tag may be.
+            let Ok(tag) = Tag::parse(&name) else { continue };
+            let Some(found) = self.copy.source.resolve(&(&tag).into()).await? else {
+                continue;
+            };
+            let signature = self.required(&found.digest).await?;
+            self.tree(&signature, depth + 1).await?;
+            self.put(&signature, &[tag]).await?;
+        }
+        Ok(())
+    }
+
+    async fn put(&self, manifest: &StoredManifest, tags: &[Tag]) -> Result<(), Error> {
+        let target = self.copy.target;
+        let (digest, size) = (manifest.digest, manifest.bytes.len() as u64);
+        if tags.is_empty() && target.has(Kind::Manifest, &digest, size).await? {
+            return Ok(());
+        }
+        if !self.copy.dry_run {
+            target.put_manifest(manifest, tags).await?;
+        }
+        self.copy.tell(|| Event::ManifestCopied {
+            digest,
+            tags: tags.to_vec(),
+        });
+        Ok(())
+    }
+
+    fn known(&self, manifest: &StoredManifest, child: &Child) -> Result<Digest, Error> {
+        match &child.digest {
+            AnyDigest::Known(digest) => Ok(*digest),
+            AnyDigest::Foreign(_) => Err(self.refused(
+                &manifest.digest,
+                format!("it refers to {}, whose algorithm is not supported", child.digest),
+            )),
+        }
+    }
+
+    fn update<T>(&self, change: impl FnOnce(&mut Progress) -> T) -> T {
+        change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,49 @@
+//! Images in and out of OCI / Docker registries.
+//!
+//! [`Copy`] moves images, indexes and artifacts from any [`Source`] to any [`Target`]. Every digest is kept:
+//!
+//! ```
+//! use registry_core::{Registry, Tag, service::ManifestPush, storage::MemoryStorage};
+//! use registry_image::{Copy, CopyItem};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let registry = Registry::builder(MemoryStorage::new()).build();
+//! let (staging, live) = (registry.repository("staging/app")?, registry.repository("live/app")?);
+//! let index = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+//! let v1 = Tag::parse("v1")?;
+//! staging.put_manifest(ManifestPush::new(v1.clone(), index)).await?;
+//!
+//! let report = Copy::new(&staging, &live).run(&[CopyItem::tag(v1)]).await?;
+//!
+//! assert_eq!(report.copied.len(), 1);
+//! assert_eq!(live.manifest("v1").await?.ok_or("not copied")?.bytes, index);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | place | source | target |
+//! |---|---|---|
+//! | [`registry_core::Repository`], in the same process | yes | yes |
+//!
+//! The crate has no runtime and starts no task and no thread: a copy is a future that the host drives.
+
+mod copy;
+mod error;
+mod platform;
+mod repository;
+mod source;
+mod target;
+pub mod walk;
+/// Example of the package's README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
+pub use self::{
+    copy::{Copied, Copy, CopyItem, Event, NotCopied, Report},
+    error::Error,
+    platform::{InvalidPlatform, Platform},
+    source::{Blob, BlobStream, Origin, Page, Source},
+    target::{Kind, Target},
+};

@@ -1,0 +1,10 @@
+//! Copies between repositories, layouts and archives.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking; the harness reports where"
+)]
+
+mod copies;
+mod failures;
+mod fixture;

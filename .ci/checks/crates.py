@@ -128,10 +128,17 @@ def unwanted(nodes, packages, rules):
 def unpublishable(members):
     """Circles, also through dependencies of tests: there must be an order in which to publish the crates."""
     names = {member["name"] for member in members}
-    needs = {member["name"]: sorted({one["name"] for one in member["dependencies"]} & names) for member in members}
+    needs = {member["name"]: sorted({one["name"] for one in depended(member)} & names) for member in members}
     for name in sorted(names):
         if name in closure(name, needs):
             yield f"{name} depends on itself, by {', '.join(sorted(closure(name, needs)))}"
+
+
+def depended(member):
+    """Dependencies of a crate, without itself with features for its own tests: nothing of that is published."""
+    for one in member["dependencies"]:
+        if one["name"] != member["name"] or one["kind"] != "dev" or one["req"] != "*":
+            yield one
 
 
 def oversized(sizes, rules):

@@ -55,11 +55,15 @@ mod login;
 mod registry;
 mod seed;
 pub mod tap;
+#[cfg(feature = "tls")]
+mod tls;
 /// Example of the package's README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+#[cfg(feature = "tls")]
+pub use self::tls::ClientCertificate;
 pub use self::{
     kind::Kind,
     registry::{Builder, NotPushed, OpenUpload, Requests, TestRegistry},

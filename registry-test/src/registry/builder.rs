@@ -29,6 +29,8 @@ pub struct Builder {
     pub(super) login: Login,
     read_only: bool,
     pub(super) seeds: Vec<(String, Seed)>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: crate::tls::TlsSettings,
 }
 
 impl Default for Builder {
@@ -39,6 +41,8 @@ impl Default for Builder {
             login: Login::default(),
             read_only: false,
             seeds: Vec::new(),
+            #[cfg(feature = "tls")]
+            tls: crate::tls::TlsSettings::default(),
         }
     }
 }
@@ -96,20 +100,29 @@ impl Builder {
             login,
             read_only,
             seeds,
+            #[cfg(feature = "tls")]
+            tls,
         } = self;
         let listener = TcpListener::bind((address, 0))?;
-        let host = reached(listener.local_addr()?).to_string();
-        let url = format!("http://{host}");
+        let reached = reached(listener.local_addr()?);
+        #[cfg(feature = "tls")]
+        let (certificates, encryption) = tls.certificates(reached.ip())?;
+        #[cfg(not(feature = "tls"))]
+        let encryption = None;
+        let scheme = if encryption.is_some() { "https" } else { "http" };
+        let (host, url) = (reached.to_string(), format!("{scheme}://{reached}"));
         let (mut registry, users) = login.apply(Registry::builder(storage), &url);
         if read_only {
             registry = registry.read_only();
         }
         let registry = registry.build();
         let server = Server::start(Front::new(registry.clone(), users.tokens.clone()))?;
-        let tap = Tap::listen(listener, server.address())?;
+        let tap = Tap::listen_encrypted(listener, server.address(), encryption)?;
         let registry = TestRegistry {
             url,
             host,
+            #[cfg(feature = "tls")]
+            certificates,
             registry,
             users,
             files: OnceLock::new(),

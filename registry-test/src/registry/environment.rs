@@ -7,6 +7,7 @@ use std::{env, ffi::OsString, io, path::Path};
 /// Names of the files; the first one is docker's.
 const CONFIG: &str = "config.json";
 const REGISTRIES: &str = "registries.conf";
+const CA: &str = "ca.pem";
 
 impl TestRegistry {
     /// Returns a directory with the configuration of clients: docker's `config.json`, with the login of this registry. It
@@ -29,6 +30,7 @@ impl TestRegistry {
     /// | `DOCKER_CONFIG` | docker, crane, oras, helm, regctl | directory with the login |
     /// | `REGISTRY_AUTH_FILE` | skopeo, podman, buildah | file with the login |
     /// | `CONTAINERS_REGISTRIES_CONF` | skopeo, podman, buildah | file that allows plain HTTP for this registry |
+    /// | `SSL_CERT_FILE` | programs with OpenSSL, in Go and in Rust | authority that signed the certificate, with TLS only |
     ///
     /// ```no_run
     /// use registry_test::TestRegistry;
@@ -49,11 +51,15 @@ impl TestRegistry {
     #[track_caller]
     pub fn envs(&self) -> Vec<(&'static str, OsString)> {
         let directory = self.docker_config_dir();
-        vec![
+        let mut variables = vec![
             ("DOCKER_CONFIG", directory.into()),
             ("REGISTRY_AUTH_FILE", directory.join(CONFIG).into()),
             ("CONTAINERS_REGISTRIES_CONF", directory.join(REGISTRIES).into()),
-        ]
+        ];
+        if self.ca_pem().is_some() {
+            variables.push(("SSL_CERT_FILE", directory.join(CA).into()));
+        }
+        variables
     }
 
     #[track_caller]
@@ -76,7 +82,14 @@ impl TestRegistry {
             None => json!({}),
         };
         files.write(CONFIG, json!({ "auths": auths }).to_string().as_bytes())?;
-        let registries = format!("[[registry]]\nlocation = \"{}\"\ninsecure = true\n", self.host());
+        if let Some(ca) = self.ca_pem() {
+            files.write(CA, ca.as_bytes())?;
+        }
+        let insecure = self.ca_pem().is_none();
+        let registries = format!(
+            "[[registry]]\nlocation = \"{}\"\ninsecure = {insecure}\n",
+            self.host()
+        );
         files.write(REGISTRIES, registries.as_bytes())?;
         Ok(files)
     }

@@ -13,6 +13,8 @@ mod requests;
 mod seeds;
 mod server;
 mod state;
+#[cfg(feature = "tls")]
+mod tls;
 mod uploads;
 mod users;
 
@@ -56,6 +58,8 @@ pub struct TestRegistry {
     registry: Registry,
     users: Users,
     files: OnceLock<Files>,
+    #[cfg(feature = "tls")]
+    certificates: Option<std::sync::Arc<crate::tls::Certificates>>,
     // Dropped in this order: no request arrives at a server that has ended.
     tap: Tap,
     server: Server,
@@ -90,6 +94,16 @@ impl TestRegistry {
     #[must_use]
     pub fn transport(&self, name: &str) -> String {
         format!("docker://{}/{name}", self.host)
+    }
+
+    /// Returns the certificate of the authority that clients have to trust, in PEM, if the registry serves HTTPS.
+    #[must_use]
+    pub fn ca_pem(&self) -> Option<&str> {
+        #[cfg(feature = "tls")]
+        if let Some(certificates) = &self.certificates {
+            return Some(certificates.ca_pem());
+        }
+        None
     }
 
     /// Returns the registry in process, with the authority of its host: neither faults nor logins apply.

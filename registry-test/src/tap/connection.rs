@@ -4,6 +4,7 @@
 
 use super::{
     client::Client,
+    encryption::Session,
     journal::Journal,
     message::{Framing, Head, copy},
     patience::{SILENCE, lock},
@@ -46,7 +47,12 @@ struct Ongoing {
 }
 
 impl Connection {
-    pub(super) fn open(number: usize, client: TcpStream, upstream: SocketAddr) -> io::Result<Self> {
+    pub(super) fn open(
+        number: usize,
+        client: TcpStream,
+        session: Option<Box<dyn Session>>,
+        upstream: SocketAddr,
+    ) -> io::Result<Self> {
         let upstream = TcpStream::connect(upstream)?;
         for stream in [&client, &upstream] {
             stream.set_nodelay(true)?;
@@ -55,7 +61,7 @@ impl Connection {
         }
         Ok(Self {
             number,
-            client: Client::new(client),
+            client: Client::new(client, session),
             upstream,
         })
     }

@@ -36,6 +36,7 @@
 
 mod client;
 mod connection;
+mod encryption;
 mod gate;
 mod journal;
 mod message;
@@ -51,7 +52,10 @@ pub use self::{
     side::Side,
 };
 
-pub(crate) use self::patience::lock;
+#[cfg(feature = "tls")]
+pub(crate) use self::encryption::Session;
+pub(crate) use self::{encryption::Encryption, patience::lock};
+
 use self::{connection::Connection, journal::Journal};
 use std::{
     fmt, io,
@@ -73,6 +77,7 @@ pub struct Tap {
 /// State shared by the tap and its connections.
 struct Shared {
     upstream: SocketAddr,
+    encryption: Option<Arc<dyn Encryption>>,
     ended: AtomicBool,
     journal: Journal,
     connections: Mutex<Vec<Weak<Connection>>>,
@@ -94,9 +99,19 @@ impl Tap {
     ///
     /// An error of the listener, or of starting a thread.
     pub fn listen(listener: TcpListener, upstream: SocketAddr) -> io::Result<Self> {
+        Self::listen_encrypted(listener, upstream, None)
+    }
+
+    /// Accepts encrypted connections from `listener` and forwards their content to the registry at `upstream`.
+    pub(crate) fn listen_encrypted(
+        listener: TcpListener,
+        upstream: SocketAddr,
+        encryption: Option<Arc<dyn Encryption>>,
+    ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             upstream,
+            encryption,
             ended: AtomicBool::new(false),
             journal: Journal::default(),
             connections: Mutex::default(),
@@ -181,8 +196,7 @@ impl Shared {
                 return;
             }
             // If the client has left, or the registry does not listen, the connection is closed.
-            let Ok(connection) = client.and_then(|client| Connection::open(number, client, self.upstream))
-            else {
+            let Ok(connection) = client.and_then(|client| self.open(number, client)) else {
                 continue;
             };
             let connection = Arc::new(connection);
@@ -193,6 +207,12 @@ impl Shared {
             let shared = Arc::clone(self);
             thread::spawn(move || connection.run(&shared.journal));
         }
+    }
+
+    fn open(&self, number: usize, client: TcpStream) -> io::Result<Connection> {
+        let encryption = self.encryption.as_ref();
+        let session = encryption.map(|encryption| encryption.begin()).transpose()?;
+        Connection::open(number, client, session, self.upstream)
     }
 }
 

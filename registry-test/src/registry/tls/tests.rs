@@ -1,0 +1,234 @@
+//! HTTPS of a test registry, with clients of rustls and OpenSSL.
+
+use crate::{
+    TestRegistry, image,
+    tap::{Fault, Rule, Side},
+};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{IpAddr, Ipv6Addr, TcpStream},
+    process::Command,
+    sync::Arc,
+    thread,
+};
+
+const GET: &[u8] = b"GET /v2/ HTTP/1.1\r\nHost: r\r\nConnection: close\r\n\r\n";
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// Connects as a client that trusts only the registry's authority, and has its certificate, if there is one.
+fn connect(registry: &TestRegistry) -> StreamOwned<ClientConnection, TcpStream> {
+    let ca = CertificateDer::from_pem_slice(registry.ca_pem().unwrap().as_bytes()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(ca).unwrap();
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match registry.client_certificate() {
+        Some(identity) => {
+            let certificate = CertificateDer::from_pem_slice(identity.certificate_pem.as_bytes()).unwrap();
+            let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes()).unwrap();
+            builder.with_client_auth_cert(vec![certificate], key).unwrap()
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let name = registry.addr().ip().into();
+    let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+    StreamOwned::new(connection, TcpStream::connect(registry.addr()).unwrap())
+}
+
+/// Sends bytes; returns the answer, and how the connection ended.
+fn exchange(
+    stream: &mut StreamOwned<ClientConnection, TcpStream>,
+    request: &[u8],
+) -> (String, io::Result<usize>) {
+    let mut answer = Vec::new();
+    let end = stream
+        .write_all(request)
+        .and_then(|()| stream.read_to_end(&mut answer));
+    (String::from_utf8(answer).unwrap(), end)
+}
+
+#[test]
+fn a_client_that_trusts_the_authority_speaks_http_1() {
+    for address in [IpAddr::from([127, 0, 0, 1]), Ipv6Addr::LOCALHOST.into()] {
+        let registry = TestRegistry::builder().bind(address).tls(provider()).start();
+        let mut stream = connect(&registry);
+
+        let (answer, end) = exchange(&mut stream, GET);
+
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(end.is_ok(), "the end is announced: {end:?}");
+        assert_eq!(stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+        assert_eq!(registry.requests().ping().status(200).count(), 1);
+    }
+}
+
+#[test]
+fn a_cut_answer_ends_without_being_announced() {
+    let registry = TestRegistry::builder()
+        .tls(provider())
+        .seed("app:v1", image())
+        .start();
+    registry.tap.add(Rule::new(Fault::Cut {
+        side: Side::Response,
+        after: 20,
+    }));
+    let mut stream = connect(&registry);
+
+    let get = b"GET /v2/app/manifests/v1 HTTP/1.1\r\nHost: r\r\n\r\n";
+    let (answer, end) = exchange(&mut stream, get);
+
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert_eq!(body, "{\"schemaVersion\":2,\"");
+    assert_eq!(end.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[test]
+fn large_bodies_pass_in_both_directions() {
+    let registry = TestRegistry::builder().tls(provider()).start();
+    let content = vec![b'7'; 8 << 20];
+    let digest = registry_core::Digest::of(registry_core::Algorithm::Sha256, &content);
+    let push = format!(
+        "POST /v2/app/blobs/uploads/?digest={digest} HTTP/1.1\r\nHost: r\r\nContent-Length: {}\r\n\r\n",
+        content.len()
+    );
+    let mut stream = connect(&registry);
+    stream.write_all(push.as_bytes()).unwrap();
+    stream.write_all(&content).unwrap();
+    let get = format!("GET /v2/app/blobs/{digest} HTTP/1.1\r\nHost: r\r\nConnection: close\r\n\r\n");
+    let (answer, end) = exchange(&mut stream, get.as_bytes());
+
+    assert!(end.is_ok(), "{end:?}");
+    assert!(answer.as_bytes().ends_with(&content));
+    assert_eq!(registry.requests().upload().status(201).count(), 1);
+    assert_eq!(registry.requests().blob().status(200).count(), 1);
+}
+
+#[test]
+fn a_client_without_the_certificate_is_refused() {
+    let registry = TestRegistry::builder()
+        .tls(provider())
+        .client_certificate()
+        .start();
+    let other = TestRegistry::builder()
+        .tls(provider())
+        .client_certificate()
+        .start();
+
+    let (answer, _) = exchange(&mut connect(&registry), GET);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    let mut roots = RootCertStore::empty();
+    let ca = CertificateDer::from_pem_slice(registry.ca_pem().unwrap().as_bytes()).unwrap();
+    roots.add(ca).unwrap();
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connection = ClientConnection::new(Arc::new(config), registry.addr().ip().into()).unwrap();
+    let mut stream = StreamOwned::new(connection, TcpStream::connect(registry.addr()).unwrap());
+    let (answer, end) = exchange(&mut stream, GET);
+    assert_eq!(answer, "");
+    let reason = end.unwrap_err().to_string();
+    assert!(reason.contains("CertificateRequired"), "{reason}");
+    assert_ne!(
+        registry.ca_pem(),
+        other.ca_pem(),
+        "each registry has an authority of its own"
+    );
+    assert_eq!(registry.requests().count(), 1);
+}
+
+#[test]
+fn a_client_certificate_without_tls_is_an_error() {
+    let refused = TestRegistry::builder().client_certificate().try_start();
+    assert!(
+        refused
+            .unwrap_err()
+            .to_string()
+            .contains("call `Builder::tls`, too")
+    );
+}
+
+#[test]
+fn plain_http_gets_an_alert_and_the_registry_goes_on() {
+    let registry = TestRegistry::builder().tls(provider()).start();
+    let mut plain = TcpStream::connect(registry.addr()).unwrap();
+    plain.write_all(GET).unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer);
+    assert_eq!(answer.first(), Some(&21), "an alert");
+
+    let waiting = TcpStream::connect(registry.addr()).unwrap();
+    let (answer, _) = exchange(&mut connect(&registry), GET);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    drop(registry);
+    drop(waiting);
+}
+
+#[test]
+fn curl_trusts_the_authority() {
+    let curl = |registry: &TestRegistry, more: &[&str]| {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            path
+        };
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--cacert"]);
+        curl.arg(file("ca.pem", registry.ca_pem().unwrap()));
+        if let Some(identity) = registry.client_certificate() {
+            curl.arg("--cert")
+                .arg(file("cert.pem", &identity.certificate_pem));
+            curl.arg("--key").arg(file("key.pem", &identity.key_pem));
+        }
+        curl.args(["--write-out", "%{http_code} %{http_version}"])
+            .args(more);
+        curl.output()
+            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let registry = TestRegistry::builder()
+        .tls(provider())
+        .client_certificate()
+        .start();
+    let by_name = format!("https://localhost:{}/v2/", registry.addr().port());
+    for url in [format!("{}/v2/", registry.url()), by_name] {
+        match curl(&registry, &[&url]) {
+            Ok(printed) => assert_eq!(printed, "{}200 1.1"),
+            // CI installs it; elsewhere the client of rustls covers the same.
+            Err(_) if std::env::var_os("REGISTRY_TEST_REQUIRE_TOOLS").is_none() => {}
+            Err(error) => panic!("cannot run curl: {error}"),
+        }
+    }
+}
+
+#[test]
+fn connections_of_many_threads_work_side_by_side() {
+    let registry = TestRegistry::builder().tls(provider()).start();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..4 {
+                    assert!(
+                        exchange(&mut connect(&registry), GET)
+                            .0
+                            .starts_with("HTTP/1.1 200")
+                    );
+                }
+            });
+        }
+    });
+    assert_eq!(registry.requests().ping().count(), 32);
+}

@@ -29,8 +29,10 @@ impl TestRegistry {
     /// |---|---|---|
     /// | `DOCKER_CONFIG` | docker, crane, oras, helm, regctl | directory with the login |
     /// | `REGISTRY_AUTH_FILE` | skopeo, podman, buildah | file with the login |
-    /// | `CONTAINERS_REGISTRIES_CONF` | skopeo, podman, buildah | file that allows plain HTTP for this registry |
+    /// | `CONTAINERS_REGISTRIES_CONF` | podman, buildah | file that allows plain HTTP for this registry |
     /// | `SSL_CERT_FILE` | programs with OpenSSL, in Go and in Rust | authority that signed the certificate, with TLS only |
+    ///
+    /// skopeo has no variable for plain HTTP; it needs `--tls-verify=false`.
     ///
     /// ```no_run
     /// use registry_test::TestRegistry;
@@ -38,7 +40,7 @@ impl TestRegistry {
     ///
     /// let registry = TestRegistry::builder().basic("ann", "secret").start();
     /// let inspect = Command::new("skopeo")
-    ///     .args(["inspect", &registry.transport("team/app:v1")])
+    ///     .args(["inspect", "--tls-verify=false", &registry.transport("team/app:v1")])
     ///     .envs(registry.envs())
     ///     .status();
     /// assert!(inspect.unwrap().success());

@@ -125,6 +125,7 @@ impl TestRegistry {
     }
 
     /// Returns the requests of all clients so far, in the order in which they began.
+    #[must_use]
     pub fn requests(&self) -> Requests {
         Requests::new(self.tap.exchanges())
     }

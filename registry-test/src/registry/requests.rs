@@ -18,7 +18,6 @@ use std::{fmt, ops::Deref};
 /// # }
 /// ```
 #[derive(Clone, Default)]
-#[must_use]
 pub struct Requests(Vec<Exchange>);
 
 impl Requests {
@@ -27,6 +26,7 @@ impl Requests {
     }
 
     /// Returns the requests that satisfy a condition.
+    #[must_use]
     pub fn when(self, condition: impl Fn(&Exchange) -> bool) -> Self {
         Self(
             self.0
@@ -37,51 +37,61 @@ impl Requests {
     }
 
     /// Returns the requests with this method.
+    #[must_use]
     pub fn method(self, method: impl AsRef<str>) -> Self {
         self.when(|exchange| exchange.method.as_str().eq_ignore_ascii_case(method.as_ref()))
     }
 
     /// Returns the requests of this kind.
+    #[must_use]
     pub fn kind(self, kind: Kind) -> Self {
         self.when(|exchange| Kind::of(exchange) == Some(kind))
     }
 
     /// Returns the requests for manifests.
+    #[must_use]
     pub fn manifest(self) -> Self {
         self.kind(Kind::Manifest)
     }
 
     /// Returns the requests for blobs by their digests.
+    #[must_use]
     pub fn blob(self) -> Self {
         self.kind(Kind::Blob)
     }
 
     /// Returns the requests of upload sessions, including mounts.
+    #[must_use]
     pub fn upload(self) -> Self {
         self.kind(Kind::Upload)
     }
 
     /// Returns the requests for lists of tags.
+    #[must_use]
     pub fn tags(self) -> Self {
         self.kind(Kind::Tags)
     }
 
     /// Returns the requests for lists of referrers.
+    #[must_use]
     pub fn referrers(self) -> Self {
         self.kind(Kind::Referrers)
     }
 
     /// Returns the requests for tokens.
+    #[must_use]
     pub fn token(self) -> Self {
         self.kind(Kind::Token)
     }
 
     /// Returns the requests of `/v2/`.
+    #[must_use]
     pub fn ping(self) -> Self {
         self.kind(Kind::Ping)
     }
 
     /// Returns the requests in a repository.
+    #[must_use]
     pub fn repository(self, repository: &str) -> Self {
         self.when(|exchange| {
             exchange
@@ -91,6 +101,7 @@ impl Requests {
     }
 
     /// Returns the requests that were answered with this status.
+    #[must_use]
     pub fn status(self, status: u16) -> Self {
         self.when(|exchange| exchange.status() == Some(status))
     }

@@ -73,6 +73,26 @@ impl MemoryStorage {
         Self::default()
     }
 
+    /// Removes all content at once: repositories, blobs, open uploads, and what is known about deleted content.
+    ///
+    /// ```
+    /// use registry_core::{Registry, storage::MemoryStorage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let storage = MemoryStorage::new();
+    /// let repository = Registry::builder(storage.clone()).build().repository("team/app")?;
+    /// let blob = repository.push_blob("content", None).await?;
+    ///
+    /// storage.clear();
+    /// assert_eq!(repository.blob(&blob.digest).await?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn clear(&self) {
+        self.state().clear();
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }

@@ -82,6 +82,19 @@ pub(super) enum Committable<'a> {
 }
 
 impl State {
+    /// Removes all content, and what collections and verifications have noted about it.
+    pub(super) fn clear(&mut self) {
+        *self = Self {
+            // The order of uses goes on, and so do the ids of runs.
+            stamps: self.stamps,
+            collection: Collection {
+                runs: self.collection.runs,
+                ..Collection::default()
+            },
+            ..Self::default()
+        };
+    }
+
     pub(super) fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Option<&Bytes> {
         let blob = self.blobs.get(digest)?;
         blob.holders.contains(repository).then_some(&blob.bytes)

@@ -50,6 +50,8 @@
 //!
 //! The suites that test a registry itself, or a storage, are in `registry-conformance`.
 
+#[cfg(feature = "serve")]
+pub mod control;
 mod kind;
 mod login;
 mod registry;

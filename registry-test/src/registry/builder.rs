@@ -26,6 +26,7 @@ use std::{
 pub struct Builder {
     storage: Arc<dyn Storage>,
     address: IpAddr,
+    port: u16,
     pub(super) login: Login,
     read_only: bool,
     pub(super) seeds: Vec<(String, Seed)>,
@@ -38,6 +39,7 @@ impl Default for Builder {
         Self {
             storage: Arc::new(MemoryStorage::new()),
             address: Ipv4Addr::LOCALHOST.into(),
+            port: 0,
             login: Login::default(),
             read_only: false,
             seeds: Vec::new(),
@@ -57,9 +59,14 @@ impl Builder {
     }
 
     /// Sets the IP address to listen on. The default is `127.0.0.1`; another one may be needed by clients in containers
-    /// or virtual machines. The port is a free one.
+    /// or virtual machines.
     pub fn bind(self, address: IpAddr) -> Self {
         Self { address, ..self }
+    }
+
+    /// Sets the port to listen on. The default, 0, is a free one, so that tests may run at the same time.
+    pub fn port(self, port: u16) -> Self {
+        Self { port, ..self }
     }
 
     /// Refuses every change by clients: 405 `UNSUPPORTED`. Seeds and changes [in process](TestRegistry::registry) are
@@ -97,13 +104,14 @@ impl Builder {
         let Self {
             storage,
             address,
+            port,
             login,
             read_only,
             seeds,
             #[cfg(feature = "tls")]
             tls,
         } = self;
-        let listener = TcpListener::bind((address, 0))?;
+        let listener = TcpListener::bind((address, port))?;
         let reached = reached(listener.local_addr()?);
         #[cfg(feature = "tls")]
         let (certificates, encryption) = tls.certificates(reached.ip())?;

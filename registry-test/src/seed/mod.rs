@@ -18,7 +18,10 @@ mod document;
 mod error;
 mod image;
 mod index;
-#[cfg_attr(not(test), expect(dead_code, reason = "the control API is its only user"))]
+#[cfg_attr(
+    not(any(test, feature = "serve")),
+    expect(dead_code, reason = "the control API is its only user")
+)]
 pub(crate) mod json;
 mod layer;
 mod name;

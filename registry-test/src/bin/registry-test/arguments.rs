@@ -1,0 +1,227 @@
+//! The flags of the command line, read by hand: [`Command::parse`].
+
+use std::{
+    ffi::OsString,
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+};
+
+pub(crate) const HELP: &str = "\
+A registry for tests of programs in any language.
+
+Usage: registry-test serve [OPTIONS]
+
+Prints one line of JSON on standard output when the registry listens: `url`, `host`, `control`, `ca`,
+`docker_config_dir`, `env`. Ends when standard input closes, and removes its files.
+
+Options:
+  --basic USER:PASSWORD    Require a login with Basic
+  --bearer USER:PASSWORD   Require a login with a token of the registry's own token endpoint
+  --anonymous-pull         Allow pulls without a login
+  --tls                    Serve HTTPS with a certificate of a throw-away authority
+  --read-only              Refuse pushes and deletions
+  --listen IP:PORT         Listen on this address [default: 127.0.0.1:0, a free port]
+  --control IP:PORT        Listen on this address for the control API [default: 127.0.0.1:0]
+  --detached               Run until a signal ends the process, also if standard input is closed
+  --help                   Print this text
+  --version                Print the version
+
+Exit codes: 0; 1 if the registry cannot start; 2 for wrong usage.
+";
+
+/// A command of the program.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Help,
+    Version,
+    Serve(Box<Options>),
+}
+
+/// Options of `serve`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) login: Option<Login>,
+    pub(crate) anonymous_pull: bool,
+    pub(crate) tls: bool,
+    pub(crate) read_only: bool,
+    pub(crate) listen: SocketAddr,
+    pub(crate) control: SocketAddr,
+    pub(crate) detached: bool,
+}
+
+/// The login that the registry requires.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Login {
+    pub(crate) scheme: Scheme,
+    pub(crate) user: String,
+    pub(crate) password: String,
+}
+
+/// A way to log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Basic,
+    Bearer,
+}
+
+/// A command line that the program does not accept.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct WrongUsage(String);
+
+impl Default for Options {
+    fn default() -> Self {
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self {
+            login: None,
+            anonymous_pull: false,
+            tls: false,
+            read_only: false,
+            listen: any_port,
+            control: any_port,
+            detached: false,
+        }
+    }
+}
+
+impl Command {
+    /// Parses the arguments after the name of the program.
+    pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, WrongUsage> {
+        let mut arguments = arguments.into_iter().map(text);
+        match arguments.next().transpose()?.as_deref() {
+            None => Err(WrongUsage("no command".to_owned())),
+            Some("-h" | "--help" | "help") => Ok(Self::Help),
+            Some("-V" | "--version") => Ok(Self::Version),
+            Some("serve") => serve(arguments),
+            Some(other) => Err(WrongUsage(format!("unknown command {other:?}"))),
+        }
+    }
+}
+
+impl fmt::Display for WrongUsage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; run `registry-test --help` for the usage", self.0)
+    }
+}
+
+fn serve(mut arguments: impl Iterator<Item = Result<String, WrongUsage>>) -> Result<Command, WrongUsage> {
+    let mut options = Options::default();
+    while let Some(argument) = arguments.next().transpose()? {
+        // `--flag=value` is `--flag value`.
+        let (flag, mut attached) = match argument.split_once('=') {
+            Some((flag, value)) => (flag, Some(value.to_owned())),
+            None => (argument.as_str(), None),
+        };
+        let mut value = || match attached.take() {
+            Some(value) => Ok(value),
+            None => (arguments.next()).unwrap_or_else(|| Err(WrongUsage(format!("{flag} needs a value")))),
+        };
+        match flag {
+            "--basic" => set_login(&mut options, Scheme::Basic, &value()?)?,
+            "--bearer" => set_login(&mut options, Scheme::Bearer, &value()?)?,
+            "--listen" => options.listen = address(flag, &value()?)?,
+            "--control" => options.control = address(flag, &value()?)?,
+            "--anonymous-pull" => options.anonymous_pull = true,
+            "--tls" => options.tls = true,
+            "--read-only" => options.read_only = true,
+            "--detached" => options.detached = true,
+            "-h" | "--help" => return Ok(Command::Help),
+            "-V" | "--version" => return Ok(Command::Version),
+            _ => return Err(WrongUsage(format!("unknown argument {argument:?}"))),
+        }
+        if attached.is_some() {
+            return Err(WrongUsage(format!("{flag} takes no value")));
+        }
+    }
+    if options.anonymous_pull && options.login.is_none() {
+        return Err(WrongUsage(
+            "--anonymous-pull needs --basic or --bearer".to_owned(),
+        ));
+    }
+    Ok(Command::Serve(Box::new(options)))
+}
+
+fn text(argument: OsString) -> Result<String, WrongUsage> {
+    argument
+        .into_string()
+        .map_err(|argument| WrongUsage(format!("argument {argument:?} is not UTF-8")))
+}
+
+fn set_login(options: &mut Options, scheme: Scheme, value: &str) -> Result<(), WrongUsage> {
+    if options.login.is_some() {
+        return Err(WrongUsage(
+            "there can be one login: --basic or --bearer, once".to_owned(),
+        ));
+    }
+    let (user, password) = value
+        .split_once(':')
+        .filter(|(user, password)| !user.is_empty() && !password.is_empty())
+        .ok_or_else(|| WrongUsage("a login is USER:PASSWORD, neither of them empty".to_owned()))?;
+    options.login = Some(Login {
+        scheme,
+        user: user.to_owned(),
+        password: password.to_owned(),
+    });
+    Ok(())
+}
+
+fn address(flag: &str, value: &str) -> Result<SocketAddr, WrongUsage> {
+    value.parse().map_err(|_malformed| {
+        WrongUsage(format!(
+            "{flag} is IP:PORT, such as 127.0.0.1:5000, and not {value:?}"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Command, Login, Options, Scheme};
+
+    fn parse(line: &str) -> Result<Command, String> {
+        let arguments = line.split_whitespace().map(Into::into);
+        Command::parse(arguments).map_err(|wrong| wrong.to_string())
+    }
+
+    #[test]
+    fn flags_take_values_behind_an_equals_sign_or_a_space() {
+        let expected = Options {
+            login: Some(Login {
+                scheme: Scheme::Bearer,
+                user: "ann".to_owned(),
+                password: "p:w".to_owned(),
+            }),
+            anonymous_pull: true,
+            listen: "0.0.0.0:5000".parse().unwrap(),
+            ..Options::default()
+        };
+        let line = "serve --bearer ann:p:w --anonymous-pull --listen=0.0.0.0:5000";
+        assert_eq!(parse(line), Ok(Command::Serve(Box::new(expected))));
+    }
+
+    #[test]
+    fn wrong_usage_names_the_argument() {
+        for (line, part) in [
+            ("", "no command"),
+            ("run", "unknown command \"run\""),
+            ("serve --bearr a:b", "unknown argument \"--bearr\""),
+            ("serve now", "unknown argument \"now\""),
+            ("serve --basic", "--basic needs a value"),
+            ("serve --read-only=yes", "--read-only takes no value"),
+            ("serve --basic ann", "USER:PASSWORD"),
+            ("serve --basic :pw", "USER:PASSWORD"),
+            ("serve --basic a:b --bearer a:b", "one login"),
+            ("serve --anonymous-pull", "needs --basic or --bearer"),
+            ("serve --listen 5000", "--listen is IP:PORT"),
+            ("serve --control localhost:1", "--control is IP:PORT"),
+        ] {
+            let wrong = parse(line).unwrap_err();
+            assert!(wrong.contains(part), "{line}: {wrong}");
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_answered_at_each_place() {
+        assert_eq!(parse("--help"), Ok(Command::Help));
+        assert_eq!(parse("serve --read-only --help"), Ok(Command::Help));
+        assert_eq!(parse("--version"), Ok(Command::Version));
+    }
+}

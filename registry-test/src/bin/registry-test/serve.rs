@@ -1,0 +1,93 @@
+//! `registry-test serve`.
+
+use crate::{
+    arguments::{Login, Options, Scheme},
+    print,
+};
+use registry_core::storage::MemoryStorage;
+use registry_test::{Builder, TestRegistry, control::Control};
+use serde_json::{Map, Value, json};
+use std::{ffi::OsStr, io, sync::Arc, thread};
+
+/// Serves until standard input is closed.
+pub(crate) fn run(options: &Options) -> Result<(), String> {
+    let storage = MemoryStorage::new();
+    let registry = builder(options)
+        .storage(storage.clone())
+        .try_start()
+        .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
+    let registry = Arc::new(registry);
+    let control = Control::start(Arc::clone(&registry), storage, options.control).map_err(|error| {
+        format!(
+            "cannot listen on {} for the control API: {error}",
+            options.control
+        )
+    })?;
+    let env = env(&registry)?;
+    let line = json!({
+        "url": registry.url(),
+        "host": registry.host(),
+        "control": control.url(),
+        "docker_config_dir": text(registry.docker_config_dir().as_os_str())?,
+        // The file has the authority of the registry alone.
+        "ca": env.get("SSL_CERT_FILE"),
+        "env": env,
+    });
+    print(&format!("{line}\n"))?;
+    wait(options.detached)
+}
+
+fn builder(options: &Options) -> Builder {
+    let mut builder = TestRegistry::builder()
+        .bind(options.listen.ip())
+        .port(options.listen.port());
+    if let Some(Login {
+        scheme,
+        user,
+        password,
+    }) = &options.login
+    {
+        builder = match scheme {
+            Scheme::Basic => builder.basic(user, password),
+            Scheme::Bearer => builder.bearer(user, password),
+        };
+    }
+    if options.anonymous_pull {
+        builder = builder.anonymous_pull();
+    }
+    if options.tls {
+        builder = builder.tls(Arc::new(rustls::crypto::ring::default_provider()));
+    }
+    if options.read_only {
+        builder = builder.read_only();
+    }
+    builder
+}
+
+fn env(registry: &TestRegistry) -> Result<Map<String, Value>, String> {
+    let variables = registry.envs().into_iter();
+    variables
+        .map(|(name, value)| Ok((name.to_owned(), text(&value)?.into())))
+        .collect()
+}
+
+/// Returns a path as the text that JSON needs.
+fn text(path: &OsStr) -> Result<&str, String> {
+    path.to_str()
+        .ok_or_else(|| format!("the path {path:?} is not UTF-8; set TMPDIR to one that is"))
+}
+
+/// Waits until standard input is closed, or for ever.
+fn wait(detached: bool) -> Result<(), String> {
+    if detached {
+        loop {
+            thread::park();
+        }
+    }
+    match io::copy(&mut io::stdin().lock(), &mut io::sink()) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!(
+            "cannot read standard input: {error}; use --detached without one"
+        )),
+    }
+}

@@ -1,0 +1,78 @@
+//! The control API: HTTP by which programs in any language use a [`TestRegistry`], see [`Control`].
+
+mod answer;
+mod calls;
+mod content;
+mod recorded;
+mod route;
+mod server;
+
+use self::{calls::Calls, server::Server};
+use crate::TestRegistry;
+use registry_core::storage::MemoryStorage;
+use std::{fmt::Write as _, io, net::SocketAddr, sync::Arc};
+
+/// Control API of a registry, on a port of its own. Dropping it frees the port.
+///
+/// The path of each call begins with a random token, so that other users of the machine cannot use it. Bodies and answers
+/// are JSON. A call that is refused is answered with 400, and `error` says why.
+///
+/// | call | effect |
+/// |---|---|
+/// | `POST seed` | stores `{"name": "app:v1", "image": {"files": [["etc/a", "1"]]}}`, an `index` or an `artifact`; returns its `digest` |
+/// | `GET requests` | returns the `requests` so far; with `?take=1` those since the last such call |
+/// | `GET state` | returns `repositories`, each with `tags` and `manifests`, and open `uploads` |
+/// | `POST assert-pushed` | returns `pushed`, if `{"name": "app:v1"}` is there as a whole, else `missing` |
+/// | `POST expire-tokens` | lets all access tokens expire |
+/// | `POST restart` | ends all connections; content, uploads and port stay |
+/// | `POST reset` | removes all content, and the recorded requests |
+///
+/// ```
+/// use registry_core::storage::MemoryStorage;
+/// use registry_test::{TestRegistry, control::Control};
+/// use std::{net::Ipv4Addr, sync::Arc};
+///
+/// let storage = MemoryStorage::new();
+/// let registry = Arc::new(TestRegistry::builder().storage(storage.clone()).start());
+/// let control = Control::start(Arc::clone(&registry), storage, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+/// println!("curl {}/state", control.url());
+/// ```
+#[derive(Debug)]
+pub struct Control {
+    url: String,
+    _server: Server,
+}
+
+impl Control {
+    /// Starts the control API of a registry with this storage.
+    ///
+    /// # Errors
+    ///
+    /// An error of listening on the address or of starting a thread, or the system has no random numbers.
+    pub fn start(
+        registry: Arc<TestRegistry>,
+        storage: MemoryStorage,
+        listen: SocketAddr,
+    ) -> io::Result<Self> {
+        let token = token()?;
+        let server = Server::start(listen, Calls::new(registry, storage, token.clone()))?;
+        let url = format!("http://{}/{token}", server.address());
+        Ok(Self { url, _server: server })
+    }
+
+    /// Returns the URL with the token, without a slash at its end.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+fn token() -> io::Result<String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    let mut token = String::new();
+    for byte in random {
+        write!(token, "{byte:02x}").expect("a string takes all text");
+    }
+    Ok(token)
+}

@@ -1,0 +1,306 @@
+//! The program `registry-test`, as a program in another language uses it: by its standard streams and its control API.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails where something that has to be there is missing"
+)]
+
+use serde_json::{Value, json};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, ChildStdin, Command, Output, Stdio},
+};
+
+/// A running program. It is killed if a test fails.
+struct Served {
+    process: Child,
+    input: Option<ChildStdin>,
+    announced: Value,
+}
+
+impl Served {
+    fn start(arguments: &[&str]) -> Self {
+        let mut process = program(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let announced = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+        Self {
+            input: process.stdin.take(),
+            process,
+            announced,
+        }
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.announced[name].as_str().unwrap()
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.text("host").parse().unwrap()
+    }
+
+    /// Sends a request to the registry, and returns status and body.
+    fn ask(&self, method: &str, target: &str, body: &str) -> (u16, String) {
+        http(self.address(), method, target, body)
+    }
+
+    /// Makes a call of the control API, and returns status and answer.
+    fn call(&self, method: &str, call: &str, body: &(impl ToString + ?Sized)) -> (u16, Value) {
+        let (host, token) = self.text("control")["http://".len()..].split_once('/').unwrap();
+        let target = format!("/{token}/{call}");
+        let (status, answer) = http(host.parse().unwrap(), method, &target, &body.to_string());
+        (status, serde_json::from_str(&answer).unwrap_or(Value::Null))
+    }
+
+    /// Closes the standard input, and returns exit code and standard error.
+    fn end(mut self) -> (Option<i32>, String) {
+        drop(self.input.take());
+        let mut errors = String::new();
+        self.process
+            .stderr
+            .as_mut()
+            .unwrap()
+            .read_to_string(&mut errors)
+            .unwrap();
+        (self.process.wait().unwrap().code(), errors)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // A process that has ended cannot be killed, nor need it be.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_registry-test"));
+    command.args(arguments);
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    program(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn http(address: SocketAddr, method: &str, target: &str, body: &str) -> (u16, String) {
+    let mut connection = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    write!(
+        connection,
+        "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    answer(&mut connection)
+}
+
+fn answer(connection: &mut TcpStream) -> (u16, String) {
+    let mut text = String::new();
+    connection.read_to_string(&mut text).unwrap();
+    let (head, body) = text
+        .split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("no answer: {text:?}"));
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+#[test]
+fn the_registry_ends_when_its_input_is_closed() {
+    let served = Served::start(&["serve"]);
+    let address = served.address();
+    let files = served.text("docker_config_dir").to_owned();
+    assert!(Path::new(&files).is_dir());
+    assert_eq!(served.text("url"), format!("http://{address}"));
+    assert_eq!(served.ask("GET", "/v2/", "").0, 200);
+
+    assert_eq!(served.end(), (Some(0), String::new()));
+
+    TcpListener::bind(address).unwrap();
+    assert!(!Path::new(&files).exists());
+}
+
+#[test]
+fn wrong_usage_has_an_exit_code_of_its_own() {
+    let wrong = run(&["serve", "--bearr", "ann:pw"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(wrong.stdout.is_empty());
+    let message = String::from_utf8(wrong.stderr).unwrap();
+    assert!(message.contains("unknown argument \"--bearr\""), "{message}");
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let failed = run(&["serve", "--control", &address]);
+    assert_eq!(failed.status.code(), Some(1));
+    let message = String::from_utf8(failed.stderr).unwrap();
+    assert!(message.contains(&address), "{message}");
+
+    let help = run(&["--help"]);
+    assert!(help.status.success() && String::from_utf8(help.stdout).unwrap().contains("--bearer"));
+}
+
+#[test]
+fn requests_are_recorded_until_they_are_taken() {
+    let served = Served::start(&["serve"]);
+    served.ask("GET", "/v2/team/app/manifests/v1", "");
+    served.ask("POST", "/v2/team/app/blobs/uploads/", "");
+
+    let (status, recorded) = served.call("GET", "requests", "");
+    assert_eq!(status, 200);
+    let [pull, push] = &recorded["requests"].as_array().unwrap()[..] else {
+        panic!("{recorded}");
+    };
+    assert_eq!(pull["operation"], "get manifest");
+    assert_eq!(
+        (&pull["repository"], &pull["reference"]),
+        (&json!("team/app"), &json!("v1"))
+    );
+    assert_eq!((&pull["status"], &pull["cut"]), (&json!(404), &Value::Null));
+    assert_eq!(pull["headers"]["connection"], "close");
+    assert_eq!(
+        pull["response_headers"]["content-length"],
+        pull["received"].to_string()
+    );
+    assert_eq!(push["operation"], "post upload");
+
+    assert_eq!(served.call("GET", "requests?take=1", "").1, recorded);
+    assert_eq!(served.call("GET", "requests", "").1, json!({ "requests": [] }));
+}
+
+#[test]
+fn the_state_is_told_and_removed() {
+    let served = Served::start(&["serve"]);
+    served.ask("POST", "/v2/team/app/blobs/uploads/", "");
+    let index = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    assert_eq!(served.ask("PUT", "/v2/team/app/manifests/v1", index).0, 201);
+
+    let (_, pushed) = served.call("POST", "assert-pushed", &json!({ "name": "team/app:v1" }));
+    let (_, state) = served.call("GET", "state", "");
+    let digest = &pushed["digest"];
+    assert_eq!(
+        state["repositories"],
+        json!({ "team/app": { "tags": { "v1": digest }, "manifests": [digest] } })
+    );
+    assert_eq!(state["uploads"][0]["repository"], "team/app");
+    let (_, missing) = served.call("POST", "assert-pushed", &json!({ "name": "team/app:v2" }));
+    assert_eq!(missing["pushed"], false);
+    assert!(
+        missing["missing"].as_str().unwrap().contains("team/app:v2"),
+        "{missing}"
+    );
+
+    assert_eq!(served.call("POST", "reset", "").0, 204);
+
+    let empty = json!({ "repositories": {}, "uploads": [] });
+    assert_eq!(served.call("GET", "state", ""), (200, empty));
+    assert_eq!(served.call("GET", "requests", "").1, json!({ "requests": [] }));
+}
+
+#[test]
+fn a_seed_is_there_for_clients_that_log_in() {
+    let served = Served::start(&["serve", "--basic", "ann:pw", "--read-only"]);
+    let seed = json!({ "name": "app:v1", "image": { "files": [["etc/a", "1"]] } });
+    let (status, seeded) = served.call("POST", "seed", &seed);
+    assert_eq!(
+        (status, &seeded["digest"].as_str().unwrap()[..7]),
+        (200, "sha256:")
+    );
+    assert_eq!(served.ask("GET", "/v2/app/manifests/v1", "").0, 401);
+
+    let config = served.announced["env"]["DOCKER_CONFIG"].as_str().unwrap();
+    assert_eq!(config, served.text("docker_config_dir"));
+    let config = Path::new(config).join("config.json");
+    let config: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    assert!(
+        config["auths"][served.text("host")]["auth"].is_string(),
+        "{config}"
+    );
+
+    for call in ["restart", "expire-tokens"] {
+        assert_eq!(served.call("POST", call, "").0, 204);
+    }
+    assert_eq!(
+        served.call("GET", "state", "").1["repositories"]["app"]["tags"]["v1"],
+        seeded["digest"]
+    );
+}
+
+#[test]
+fn https_has_an_authority_that_clients_are_told() {
+    let served = Served::start(&["serve", "--tls"]);
+    assert_eq!(served.text("url"), format!("https://{}", served.address()));
+    let authority = fs::read_to_string(served.text("ca")).unwrap();
+    assert!(authority.starts_with("-----BEGIN CERTIFICATE-----"));
+    assert_eq!(served.announced["env"]["SSL_CERT_FILE"], served.text("ca"));
+}
+
+#[test]
+fn bad_calls_are_refused_and_name_the_field() {
+    let served = Served::start(&["serve"]);
+    let nested = "[".repeat(100_000);
+    for (method, call, body, status, part) in [
+        ("POST", "assert-pushed", "", 400, "not JSON"),
+        ("POST", "assert-pushed", "[]", 400, "object"),
+        ("POST", "assert-pushed", &nested, 400, "not JSON"),
+        ("POST", "assert-pushed", r#"{"nmae":"a"}"#, 400, "`nmae`"),
+        ("POST", "assert-pushed", r#"{"name":1}"#, 400, "`name`"),
+        ("GET", "requests?take=2", "", 400, "take=1"),
+        ("POST", "seed", r#"{"name":"app:v1","imgae":{}}"#, 400, "imgae"),
+        (
+            "POST",
+            "seed",
+            r#"{"name":"App:v1","image":{"files":[]}}"#,
+            400,
+            "App",
+        ),
+        ("DELETE", "state", "", 405, "method"),
+        ("GET", "sate", "", 404, "no such call"),
+        ("GET", "", "", 404, "no such call"),
+    ] {
+        let refused = served.call(method, call, body);
+        assert_eq!(refused.0, status, "{method} {call}");
+        let error = refused.1["error"].as_str().unwrap();
+        assert!(error.contains(part), "{method} {call}: {error}");
+    }
+    assert_eq!(served.end(), (Some(0), String::new()));
+}
+
+#[test]
+fn the_control_api_needs_its_token() {
+    let served = Served::start(&["serve"]);
+    let (host, token) = served.text("control")["http://".len()..].split_once('/').unwrap();
+    let host = host.parse().unwrap();
+    assert_eq!(http(host, "GET", &format!("/{token}/state"), "").0, 200);
+    for target in [
+        "/state",
+        "//state",
+        "/0/state",
+        &format!("/{}/state", &token[1..]),
+        &format!("/{token}0/state"),
+    ] {
+        assert_eq!(http(host, "GET", target, "").0, 404, "{target}");
+    }
+}
+
+#[test]
+fn a_body_has_a_limit() {
+    let served = Served::start(&["serve"]);
+    let (host, token) = served.text("control")["http://".len()..].split_once('/').unwrap();
+    let mut connection = TcpStream::connect(host).unwrap();
+    write!(
+        connection,
+        "POST /{token}/assert-pushed HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9999999999\r\n\r\n"
+    )
+    .unwrap();
+    assert_eq!(answer(&mut connection).0, 413);
+}

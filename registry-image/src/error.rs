@@ -74,6 +74,17 @@ pub enum Error {
         /// The rule, and the remedy.
         reason: String,
     },
+    /// A layout or an archive is malformed, or has something that is not accepted.
+    #[error("{place}: {entry}: {reason}")]
+    #[non_exhaustive]
+    Layout {
+        /// The file or directory.
+        place: String,
+        /// The entry in it.
+        entry: String,
+        /// The problem, and the remedy if there is one.
+        reason: String,
+    },
     /// A registry in the same process refused an operation, or its storage failed.
     #[error("{place}: {source}")]
     #[non_exhaustive]
@@ -137,6 +148,7 @@ impl Error {
             | Self::Size { .. }
             | Self::Manifest { .. }
             | Self::Refused { .. }
+            | Self::Layout { .. }
             | Self::Io { .. } => false,
         }
     }
@@ -146,5 +158,23 @@ impl Error {
             place: place.to_string(),
             source: Box::new(source.into()),
         }
+    }
+
+    pub(crate) fn layout(
+        place: impl Into<String>,
+        entry: impl Into<String>,
+        reason: impl Into<String>,
+    ) -> Self {
+        Self::Layout {
+            place: place.into(),
+            entry: entry.into(),
+            reason: reason.into(),
+        }
+    }
+
+    /// Returns a conversion of the errors of an operation on a path.
+    pub(crate) fn io(verb: &str, path: impl std::fmt::Display) -> impl FnOnce(io::Error) -> Self {
+        let action = format!("{verb} {path}");
+        move |source| Self::Io { action, source }
     }
 }

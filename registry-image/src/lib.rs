@@ -25,11 +25,15 @@
 //! | place | source | target |
 //! |---|---|---|
 //! | [`registry_core::Repository`], in the same process | yes | yes |
+//! | an OCI layout in a directory | [`Layout`] | [`LayoutWriter`] |
 //!
-//! The crate has no runtime and starts no task and no thread: a copy is a future that the host drives.
+//! The crate has no runtime and starts no task and no thread: a copy is a future that the host drives. Layouts use
+//! blocking calls, so drive such a copy on a thread that may block.
 
 mod copy;
+mod document;
 mod error;
+mod layout;
 mod platform;
 mod repository;
 mod source;
@@ -43,6 +47,7 @@ mod readme {}
 pub use self::{
     copy::{Copied, Copy, CopyItem, Event, NotCopied, Report},
     error::Error,
+    layout::{Entry, Layout, LayoutWriter, Names},
     platform::{InvalidPlatform, Platform},
     source::{Blob, BlobStream, Origin, Page, Source},
     target::{Kind, Target},

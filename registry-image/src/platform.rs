@@ -1,7 +1,7 @@
 //! [`Platform`], and indexes narrowed to some platforms.
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use crate::document::Index;
+use serde::Deserialize;
 use std::{fmt, str::FromStr};
 
 /// Platform of an image: `os/architecture` or `os/architecture/variant`.
@@ -108,22 +108,6 @@ struct EntryAnnotations {
     /// Digest of the image that an attestation of BuildKit describes.
     #[serde(rename = "vnd.docker.reference.digest")]
     describes: Option<String>,
-}
-
-/// An index, with every value as it was written.
-#[derive(Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Index {
-    schema_version: Box<RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    media_type: Option<Box<RawValue>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    artifact_type: Option<Box<RawValue>>,
-    manifests: Vec<Box<RawValue>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<Box<RawValue>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    annotations: Option<Box<RawValue>>,
 }
 
 /// Part of an index.

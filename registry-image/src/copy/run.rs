@@ -2,7 +2,11 @@
 //!
 //! A manifest is in memory while its children are copied, so the depth of nested indexes is limited.
 
-use super::{Copied, Copy, CopyItem, Event, Report};
+use super::{
+    event::Event,
+    options::{Copy, CopyItem},
+    report::{Copied, NotCopied, Report},
+};
 use crate::{
     error::Error,
     platform::{Narrowed, narrow},
@@ -25,7 +29,7 @@ use std::{
 /// Maximum depth of indexes and referrers within each other.
 const DEPTH: usize = 16;
 
-pub(super) struct Run<'a> {
+struct Run<'a> {
     copy: &'a Copy<'a>,
     progress: Mutex<Progress>,
 }
@@ -46,15 +50,47 @@ struct Wanted {
     is_foreign: bool,
 }
 
+impl Copy<'_> {
+    /// Copies the items, one after the other.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped copy leaves no part of an image visible under a tag. It can be repeated.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] of the first item that failed. With [`keep_going`](Self::keep_going), such an error is part of the
+    /// report, and only the end of the copy can fail.
+    pub async fn run(&self, items: &[CopyItem]) -> Result<Report, Error> {
+        let run = Run::new(self);
+        let mut report = Report::default();
+        for item in items {
+            match run.item(item).await {
+                Ok(copied) => report.copied.push(copied),
+                Err(error) if self.keep_going => report.failed.push(NotCopied {
+                    from: item.from.clone(),
+                    error,
+                }),
+                Err(error) => return Err(error),
+            }
+        }
+        if !self.dry_run {
+            self.target.finish().await?;
+        }
+        run.complete(&mut report);
+        Ok(report)
+    }
+}
+
 impl<'a> Run<'a> {
-    pub(super) fn new(copy: &'a Copy<'a>) -> Self {
+    fn new(copy: &'a Copy<'a>) -> Self {
         Self {
             copy,
             progress: Mutex::default(),
         }
     }
 
-    pub(super) async fn item(&self, item: &CopyItem) -> Result<Copied, Error> {
+    async fn item(&self, item: &CopyItem) -> Result<Copied, Error> {
         let found = self.copy.source.resolve(&item.from).await?;
         let found = found.ok_or_else(|| self.no_manifest(item.from.clone()))?;
         let original = self.required(&found.digest).await?;
@@ -70,7 +106,7 @@ impl<'a> Run<'a> {
     }
 
     /// Adds the totals to a report.
-    pub(super) fn complete(self, report: &mut Report) {
+    fn complete(self, report: &mut Report) {
         let progress = self.progress.into_inner().unwrap_or_else(PoisonError::into_inner);
         report.blobs = progress.totals.blobs;
         report.bytes = progress.totals.bytes;

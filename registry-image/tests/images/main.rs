@@ -8,3 +8,4 @@
 mod copies;
 mod failures;
 mod fixture;
+mod layouts;

@@ -1,0 +1,170 @@
+//! [`Copy`] and its options. `run` has the copy itself.
+
+use super::event::Event;
+use crate::{platform::Platform, source::Source, target::Target};
+use registry_core::{Digest, Reference, Tag};
+use std::{fmt, sync::Arc};
+
+/// Number of blobs in transfer at the same time, by default.
+const JOBS: usize = 4;
+
+/// Receiver of the events of a copy.
+pub(super) type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// A copy from a source to a target, with its options.
+///
+/// Everything that an image refers to is put before the image, and its tags are moved last. Blobs that the target has
+/// are skipped, and others are mounted where the target can. A copy that failed can be repeated: it continues with
+/// what is missing.
+///
+/// ```
+/// use registry_core::{Registry, storage::MemoryStorage};
+/// use registry_image::{Copy, Platform};
+///
+/// let registry = Registry::builder(MemoryStorage::new()).build();
+/// let (from, to) = (registry.repository("team/app")?, registry.repository("mirror/app")?);
+/// let copy = Copy::new(&from, &to)
+///     .jobs(8)
+///     .platforms([Platform::parse("linux/arm64")?])
+///     .referrers(true)
+///     .on_event(|event| println!("{event:?}"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct Copy<'a> {
+    pub(super) source: &'a dyn Source,
+    pub(super) target: &'a dyn Target,
+    pub(super) jobs: usize,
+    pub(super) platforms: Vec<Platform>,
+    pub(super) referrers: bool,
+    pub(super) strict: bool,
+    pub(super) keep_going: bool,
+    pub(super) dry_run: bool,
+    pub(super) listener: Option<Listener>,
+}
+
+/// An image, index or artifact to copy.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CopyItem {
+    /// Tag or digest in the source.
+    pub from: Reference,
+    /// Tags in the target.
+    pub tags: Vec<Tag>,
+}
+
+impl CopyItem {
+    /// Copies a tag under the same name.
+    #[must_use]
+    pub fn tag(tag: Tag) -> Self {
+        Self {
+            from: Reference::from(&tag),
+            tags: vec![tag],
+        }
+    }
+
+    /// Copies a manifest without a tag.
+    #[must_use]
+    pub fn digest(digest: Digest) -> Self {
+        Self {
+            from: digest.into(),
+            tags: Vec::new(),
+        }
+    }
+
+    /// Sets the tags in the target.
+    #[must_use]
+    pub fn with_tags(self, tags: impl IntoIterator<Item = Tag>) -> Self {
+        Self {
+            tags: tags.into_iter().collect(),
+            ..self
+        }
+    }
+}
+
+impl<'a> Copy<'a> {
+    /// Describes a copy of whole images, without their referrers.
+    pub const fn new(source: &'a dyn Source, target: &'a dyn Target) -> Self {
+        Self {
+            source,
+            target,
+            jobs: JOBS,
+            platforms: Vec::new(),
+            referrers: false,
+            strict: false,
+            keep_going: false,
+            dry_run: false,
+            listener: None,
+        }
+    }
+
+    /// Sets the number of blobs in transfer at the same time, at least 1. The default is 4.
+    pub fn jobs(self, jobs: usize) -> Self {
+        Self {
+            jobs: jobs.max(1),
+            ..self
+        }
+    }
+
+    /// Copies only images for these platforms. Without any, all are copied.
+    ///
+    /// One platform copies its image in place of an index. Several platforms make a smaller index. Both change the
+    /// digest, which [`Copied`](super::Copied) reports.
+    pub fn platforms(self, platforms: impl IntoIterator<Item = Platform>) -> Self {
+        Self {
+            platforms: platforms.into_iter().collect(),
+            ..self
+        }
+    }
+
+    /// Copies signatures and other referrers of each manifest too, and what cosign stores under tags such as
+    /// `sha256-….sig`.
+    pub fn referrers(self, referrers: bool) -> Self {
+        Self { referrers, ..self }
+    }
+
+    /// Refuses an index whose images are partly absent. By default it is put as it is, if the target accepts that.
+    pub fn strict(self, strict: bool) -> Self {
+        Self { strict, ..self }
+    }
+
+    /// Continues with the next item after one has failed.
+    pub fn keep_going(self, keep_going: bool) -> Self {
+        Self { keep_going, ..self }
+    }
+
+    /// Writes nothing, and reports what would be copied.
+    pub fn dry_run(self, dry_run: bool) -> Self {
+        Self { dry_run, ..self }
+    }
+
+    /// Sets a function that is called with each event. It must not block.
+    pub fn on_event(self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        Self {
+            listener: Some(Arc::new(listener)),
+            ..self
+        }
+    }
+
+    pub(super) fn tell(&self, event: impl FnOnce() -> Event) {
+        if let Some(listener) = &self.listener {
+            listener(&event());
+        }
+    }
+}
+
+impl fmt::Debug for Copy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Copy")
+            .field("source", &self.source)
+            .field("target", &self.target)
+            .field("jobs", &self.jobs)
+            .field("platforms", &self.platforms)
+            .field("referrers", &self.referrers)
+            .field("strict", &self.strict)
+            .field("keep_going", &self.keep_going)
+            .field("dry_run", &self.dry_run)
+            .finish_non_exhaustive()
+    }
+}

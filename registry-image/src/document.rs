@@ -1,0 +1,82 @@
+//! Documents that are written again, with every value that is kept as it was written.
+
+use registry_core::{Descriptor, MediaType};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
+use std::collections::BTreeMap;
+
+/// Annotation with the tag or name of an entry of a layout. Specification: image-spec, "Image Layout".
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// Content of `oci-layout`.
+pub(crate) const MARKER: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+/// Annotation with the full name of an image, which containerd needs.
+pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
+
+/// An index, with every value as it was written.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Index {
+    pub(crate) schema_version: Box<RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) media_type: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_type: Option<Box<RawValue>>,
+    pub(crate) manifests: Vec<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<Box<RawValue>>,
+}
+
+impl Index {
+    /// Creates an OCI index without entries.
+    pub(crate) fn new() -> Self {
+        let raw = |value: Value| serde_json::value::to_raw_value(&value).expect("a value is JSON");
+        Self {
+            schema_version: raw(2.into()),
+            media_type: Some(raw(MediaType::OCI_INDEX.into())),
+            artifact_type: None,
+            manifests: Vec::new(),
+            subject: None,
+            annotations: None,
+        }
+    }
+}
+
+/// Annotations of an entry.
+pub(crate) type Annotated = BTreeMap<String, String>;
+
+/// Returns what distinguishes an entry of a layout from others: its names, or its digest if it has none.
+pub(crate) fn identity(entry: &RawValue) -> (Option<String>, Option<String>, Option<String>) {
+    #[derive(Default, Deserialize)]
+    struct Identity {
+        digest: Option<String>,
+        annotations: Option<Annotated>,
+    }
+    let found: Identity = serde_json::from_str(entry.get()).unwrap_or_default();
+    let mut annotations = found.annotations.unwrap_or_default();
+    match (annotations.remove(REF_NAME), annotations.remove(IMAGE_NAME)) {
+        (None, None) => (None, None, found.digest),
+        (reference, name) => (reference, name, None),
+    }
+}
+
+/// Writes a descriptor, its keys in a fixed order.
+pub(crate) fn entry(descriptor: &Descriptor, annotations: &Annotated) -> Box<RawValue> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Entry<'a> {
+        media_type: &'a str,
+        digest: String,
+        size: u64,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        annotations: &'a Annotated,
+    }
+    let entry = Entry {
+        media_type: descriptor.media_type.as_str(),
+        digest: descriptor.digest.to_string(),
+        size: descriptor.size,
+        annotations,
+    };
+    serde_json::value::to_raw_value(&entry).expect("strings and numbers are JSON")
+}

@@ -1,0 +1,139 @@
+//! [`Layout`]: the images of an OCI layout. The trait `Source` is implemented in `read`.
+
+use super::{
+    directory::Directory,
+    entries::{self, Entry},
+    files::{self, Files, blob_path, read_document},
+};
+use crate::{error::Error, source::BlobStream};
+use bytes::Bytes;
+use registry_core::{Descriptor, Digest, storage::StoredManifest};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
+
+/// Images of an OCI layout, as a source.
+///
+/// Every digest is verified while content is read, also from an offset. An entry has the tag that its annotation
+/// `org.opencontainers.image.ref.name` or `io.containerd.image.name` ends with.
+///
+/// ```
+/// use registry_core::{Registry, Tag, service::ManifestPush, storage::MemoryStorage};
+/// use registry_image::{Copy, CopyItem, Layout, LayoutWriter};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path().join("layout");
+/// let registry = Registry::builder(MemoryStorage::new()).build();
+/// let (from, to) = (registry.repository("team/app")?, registry.repository("copy/app")?);
+/// # let index = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+/// # from.put_manifest(ManifestPush::new(Tag::parse("v1")?, index)).await?;
+/// let items = [CopyItem::tag(Tag::parse("v1")?)];
+///
+/// let layout = LayoutWriter::create(&directory)?;
+/// Copy::new(&from, &layout).run(&items).await?;
+///
+/// let layout = Layout::open(&directory)?;
+/// assert_eq!(layout.entries()[0].reference(), Some("v1"));
+/// Copy::new(&layout, &to).run(&items).await?;
+/// assert!(to.manifest("v1").await?.is_some());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub(super) files: Arc<dyn Files>,
+    pub(super) entries: Vec<Entry>,
+    /// Referrers by their subjects, as soon as somebody asks.
+    pub(super) referrers: Arc<OnceLock<BTreeMap<Digest, Vec<Descriptor>>>>,
+}
+
+impl Layout {
+    /// Opens an OCI layout in a directory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if the directory is not a layout, or cannot be read.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::of(Arc::new(Directory::new(directory.as_ref())))
+    }
+
+    /// Reads the entries of an OCI layout.
+    fn of(files: Arc<dyn Files>) -> Result<Self, Error> {
+        let entries = entries::read(&*files)?;
+        Ok(Self {
+            files,
+            entries,
+            referrers: Arc::default(),
+        })
+    }
+
+    /// Returns the entries in their order.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Keeps only the entries of a repository by its full name, such as `registry.example.com/team/app`.
+    ///
+    /// The same tag can then be in several repositories of one archive.
+    #[must_use]
+    pub fn only(mut self, repository: &str) -> Self {
+        self.entries
+            .retain(|entry| entry.repositories().any(|found| found == repository));
+        self
+    }
+
+    /// Reads a manifest, and checks its digest.
+    pub(super) fn read_manifest(&self, digest: &Digest) -> Result<Option<StoredManifest>, Error> {
+        let Some(bytes) = self.read_blob(digest)? else {
+            return Ok(None);
+        };
+        let listed = self
+            .entries
+            .iter()
+            .find(|entry| entry.descriptor.digest == *digest);
+        let media_type = listed.map_or_else(
+            || registry_core::manifest::Manifest::sniff_media_type(&bytes),
+            |entry| entry.descriptor.media_type.clone(),
+        );
+        Ok(Some(StoredManifest::new(*digest, media_type, bytes)))
+    }
+
+    /// Reads a small blob, and checks its digest.
+    fn read_blob(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
+        let path = blob_path(digest);
+        let Some(bytes) = read_document(&*self.files, &path)? else {
+            return Ok(None);
+        };
+        let actual = Digest::of(digest.algorithm(), &bytes);
+        if actual != *digest {
+            return Err(Error::Digest {
+                place: self.files.place().to_owned(),
+                digest: *digest,
+                actual,
+            });
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Opens a blob, verified while it is read.
+    pub(super) fn open_blob(&self, digest: &Digest, from: u64) -> Result<Option<(u64, BlobStream)>, Error> {
+        let path = blob_path(digest);
+        let Some(file) = self.files.open(&path)? else {
+            return Ok(None);
+        };
+        let size = file.size;
+        if from > size {
+            let reason = format!("cannot be read from byte {from}: it has {size} bytes");
+            return Err(Error::layout(self.files.place(), path, reason));
+        }
+        Ok(Some((
+            size,
+            files::verified(self.files.place(), digest, from, file),
+        )))
+    }
+}

@@ -1,0 +1,77 @@
+//! A layout as a source.
+
+use super::{entries::INDEX, files::DOCUMENT, images::Layout};
+use crate::{
+    error::Error,
+    source::{Blob, Page, Source},
+};
+use async_trait::async_trait;
+use registry_core::{Descriptor, Digest, Reference, Tag, storage::StoredManifest};
+use std::collections::BTreeSet;
+
+#[async_trait]
+impl Source for Layout {
+    fn describe(&self) -> String {
+        self.files.place().to_owned()
+    }
+
+    async fn resolve(&self, reference: &Reference) -> Result<Option<Descriptor>, Error> {
+        match reference {
+            Reference::Tag(tag) => self.tagged(tag),
+            Reference::Digest(digest) => {
+                let found = self.read_manifest(digest)?;
+                Ok(found
+                    .map(|found| Descriptor::new(found.media_type, found.digest, found.bytes.len() as u64)))
+            }
+        }
+    }
+
+    async fn manifest(&self, digest: &Digest) -> Result<Option<StoredManifest>, Error> {
+        self.read_manifest(digest)
+    }
+
+    async fn blob(&self, digest: &Digest, from: u64) -> Result<Option<Blob>, Error> {
+        let opened = self.open_blob(digest, from)?;
+        Ok(opened.map(|(size, stream)| Blob::new(size, stream)))
+    }
+
+    async fn tags(&self, after: Option<&Tag>) -> Result<Page<Tag, Tag>, Error> {
+        let tags: BTreeSet<_> = self.entries.iter().flat_map(|entry| entry.tags()).collect();
+        let later = tags
+            .into_iter()
+            .filter(|tag| after.is_none_or(|after| tag > after));
+        Ok(Page::new(later.collect(), None))
+    }
+
+    async fn referrers(
+        &self,
+        subject: &Digest,
+        after: Option<&Digest>,
+    ) -> Result<Page<Descriptor, Digest>, Error> {
+        let found = self.referrers_of(subject)?;
+        let later = found
+            .into_iter()
+            .filter(|found| after.is_none_or(|after| found.digest > *after));
+        Ok(Page::new(later.collect(), None))
+    }
+}
+
+impl Layout {
+    /// Returns the entry with a tag.
+    fn tagged(&self, tag: &Tag) -> Result<Option<Descriptor>, Error> {
+        let mut found: Option<&Descriptor> = None;
+        for entry in self.entries.iter().filter(|entry| entry.tags().contains(tag)) {
+            let descriptor = &entry.descriptor;
+            if found.is_some_and(|found| found.digest != descriptor.digest) {
+                let reason = format!("several images have the tag {tag}; select one repository");
+                return Err(Error::layout(self.files.place(), INDEX, reason));
+            }
+            found = Some(descriptor);
+        }
+        if let Some(found) = found.filter(|found| found.size > DOCUMENT) {
+            let reason = format!("{} has {} bytes, and is no manifest", found.digest, found.size);
+            return Err(Error::layout(self.files.place(), INDEX, reason));
+        }
+        Ok(found.cloned())
+    }
+}

@@ -19,6 +19,7 @@
 //! |---|---|
 //! | [`TestRegistry`] | a registry on a port of its own, which records requests |
 //! | [`image`], [`index()`], [`artifact`] | content that a test [puts](TestRegistry::seed) into the registry |
+//! | [`Quirk`] | behaviour in which registries differ |
 //! | [`tap`] | a proxy between a client and any registry, which records their exchanges and injects faults |
 //!
 //! # A proxy for other registries
@@ -54,6 +55,7 @@
 pub mod control;
 mod kind;
 mod login;
+mod quirk;
 mod registry;
 mod seed;
 pub mod tap;
@@ -68,6 +70,7 @@ mod readme {}
 pub use self::tls::ClientCertificate;
 pub use self::{
     kind::Kind,
+    quirk::{Quirk, UnknownQuirk},
     registry::{Builder, NotPushed, OpenUpload, Requests, TestRegistry},
     seed::{Artifact, Image, Index, Seed, Subject, artifact, image, index},
 };

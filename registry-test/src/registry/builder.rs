@@ -1,7 +1,12 @@
 //! [`Builder`]: the settings of a [`TestRegistry`].
 
 use super::{TestRegistry, front::Front, server::Server};
-use crate::{login::Login, seed::Seed, tap::Tap};
+use crate::{
+    login::Login,
+    quirk::{Quirk, Quirks},
+    seed::Seed,
+    tap::Tap,
+};
 use registry_core::{Registry, Storage, storage::MemoryStorage};
 use std::{
     io,
@@ -29,6 +34,7 @@ pub struct Builder {
     port: u16,
     pub(super) login: Login,
     read_only: bool,
+    pub(super) quirks: Vec<Quirk>,
     pub(super) seeds: Vec<(String, Seed)>,
     #[cfg(feature = "tls")]
     pub(super) tls: crate::tls::TlsSettings,
@@ -42,6 +48,7 @@ impl Default for Builder {
             port: 0,
             login: Login::default(),
             read_only: false,
+            quirks: Vec::new(),
             seeds: Vec::new(),
             #[cfg(feature = "tls")]
             tls: crate::tls::TlsSettings::default(),
@@ -107,6 +114,7 @@ impl Builder {
             port,
             login,
             read_only,
+            quirks,
             seeds,
             #[cfg(feature = "tls")]
             tls,
@@ -123,8 +131,12 @@ impl Builder {
         if read_only {
             registry = registry.read_only();
         }
+        let quirks = Quirks::new(quirks);
+        if quirks.has(Quirk::WithoutDelete) {
+            registry = registry.without_deletion();
+        }
         let registry = registry.build();
-        let server = Server::start(Front::new(registry.clone(), users.tokens.clone()))?;
+        let server = Server::start(Front::new(registry.clone(), users.tokens.clone(), quirks))?;
         let tap = Tap::listen_encrypted(listener, server.address(), encryption)?;
         let registry = TestRegistry {
             url,

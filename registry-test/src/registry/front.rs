@@ -3,6 +3,7 @@
 use crate::{
     kind::TOKEN_PATH,
     login::{Tokens, endpoint},
+    quirk::Quirks,
 };
 use hyper::{Request, Response, body::Incoming};
 use registry_core::{Registry, ResponseBody, service::RegistryService};
@@ -14,14 +15,19 @@ use tower_service::Service as _;
 pub(super) struct Front {
     registry: RegistryService<Incoming>,
     tokens: Option<Arc<Tokens>>,
+    quirks: Arc<Quirks>,
 }
 
 impl Front {
     /// Serves a registry, and tokens for it if it needs them.
-    pub(super) fn new(registry: Registry, tokens: Option<Arc<Tokens>>) -> Self {
+    pub(super) fn new(registry: Registry, tokens: Option<Arc<Tokens>>, quirks: Quirks) -> Self {
         // Operations of a client that has gone are finished, unless the test ends before.
         let registry = registry.into_service(|task| _ = tokio::spawn(task));
-        Self { registry, tokens }
+        Self {
+            registry,
+            tokens,
+            quirks: Arc::new(quirks),
+        }
     }
 
     pub(super) async fn answer(
@@ -30,7 +36,12 @@ impl Front {
     ) -> Result<Response<ResponseBody>, Infallible> {
         match &self.tokens {
             Some(tokens) if request.uri().path() == TOKEN_PATH => Ok(endpoint::answer(tokens, request).await),
-            _ => self.registry.call(request).await,
+            _ => {
+                let registry = async |request| match self.registry.call(request).await {
+                    Ok(response) => response,
+                };
+                Ok(self.quirks.answer(request, registry).await)
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ mod files;
 mod front;
 pub(crate) mod image_name;
 mod pushed;
+mod quirks;
 mod requests;
 mod seeds;
 mod server;

@@ -1,7 +1,7 @@
-//! The storage contract for the backend in memory, alone and behind a pointer.
+//! The storage contract for the backend in memory, alone, behind a pointer, and with handles for reading only.
 
 use registry_conformance::{storage::Backend, storage_tests};
-use registry_core::storage::{MemoryStorage, Storage};
+use registry_core::storage::{MemoryStorage, ReadOnlyStorage, Storage};
 use std::sync::Arc;
 
 async fn memory() -> Backend {
@@ -21,4 +21,17 @@ mod shared {
     }
 
     storage_tests!(shared, collect, expire, health, inspect, repair, trash);
+}
+
+/// Handles of `ReadOnlyStorage` read what the others write, and change nothing.
+mod read_only {
+    use super::*;
+
+    async fn memory() -> Backend {
+        let storage = MemoryStorage::new();
+        let reader = ReadOnlyStorage::new(storage.clone());
+        Backend::new(Arc::new(storage.clone()), Arc::new(storage)).reading(move || Arc::new(reader.clone()))
+    }
+
+    storage_tests!(memory, collect, expire, health, inspect, read_only, repair, trash);
 }

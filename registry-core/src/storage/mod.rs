@@ -35,6 +35,7 @@ mod new_upload;
 mod page;
 mod put;
 mod read;
+mod read_only;
 mod referring;
 mod repair;
 mod run;
@@ -63,6 +64,7 @@ pub use self::{
         Moved, Need, Needed, PutManifest, PutOutcome, SizePolicy, TagExpect, TagMove, TagVersion, WrongSize,
     },
     read::Storage,
+    read_only::ReadOnlyStorage,
     referring::Referring,
     repair::{Checked, Evidence, Fault, FaultKind, QuarantineId, Quarantined, Record, StorageRepair},
     run::{Census, Run, Terms},

@@ -1,6 +1,7 @@
 //! [`ClientBuilder`]: settings of a client.
 
 use crate::{
+    auth::{Credentials, Tokens},
     client::{Client, Inner},
     config_error::ConfigError,
     host::Host,
@@ -12,7 +13,7 @@ use http::HeaderValue;
 use rustls::crypto::CryptoProvider;
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -23,6 +24,7 @@ const IDLE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct ClientBuilder {
     hosts: BTreeMap<Host, HostOptions>,
+    credentials: Vec<Arc<dyn Credentials>>,
     provider: Option<Arc<CryptoProvider>>,
     retry: Retry,
     jitter: Jitter,
@@ -34,6 +36,7 @@ impl Default for ClientBuilder {
     fn default() -> Self {
         Self {
             hosts: BTreeMap::new(),
+            credentials: Vec::new(),
             provider: default_provider(),
             retry: Retry::default(),
             jitter: Jitter::default(),
@@ -78,6 +81,13 @@ impl ClientBuilder {
     #[must_use]
     pub fn host(mut self, host: Host, options: HostOptions) -> Self {
         self.hosts.insert(host, options);
+        self
+    }
+
+    /// Adds a source of credentials. The first one that has a credential decides.
+    #[must_use]
+    pub fn credentials(mut self, credentials: impl Credentials + 'static) -> Self {
+        self.credentials.push(Arc::new(credentials));
         self
     }
 
@@ -142,6 +152,9 @@ impl ClientBuilder {
         Ok(Client::of(Inner {
             transport: Transport::new(tls, self.idle),
             plain,
+            credentials: self.credentials,
+            tokens: Tokens::default(),
+            challenges: Mutex::default(),
             retry: self.retry,
             jitter: self.jitter,
             user_agent,

@@ -1,17 +1,19 @@
 //! [`Call`]: one request to a registry, with its redirects and its attempts.
 
 use crate::{
+    auth::Login,
     client::Client,
+    content::Replay,
     error::{Error, Result},
     host::Host,
     refusal::{is_transient, refusal},
-    transport::Answered,
+    transport::{Answered, Outgoing},
     url,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use http_body_util::Empty;
 use registry_core::protocol::Request;
+use std::{fmt, sync::Arc};
 
 /// Maximum number of redirects.
 const REDIRECTS: usize = 5;
@@ -21,7 +23,51 @@ const REDIRECTS: usize = 5;
 pub(crate) struct Call {
     pub(crate) host: Host,
     pub(crate) request: Request,
+    /// URL of an upload session or of a next page, instead of the target of the request.
+    pub(crate) url: Option<Uri>,
     pub(crate) accept: Option<&'static str>,
+    pub(crate) payload: Payload,
+}
+
+/// Body of a request that can be sent several times.
+#[derive(Clone)]
+pub(crate) enum Payload {
+    Empty,
+    Bytes(Bytes),
+    /// `length` bytes of the content, from an offset on.
+    Replay {
+        content: Arc<dyn Replay>,
+        from: u64,
+        length: u64,
+    },
+}
+
+impl Payload {
+    pub(crate) fn length(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Replay { length, .. } => *length,
+        }
+    }
+
+    async fn open(&self) -> Result<Outgoing> {
+        Ok(match self {
+            Self::Empty => Outgoing::empty(),
+            Self::Bytes(bytes) => Outgoing::bytes(bytes.clone()),
+            Self::Replay {
+                content,
+                from,
+                length,
+            } => Outgoing::stream(content.open(*from).await.map_err(Error::Content)?, *length),
+        })
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.length())
+    }
 }
 
 impl Call {
@@ -29,7 +75,16 @@ impl Call {
         Self {
             host: host.clone(),
             request,
+            url: None,
             accept: None,
+            payload: Payload::Empty,
+        }
+    }
+
+    pub(crate) fn at(self, url: Uri) -> Self {
+        Self {
+            url: Some(url),
+            ..self
         }
     }
 
@@ -40,11 +95,18 @@ impl Call {
         }
     }
 
+    pub(crate) fn sending(self, payload: Payload) -> Self {
+        Self { payload, ..self }
+    }
+
     fn headers(&self, user_agent: &HeaderValue) -> HeaderMap {
         let mut headers = self.request.headers();
         headers.insert(header::USER_AGENT, user_agent.clone());
         if let Some(accept) = self.accept {
             headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+        }
+        if self.request.may_change() && self.request.method() != Method::DELETE {
+            headers.insert(header::CONTENT_LENGTH, self.payload.length().into());
         }
         headers
     }
@@ -94,24 +156,46 @@ impl Client {
 
     /// Sends a call once, and returns the response if it has one of the statuses `expected`.
     pub(crate) async fn send_once(&self, call: &Call, expected: &[StatusCode]) -> Result<Answered> {
-        let answered = self.follow(call).await?;
+        let mut login = self.login(call).await?;
+        let mut answered = self.follow(call, login.as_ref()).await?;
+        if answered.status == StatusCode::UNAUTHORIZED && self.is_own(call, &answered.url) {
+            // A challenge is met once. A second one refuses what was offered.
+            if let Some(next) = self.meet(call, &answered, login.as_ref()).await? {
+                answered = self.follow(call, Some(&next)).await?;
+                login = Some(next);
+            }
+        }
         if expected.contains(&answered.status) && !is_transient(answered.status) {
             return Ok(answered);
         }
-        Err(refusal(answered).await)
+        let with_credential = login.is_some_and(|login| login.with_credential);
+        Err(refusal(answered, with_credential).await)
     }
 
-    /// Sends a call once, and follows redirects.
-    async fn follow(&self, call: &Call) -> Result<Answered> {
+    /// Returns true if `url` is of the registry itself. Another host may not ask for its credential.
+    fn is_own(&self, call: &Call, url: &Uri) -> bool {
+        url::same_origin(&self.url(&call.host, "/"), url)
+    }
+
+    /// Sends a call once, and follows redirects. `login` is for the registry alone.
+    async fn follow(&self, call: &Call, login: Option<&Login>) -> Result<Answered> {
         let own = self.url(&call.host, "/");
-        let mut url = self.url(&call.host, &call.request.target());
+        let mut url = match &call.url {
+            Some(url) => url.clone(),
+            None => self.url(&call.host, &call.request.target()),
+        };
         let headers = call.headers(&self.inner().user_agent);
         for _ in 0..=REDIRECTS {
             self.check_plain(&own, &url)?;
-            let mut request = http::Request::new(Empty::new());
+            let mut request = http::Request::new(call.payload.open().await?);
             *request.method_mut() = call.request.method();
             *request.uri_mut() = url.clone();
             *request.headers_mut() = headers.clone();
+            if let Some(login) = login.filter(|_| url::same_origin(&own, &url)) {
+                request
+                    .headers_mut()
+                    .insert(header::AUTHORIZATION, login.header.clone());
+            }
             let answered = self.inner().transport.send(request).await?;
             match redirect(&call.request.method(), &answered)? {
                 None => return Ok(answered),

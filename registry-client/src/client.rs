@@ -1,12 +1,16 @@
 //! [`Client`]: the entry point.
 
 use crate::{
+    auth::{Challenge, Credentials, Tokens},
     host::{Host, is_loopback},
     retry::{Attempts, Jitter, Retry},
     transport::Transport,
 };
 use http::{HeaderValue, Uri};
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 /// Client of any number of registries. Clones share connections and logins.
 ///
@@ -20,6 +24,10 @@ pub(crate) struct Inner {
     pub(crate) transport: Transport,
     /// Configured endpoints: true for plain HTTP.
     pub(crate) plain: HashMap<String, bool>,
+    pub(crate) credentials: Vec<Arc<dyn Credentials>>,
+    pub(crate) tokens: Tokens,
+    /// Challenges of the registries that have required a login.
+    pub(crate) challenges: Mutex<HashMap<Host, Challenge>>,
     pub(crate) retry: Retry,
     pub(crate) jitter: Jitter,
     pub(crate) user_agent: HeaderValue,

@@ -158,9 +158,21 @@ pub enum Error {
         /// Rule that is violated.
         problem: String,
     },
+    /// The credential for a registry cannot be read.
+    #[error("cannot get the credential for {host}: {source}")]
+    #[non_exhaustive]
+    Credentials {
+        /// The registry.
+        host: String,
+        /// Underlying error.
+        source: BoxError,
+    },
     /// The text is neither a tag nor a digest.
     #[error(transparent)]
     Reference(#[from] InvalidReference),
+    /// The content that should be pushed cannot be read.
+    #[error("cannot read the content to push: {0}")]
+    Content(#[source] BoxError),
 }
 
 fn said(code: &Option<String>, message: &Option<String>) -> String {
@@ -197,6 +209,14 @@ impl Error {
         matches!(
             self,
             Self::TooMany { .. } | Self::Unavailable { .. } | Self::Transport { .. } | Self::TimedOut { .. }
+        )
+    }
+
+    /// Returns true if it is unknown whether the registry acted on the request.
+    pub(crate) const fn is_lost_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Transport { .. } | Self::TimedOut { .. } | Self::Unavailable { .. }
         )
     }
 

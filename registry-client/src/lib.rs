@@ -35,12 +35,15 @@
 //! | [`RemoteRepository`] | pulls of manifests and blobs |
 //! | [`BlobStream`] | a blob that is being pulled |
 
+mod auth;
 mod builder;
 mod call;
 mod client;
 mod config_error;
+mod content;
 mod error;
 mod host;
+mod login;
 mod options;
 mod refusal;
 mod registry;
@@ -54,9 +57,11 @@ mod url;
 mod readme {}
 
 pub use self::{
+    auth::{AuthFile, Credential, Credentials},
     builder::ClientBuilder,
     client::Client,
     config_error::ConfigError,
+    content::{Replay, ReplayBody},
     error::{Error, Result},
     host::{Host, InvalidHost},
     options::HostOptions,

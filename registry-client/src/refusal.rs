@@ -35,7 +35,7 @@ pub(crate) fn is_transient(status: StatusCode) -> bool {
 }
 
 /// Reads the error from a response that is not the expected one.
-pub(crate) async fn refusal(mut answered: Answered) -> Error {
+pub(crate) async fn refusal(mut answered: Answered, with_credential: bool) -> Error {
     let retry_after = retry_after(&answered.headers, SystemTime::now());
     // The status alone says enough if the body cannot be read.
     let body = answered.read(BODY).await.unwrap_or_default();
@@ -52,7 +52,7 @@ pub(crate) async fn refusal(mut answered: Answered) -> Error {
     match answered.status {
         StatusCode::UNAUTHORIZED => Error::Unauthorized {
             url,
-            with_credential: false,
+            with_credential,
             code,
             message,
         },

@@ -1,4 +1,4 @@
-//! URLs of registries: `Location` is resolved.
+//! URLs of registries: `Location` and `Link` are resolved, and origins compared.
 
 use http::{Uri, uri::Scheme};
 
@@ -36,8 +36,30 @@ fn is_absolute(text: &str) -> bool {
         .is_some_and(|(before, _)| !before.is_empty() && before.bytes().all(scheme))
 }
 
+/// Returns true if both have the same scheme, host and port.
+pub(crate) fn same_origin(one: &Uri, other: &Uri) -> bool {
+    let origin = |url: &Uri| {
+        let host = url.host().map(str::to_ascii_lowercase);
+        (url.scheme().cloned(), host, port(url))
+    };
+    origin(one) == origin(other)
+}
+
+/// Returns the port, or the default of the scheme.
+pub(crate) fn port(url: &Uri) -> u16 {
+    let default = if is_https(url) { 443 } else { 80 };
+    url.port_u16().unwrap_or(default)
+}
+
 pub(crate) fn is_https(url: &Uri) -> bool {
     url.scheme() == Some(&Scheme::HTTPS)
+}
+
+/// Appends a parameter to a URL that may have a query already.
+pub(crate) fn with_parameter(url: &Uri, name: &str, value: &str) -> Option<Uri> {
+    let mark = if url.query().is_some() { '&' } else { '?' };
+    let value = percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
+    format!("{url}{mark}{name}={value}").parse().ok()
 }
 
 /// Shows a URL in a message: without its query, which may be a signature.
@@ -76,6 +98,15 @@ mod tests {
         }
         for location in ["ftp://b.example/z", "https://user:pw@b.example/z", "https://"] {
             assert_eq!(resolve(&base, location), None, "{location}");
+        }
+    }
+
+    #[test]
+    fn a_default_port_is_the_same_origin_as_no_port() {
+        let uri = |text: &str| text.parse::<Uri>().unwrap();
+        assert!(same_origin(&uri("https://a/"), &uri("https://A:443/x")));
+        for other in ["http://a/", "https://b/", "https://a:444/"] {
+            assert!(!same_origin(&uri("https://a/"), &uri(other)), "{other}");
         }
     }
 

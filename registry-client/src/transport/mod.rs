@@ -1,25 +1,29 @@
 //! [`Transport`]: requests over pooled connections, with or without TLS. It knows neither registries nor logins.
 
 mod dial;
+mod outgoing;
 mod tls;
 
-pub(crate) use self::tls::{HostTls, Identity, TlsRules, certificates};
+pub(crate) use self::{
+    outgoing::Outgoing,
+    tls::{HostTls, Identity, TlsRules, certificates},
+};
 
-use self::dial::Connector;
+use self::{dial::Connector, outgoing::Progress};
 use crate::{
     error::{Error, Result},
     url::shown,
 };
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
 use std::{fmt, sync::Arc, time::Duration};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Maximum number of headers in a response.
 const HEADERS: usize = 100;
@@ -31,7 +35,7 @@ const KEPT: Duration = Duration::from_secs(60);
 /// Sends requests. Clones share their connections.
 #[derive(Clone)]
 pub(crate) struct Transport {
-    client: Client<Connector, Empty<Bytes>>,
+    client: Client<Connector, Outgoing>,
     idle: Duration,
 }
 
@@ -63,16 +67,21 @@ impl Transport {
     /// # Errors
     ///
     /// [`Error::Transport`] and [`Error::TimedOut`].
-    pub(crate) async fn send(&self, request: Request<Empty<Bytes>>) -> Result<Answered> {
+    pub(crate) async fn send(&self, mut request: Request<Outgoing>) -> Result<Answered> {
         let url = request.uri().clone();
         let named = format!("{} {}", request.method(), shown(&url));
-        let response = match timeout(self.idle, self.client.request(request)).await {
-            Ok(response) => response.map_err(|error| Error::transport(&*named, reason(error)))?,
-            Err(_elapsed) => {
-                return Err(Error::TimedOut {
-                    url: named,
-                    after: self.idle,
-                });
+        let progress = Progress::default();
+        request.body_mut().report_to(progress.clone());
+        let mut response = std::pin::pin!(self.client.request(request));
+        let response = loop {
+            let until = progress.last() + self.idle;
+            tokio::select! {
+                response = &mut response => {
+                    break response.map_err(|error| Error::transport(&*named, reason(error)))?;
+                }
+                () = sleep_until(until) => if progress.last() + self.idle <= Instant::now() {
+                    return Err(Error::TimedOut { url: named, after: self.idle });
+                }
             }
         };
         let (head, body) = response.into_parts();

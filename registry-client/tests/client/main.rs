@@ -2,6 +2,8 @@
 //! what no good registry would.
 
 #[cfg(test)]
+mod auth;
+#[cfg(test)]
 mod pull;
 #[cfg(test)]
 mod redirect;

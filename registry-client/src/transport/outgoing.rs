@@ -1,0 +1,124 @@
+//! [`Outgoing`]: the body of a request. It reports its progress, so that a long upload does not time out.
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use registry_core::BoxError;
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+};
+use tokio::time::Instant;
+
+/// Time at which bytes of a request were last taken.
+#[derive(Clone, Debug)]
+pub(super) struct Progress(Arc<Mutex<Instant>>);
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+}
+
+impl Progress {
+    pub(super) fn last(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+}
+
+/// Body of a request.
+pub(crate) struct Outgoing {
+    source: Source,
+    progress: Option<Progress>,
+}
+
+enum Source {
+    Bytes(Option<Bytes>),
+    Stream(crate::content::ReplayBody, u64),
+}
+
+impl Outgoing {
+    pub(crate) const fn empty() -> Self {
+        Self {
+            source: Source::Bytes(None),
+            progress: None,
+        }
+    }
+
+    pub(crate) fn bytes(bytes: Bytes) -> Self {
+        Self {
+            source: Source::Bytes(Some(bytes).filter(|bytes| !bytes.is_empty())),
+            progress: None,
+        }
+    }
+
+    /// Sends `length` bytes of a stream.
+    pub(crate) const fn stream(stream: crate::content::ReplayBody, length: u64) -> Self {
+        Self {
+            source: Source::Stream(stream, length),
+            progress: None,
+        }
+    }
+
+    pub(super) fn report_to(&mut self, progress: Progress) {
+        self.progress = Some(progress);
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = match &mut self.source {
+            Source::Bytes(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+            Source::Stream(stream, left) => loop {
+                match ready!(stream.as_mut().poll_frame(cx)) {
+                    None if *left > 0 => {
+                        break Some(Err(
+                            format!("the content ends {left} bytes before its size").into()
+                        ));
+                    }
+                    Some(Ok(frame)) => {
+                        let Ok(data) = frame.into_data() else { continue };
+                        let Some(rest) = left.checked_sub(data.len() as u64) else {
+                            break Some(Err("the content has more bytes than its size".into()));
+                        };
+                        *left = rest;
+                        break Some(Ok(Frame::data(data)));
+                    }
+                    other => break other,
+                }
+            },
+        };
+        if let Some(progress) = &self.progress {
+            progress.report();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.source, Source::Bytes(None) | Source::Stream(_, 0))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(match &self.source {
+            Source::Bytes(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
+            Source::Stream(_, left) => *left,
+        })
+    }
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Outgoing({} bytes)", self.size_hint().lower())
+    }
+}

@@ -1,7 +1,7 @@
 //! A streaming client of OCI / Docker registries, from the protocol's own tables: requests are built by
 //! [`registry_core::protocol::Request`], and responses read by [`registry_core::protocol::Answer`].
 //!
-//! - All that it returns is verified against its digest. A pull that breaks off continues where it stopped.
+//! - All that it returns is verified against its digest. Pulls and pushes that break off continue where they stopped.
 //! - Transient failures are retried with back-off ([`Retry`]), and `Retry-After` is observed.
 //! - Responses are hostile: bodies, headers, redirects and the depth of JSON are bounded.
 //!
@@ -30,10 +30,21 @@
 //! # }
 //! ```
 //!
-//! | module of a repository | content |
+//! | type | content |
 //! |---|---|
-//! | [`RemoteRepository`] | pulls of manifests and blobs |
+//! | [`Client`], [`ClientBuilder`] | connections, logins and settings, for any number of registries |
+//! | [`RemoteRepository`] | pulls, pushes, tags, referrers and deletions |
 //! | [`BlobStream`] | a blob that is being pulled |
+//! | [`Replay`] | content to push that can be read again |
+//! | [`Pages`] | a listing, page by page |
+//! | [`Credentials`], [`AuthFile`] | logins: your own, or those of docker and podman |
+//! | [`Error`] | every reason for a failure, with its facts |
+//!
+//! # Logins
+//!
+//! A registry gets a credential after it has asked for it, by Basic or by a token service. It stays with the registry: a
+//! redirect to another host carries none, and that host may not ask. After `https`, neither a redirect nor a token service
+//! may be `http`. Plain HTTP is used on this machine, and where [`HostOptions::plain_http`] says so.
 
 mod auth;
 mod builder;
@@ -45,6 +56,7 @@ mod error;
 mod host;
 mod login;
 mod options;
+mod pages;
 mod refusal;
 mod registry;
 mod repository;
@@ -65,6 +77,7 @@ pub use self::{
     error::{Error, Result},
     host::{Host, InvalidHost},
     options::HostOptions,
-    repository::{BlobStart, BlobStream, InvalidRepository, RemoteRepository},
+    pages::Pages,
+    repository::{BlobStart, BlobStream, InvalidRepository, Pushed, RemoteAbilities, RemoteRepository},
     retry::Retry,
 };

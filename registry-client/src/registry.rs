@@ -1,8 +1,19 @@
 //! Calls to a registry as a whole.
 
-use crate::{call::Call, client::Client, error::Result, host::Host};
+use crate::{
+    call::Call,
+    client::Client,
+    error::{Error, Result},
+    host::Host,
+    pages::Pages,
+    transport::Answered,
+};
 use http::StatusCode;
-use registry_core::protocol::Request;
+use registry_core::{
+    RepositoryName,
+    protocol::{PageQuery, Request},
+};
+use serde::Deserialize;
 
 /// Maximum size of the answer to a ping, in bytes.
 const PONG: usize = 64 * 1024;
@@ -19,4 +30,35 @@ impl Client {
         self.fetch(&call, &[StatusCode::OK], PONG).await?;
         Ok(())
     }
+
+    /// Lists the repositories of a registry. Many registries do not, or only to some users.
+    #[must_use]
+    pub fn catalog(&self, host: &Host) -> Pages<RepositoryName> {
+        self.catalog_page(host, PageQuery::default())
+    }
+
+    pub(crate) fn catalog_page(&self, host: &Host, page: PageQuery<RepositoryName>) -> Pages<RepositoryName> {
+        let call = Call::new(host, Request::Catalog { page });
+        Pages::new(self.clone(), call, parse)
+    }
+}
+
+#[derive(Deserialize)]
+struct Body {
+    repositories: Option<Vec<String>>,
+}
+
+fn parse(answered: &Answered, body: &[u8]) -> Result<Vec<RepositoryName>> {
+    let malformed = |problem: String| {
+        Error::protocol(
+            &*answered.named,
+            format!("the list of repositories is malformed: {problem}"),
+        )
+    };
+    let body: Body = serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
+    let names = body.repositories.unwrap_or_default();
+    names
+        .iter()
+        .map(|name| RepositoryName::parse(name).map_err(|error| malformed(error.to_string())))
+        .collect()
 }

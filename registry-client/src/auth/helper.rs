@@ -38,11 +38,16 @@ pub(super) async fn get(name: &str, server: &str) -> Result<Option<Credential>, 
         return Err(format!("{name:?} is no name of a credential helper").into());
     }
     let program = format!("docker-credential-{name}");
-    ask(&program, server, LIMIT).await
+    ask(&program, Command::new(&program), server, LIMIT).await
 }
 
-async fn ask(program: &str, server: &str, limit: Duration) -> Result<Option<Credential>, BoxError> {
-    let spawned = Command::new(program)
+async fn ask(
+    program: &str,
+    mut command: Command,
+    server: &str,
+    limit: Duration,
+) -> Result<Option<Credential>, BoxError> {
+    let spawned = command
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -97,53 +102,49 @@ impl Drop for Running {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn script(folder: &Path, text: &str) -> String {
-        let path = folder.join("helper");
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        path.to_str().unwrap().to_owned()
+    async fn run(script: &str, limit: Duration) -> Result<Option<Credential>, BoxError> {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(script);
+        ask("the script", command, "a:5000", limit).await
     }
 
     #[tokio::test]
     async fn a_helper_is_asked_for_the_server_on_its_input() {
-        let folder = tempfile::tempdir().unwrap();
-        let program = script(
-            folder.path(),
-            r#"read server; echo "{\"ServerURL\":\"$server\",\"Username\":\"$1\",\"Secret\":\"$server\"}""#,
-        );
-        let got = ask(&program, "a:5000", LONG).await.unwrap().unwrap();
+        let script =
+            r#"read server; echo "{\"ServerURL\":\"$server\",\"Username\":\"$0\",\"Secret\":\"$server\"}""#;
+        let got = run(script, LONG).await.unwrap().unwrap();
         assert_eq!(
             got.fingerprint(),
             Credential::password("get", "a:5000").fingerprint()
         );
+        let token = run(r#"echo '{"Username":"<token>","Secret":"t"}'"#, LONG).await;
+        let expected = Credential::identity_token("t").fingerprint();
+        assert_eq!(token.unwrap().unwrap().fingerprint(), expected);
     }
 
     #[tokio::test]
     async fn a_missing_login_is_none_and_other_failures_are_errors() {
-        let folder = tempfile::tempdir().unwrap();
-        let missing = script(
-            folder.path(),
-            "echo credentials not found in native keychain; exit 1",
-        );
-        assert!(ask(&missing, "a", LONG).await.unwrap().is_none());
-        let failing = script(folder.path(), "echo secret; exit 2");
-        let error = ask(&failing, "a", LONG).await.unwrap_err().to_string();
-        assert!(error.contains("failed") && !error.contains("secret"), "{error}");
+        let missing = "echo credentials not found in native keychain; exit 1";
+        assert!(run(missing, LONG).await.unwrap().is_none());
+        for failing in ["echo secret; exit 2", "echo secret"] {
+            let error = run(failing, LONG).await.unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
         assert!(get("../x", "a").await.is_err());
+        assert!(get("does-not-exist-here", "a").await.is_err());
     }
 
     #[tokio::test]
     async fn a_helper_that_hangs_is_ended() {
-        let folder = tempfile::tempdir().unwrap();
-        let hanging = script(folder.path(), "exec sleep 600");
-        let error = ask(&hanging, "a", Duration::from_millis(10)).await.unwrap_err();
+        let error = run("exec sleep 600", Duration::from_millis(10))
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("did not answer"), "{error}");
     }
 }

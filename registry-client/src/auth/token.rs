@@ -23,7 +23,7 @@ const BEFORE_BODY: Duration = Duration::from_secs(60);
 /// Remaining time below which a token is replaced before any other request.
 const BEFORE_HEAD: Duration = Duration::from_secs(5);
 
-/// What a token is for.
+/// Purpose of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) realm: String,

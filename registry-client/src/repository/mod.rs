@@ -1,15 +1,26 @@
 //! [`RemoteRepository`]: one repository of a registry.
 
+mod abilities;
 mod blob;
+mod chunks;
+mod delete;
+mod list;
 mod manifest;
+mod push;
+mod put;
+mod referrers;
 mod select;
+mod session;
 mod stream;
 
 pub use self::{
+    abilities::RemoteAbilities,
+    push::Pushed,
     select::InvalidRepository,
     stream::{BlobStart, BlobStream},
 };
 
+use self::abilities::Learned;
 use crate::{client::Client, host::Host};
 use registry_core::RepositoryName;
 
@@ -22,11 +33,20 @@ pub struct RemoteRepository {
     client: Client,
     host: Host,
     name: RepositoryName,
+    /// Repositories that a push may mount from.
+    sources: Vec<RepositoryName>,
+    learned: Learned,
 }
 
 impl RemoteRepository {
-    pub(crate) const fn new(client: Client, host: Host, name: RepositoryName) -> Self {
-        Self { client, host, name }
+    pub(crate) fn new(client: Client, host: Host, name: RepositoryName) -> Self {
+        Self {
+            client,
+            host,
+            name,
+            sources: Vec::new(),
+            learned: Learned::default(),
+        }
     }
 
     /// Returns the registry.
@@ -39,5 +59,11 @@ impl RemoteRepository {
     #[must_use]
     pub const fn name(&self) -> &RepositoryName {
         &self.name
+    }
+
+    /// Returns what the client has learned about the repository.
+    #[must_use]
+    pub fn abilities(&self) -> RemoteAbilities {
+        self.learned.get()
     }
 }

@@ -176,6 +176,12 @@ impl BlobStream {
             &[StatusCode::OK]
         };
         let answered = self.repository.client.send_once(&call, expected).await?;
+        if self.offset > 0 {
+            let ranges = Some(answered.status == StatusCode::PARTIAL_CONTENT);
+            self.repository
+                .learned
+                .note(|abilities| abilities.ranges = ranges);
+        }
         let mut repeated = 0;
         let mut rest = self.size.saturating_sub(self.offset);
         if answered.status == StatusCode::PARTIAL_CONTENT {

@@ -9,7 +9,10 @@ pub(crate) use self::{
     tls::{HostTls, Identity, TlsRules, certificates},
 };
 
-use self::{dial::Connector, outgoing::Progress};
+use self::{
+    dial::Connector,
+    outgoing::{Progress, Unreadable},
+};
 use crate::{
     error::{Error, Result},
     url::shown,
@@ -77,7 +80,7 @@ impl Transport {
             let until = progress.last() + self.idle;
             tokio::select! {
                 response = &mut response => {
-                    break response.map_err(|error| Error::transport(&*named, reason(error)))?;
+                    break response.map_err(|error| failure(&named, error))?;
                 }
                 () = sleep_until(until) => if progress.last() + self.idle <= Instant::now() {
                     return Err(Error::TimedOut { url: named, after: self.idle });
@@ -96,18 +99,21 @@ impl Transport {
     }
 }
 
-/// Replaces the general error of the pool by its cause, which says more.
-fn reason(error: hyper_util::client::legacy::Error) -> registry_core::BoxError {
+/// Converts an error of the pool, whose causes say more than itself.
+fn failure(named: &str, error: hyper_util::client::legacy::Error) -> Error {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {
         let said = cause.to_string();
+        if cause.is::<Unreadable>() {
+            return Error::Content(said.into());
+        }
         if !text.contains(&said) {
             text = format!("{text}: {said}");
         }
         source = cause.source();
     }
-    Box::new(Broken { text, source: error })
+    Error::transport(named, Broken { text, source: error })
 }
 
 /// Error of a connection, with the messages of all its causes.

@@ -31,6 +31,11 @@ impl Progress {
     }
 }
 
+/// Error of the content that is sent, and not of the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Unreadable(String);
+
 /// Body of a request.
 pub(crate) struct Outgoing {
     source: Source,
@@ -83,19 +88,20 @@ impl Body for Outgoing {
             Source::Stream(stream, left) => loop {
                 match ready!(stream.as_mut().poll_frame(cx)) {
                     None if *left > 0 => {
-                        break Some(Err(
-                            format!("the content ends {left} bytes before its size").into()
-                        ));
+                        let text = format!("the content ends {left} bytes before its size");
+                        break Some(Err(Unreadable(text).into()));
                     }
                     Some(Ok(frame)) => {
                         let Ok(data) = frame.into_data() else { continue };
                         let Some(rest) = left.checked_sub(data.len() as u64) else {
-                            break Some(Err("the content has more bytes than its size".into()));
+                            let text = "the content has more bytes than its size".into();
+                            break Some(Err(Unreadable(text).into()));
                         };
                         *left = rest;
                         break Some(Ok(Frame::data(data)));
                     }
-                    other => break other,
+                    Some(Err(error)) => break Some(Err(Unreadable(error.to_string()).into())),
+                    None => break None,
                 }
             },
         };

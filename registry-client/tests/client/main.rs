@@ -4,7 +4,11 @@
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
+mod content;
+#[cfg(test)]
 mod pull;
+#[cfg(test)]
+mod push;
 #[cfg(test)]
 mod redirect;
 #[cfg(test)]

@@ -1,0 +1,171 @@
+//! Pushes of streams of unknown size, in chunks that can be sent again.
+
+use super::{Pushed, RemoteRepository, session::Session};
+use crate::{
+    call::Payload,
+    error::{Error, Result},
+};
+use bytes::{Bytes, BytesMut};
+use http_body::Body;
+use http_body_util::BodyExt as _;
+use registry_core::{
+    Algorithm, BoxError, Descriptor, Digest, MediaType, hash::Hasher, protocol::ContentRange,
+    storage::BlobInfo,
+};
+use std::pin::Pin;
+
+/// Size of a chunk, in bytes, unless the registry requires larger ones. One is in memory.
+const CHUNK: u64 = 16 << 20;
+/// Largest chunk that a registry may require, in bytes.
+const LARGEST: u64 = 256 << 20;
+
+impl RemoteRepository {
+    /// Pushes a stream of unknown size. Returns the digest and size of its bytes.
+    ///
+    /// The stream is sent in chunks of 16 MiB, or larger ones if the registry requires it. A chunk that fails is sent again
+    /// from where the registry says. A stream of one chunk is pushed like a blob in memory, and not sent if the
+    /// repository has it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Content`] with the error of the stream, [`Error::Denied`] and [`Error::Unauthorized`], and the failures of
+    /// connections after the last attempt.
+    pub async fn push_stream<B>(&self, stream: B, algorithm: Algorithm) -> Result<BlobInfo>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send,
+    {
+        let mut stream = std::pin::pin!(stream);
+        let mut hasher = Hasher::new(algorithm);
+        let first = fill(&mut stream, CHUNK).await?;
+        hasher.update(&first);
+        if (first.len() as u64) < CHUNK {
+            return self.push_whole(first, hasher).await;
+        }
+        let mut session = self.open_session().await?;
+        let pushed = self.push_chunks(&mut session, first, &mut stream, hasher).await;
+        if pushed.is_err() {
+            self.cancel(session).await;
+        }
+        pushed
+    }
+
+    async fn push_whole(&self, bytes: Bytes, hasher: Hasher) -> Result<BlobInfo> {
+        let size = bytes.len() as u64;
+        let digest = finish(hasher);
+        let media_type = MediaType::parse("application/octet-stream").expect("it is a media type");
+        let pushed = self
+            .push_blob(bytes, &Descriptor::new(media_type, digest, size))
+            .await?;
+        debug_assert!(!matches!(pushed, Pushed::Mounted(_)) || !self.sources.is_empty());
+        Ok(BlobInfo::new(digest, size))
+    }
+
+    async fn push_chunks<B>(
+        &self,
+        session: &mut Session,
+        first: Bytes,
+        stream: &mut Pin<&mut B>,
+        mut hasher: Hasher,
+    ) -> Result<BlobInfo>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send,
+    {
+        let required = self.abilities().min_chunk.unwrap_or_default();
+        if required > LARGEST {
+            return Err(Error::protocol(
+                format!("{}/{}", self.host, self.name),
+                format!(
+                    "the registry requires chunks of {required} bytes, and the client keeps at most {LARGEST}"
+                ),
+            ));
+        }
+        let size = required.max(CHUNK);
+        let mut chunk = first;
+        if (chunk.len() as u64) < size {
+            let rest = fill(stream, size - chunk.len() as u64).await?;
+            hasher.update(&rest);
+            chunk = [chunk, rest].concat().into();
+        }
+        let mut offset = 0;
+        while !chunk.is_empty() {
+            self.send_chunk(session, offset, &chunk).await?;
+            offset += chunk.len() as u64;
+            chunk = fill(stream, size).await?;
+            hasher.update(&chunk);
+        }
+        let digest = finish(hasher);
+        self.close_chunks(session, &digest).await?;
+        Ok(BlobInfo::new(digest, offset))
+    }
+
+    /// Sends the bytes at `offset` until the session holds all of them.
+    async fn send_chunk(&self, session: &mut Session, offset: u64, bytes: &Bytes) -> Result<()> {
+        let end = offset + bytes.len() as u64;
+        let mut attempts = self.client.attempts();
+        let mut from = offset;
+        loop {
+            let skipped = usize::try_from(from - offset).unwrap_or(usize::MAX);
+            let part = bytes.slice(skipped..);
+            let Some(range) = ContentRange::of(from, part.len() as u64) else {
+                return Ok(());
+            };
+            let error = match self.append(session, Some(range), Payload::Bytes(part)).await {
+                Ok(held) if held.is_none_or(|held| held >= end) => return Ok(()),
+                Ok(_) => self.lost_bytes(),
+                // The session stands elsewhere, as after an answer that got lost.
+                Err(Error::Refused { status: 416, .. }) => self.lost_bytes(),
+                Err(error) => error,
+            };
+            attempts.after(error).await?;
+            let held = self.offset_of(session).await?;
+            match held.filter(|held| (offset..=end).contains(held)) {
+                Some(held) => {
+                    if held > from {
+                        attempts.progressed();
+                    }
+                    from = held;
+                }
+                None => return Err(self.lost_bytes()),
+            }
+        }
+    }
+
+    async fn close_chunks(&self, session: &Session, digest: &Digest) -> Result<()> {
+        let mut attempts = self.client.attempts();
+        loop {
+            let Err(error) = self.close(session, digest, Payload::Empty).await else {
+                return Ok(());
+            };
+            if error.is_lost_answer() && self.has(digest).await {
+                return Ok(());
+            }
+            attempts.after(error).await?;
+        }
+    }
+}
+
+fn finish(hasher: Hasher) -> Digest {
+    hasher
+        .digest()
+        .expect("a hasher that began with `new` has its state")
+}
+
+/// Reads `size` bytes, or less at the end of the stream.
+async fn fill<B>(stream: &mut Pin<&mut B>, size: u64) -> Result<Bytes>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send,
+{
+    let mut chunk = BytesMut::new();
+    while (chunk.len() as u64) < size {
+        match stream.frame().await {
+            None => break,
+            Some(Err(error)) => return Err(Error::Content(error.into())),
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    chunk.extend_from_slice(&data);
+                }
+            }
+        }
+    }
+    Ok(chunk.freeze())
+}

@@ -1,0 +1,191 @@
+//! Pushes of blobs that can be read again, and mounts.
+
+use super::{RemoteRepository, session::Session};
+use crate::{
+    call::{Call, Payload},
+    content::Replay,
+    error::{Error, Result},
+};
+use http::StatusCode;
+use registry_core::{
+    Descriptor, Digest, RepositoryName,
+    protocol::{ContentRange, Request},
+};
+use std::sync::Arc;
+
+/// Size up to which a blob is sent with the request that closes its session, in bytes. Larger ones are sent with a request
+/// of their own, because registries keep what arrived of it if it breaks off.
+const SMALL: u64 = 1 << 20;
+
+/// Result of a push of a blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pushed {
+    /// The repository had the blob.
+    Existed,
+    /// The registry has mounted it from this repository.
+    Mounted(RepositoryName),
+    /// Its bytes were sent.
+    Uploaded,
+}
+
+impl RemoteRepository {
+    /// Adds repositories of the same registry that may have a blob. A [push](Self::push_blob) mounts it from there, if it
+    /// can, instead of sending it.
+    #[must_use]
+    pub fn mounting_from(mut self, repositories: impl IntoIterator<Item = RepositoryName>) -> Self {
+        self.sources.extend(repositories);
+        self
+    }
+
+    /// Pushes a blob, unless the repository has it.
+    ///
+    /// If the connection breaks, the push continues at the byte that the registry names. If the answer to the last
+    /// request is lost, the client asks for the blob before it sends anything again.
+    ///
+    /// ```no_run
+    /// use registry_client::{Client, Pushed};
+    /// use registry_core::{Algorithm, Descriptor, Digest, MediaType};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let repository = Client::new().repository("127.0.0.1:5000/team/app")?;
+    /// let layer = bytes::Bytes::from("layer");
+    /// let digest = Digest::of(Algorithm::Sha256, &layer);
+    /// let media_type = MediaType::parse("application/vnd.oci.image.layer.v1.tar")?;
+    /// let descriptor = Descriptor::new(media_type, digest, layer.len() as u64);
+    ///
+    /// repository.push_blob(layer.clone(), &descriptor).await?;
+    /// assert_eq!(repository.push_blob(layer, &descriptor).await?, Pushed::Existed);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Content`] if the content cannot be read or has another size, [`Error::Refused`] if it has another digest,
+    /// [`Error::Denied`] and [`Error::Unauthorized`], and the failures of connections after the last attempt.
+    pub async fn push_blob(&self, content: impl Replay + 'static, blob: &Descriptor) -> Result<Pushed> {
+        match self.blob_info(&blob.digest).await {
+            Ok(_) => return Ok(Pushed::Existed),
+            // Some may push, but not read.
+            Err(Error::NotFound { .. } | Error::Denied { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        for from in self.sources.iter().filter(|from| **from != self.name) {
+            if self.mount(&blob.digest, from).await? {
+                return Ok(Pushed::Mounted(from.clone()));
+            }
+        }
+        self.upload(Arc::new(content), blob).await?;
+        Ok(Pushed::Uploaded)
+    }
+
+    /// Mounts a blob of another repository of the same registry. Returns false if the registry does not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] and [`Error::Unauthorized`], and the failures of connections.
+    pub async fn mount(&self, digest: &Digest, from: &RepositoryName) -> Result<bool> {
+        let request = Request::Mount {
+            repository: self.name.clone(),
+            digest: *digest,
+            from: Some(from.clone()),
+        };
+        let call = Call::new(&self.host, request);
+        let answered = self
+            .client
+            .send(&call, &[StatusCode::CREATED, StatusCode::ACCEPTED])
+            .await?;
+        let mounted = answered.status == StatusCode::CREATED;
+        if mounted {
+            self.learned.note(|abilities| abilities.mounts = Some(true));
+        } else if let Ok(session) = Session::of(&answered) {
+            self.cancel(session).await;
+        }
+        Ok(mounted)
+    }
+
+    async fn upload(&self, content: Arc<dyn Replay>, blob: &Descriptor) -> Result<()> {
+        let mut attempts = self.client.attempts();
+        let mut session = self.open_session().await?;
+        // The offset of the session, once an attempt has failed.
+        let mut held = None;
+        let mut replaced = false;
+        loop {
+            let error = match self.send_rest(&mut session, &content, blob, held).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_lost_answer() && self.has(&blob.digest).await => return Ok(()),
+                // Bytes that arrived after the session was asked count, too.
+                Err(Error::Refused { status: 416, .. }) => self.lost_bytes(),
+                Err(error) => error,
+            };
+            // A registry may refuse to continue a session. Then the whole blob is sent, once.
+            let refused = held.is_some() && !replaced && !error.is_transient();
+            if !refused && let Err(error) = attempts.after(error).await {
+                self.cancel(session).await;
+                return Err(error);
+            }
+            let known = if refused {
+                Ok(None)
+            } else {
+                self.offset_of(&mut session).await
+            };
+            match known {
+                Ok(Some(offset)) if offset <= blob.size => {
+                    if held.is_some_and(|before| before < offset) {
+                        attempts.progressed();
+                    }
+                    held = Some(offset);
+                }
+                Ok(_) | Err(Error::Refused { .. } | Error::Unsupported { .. }) => {
+                    self.cancel(session).await;
+                    session = self.open_session().await?;
+                    held = None;
+                    replaced |= refused;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Sends all bytes that a session lacks, and closes it.
+    async fn send_rest(
+        &self,
+        session: &mut Session,
+        content: &Arc<dyn Replay>,
+        blob: &Descriptor,
+        held: Option<u64>,
+    ) -> Result<()> {
+        let from = held.unwrap_or_default();
+        let length = blob.size.saturating_sub(from);
+        let rest = Payload::Replay {
+            content: Arc::clone(content),
+            from,
+            length,
+        };
+        if held.is_none() && blob.size <= SMALL {
+            return self.close(session, &blob.digest, rest).await;
+        }
+        if length > 0 {
+            // Without a position at first, as docker does: some registries know no `Content-Range`.
+            let chunk = held.and_then(|from| ContentRange::of(from, length));
+            let end = self.append(session, chunk, rest).await?;
+            if end.is_some_and(|end| end != blob.size) {
+                return Err(self.lost_bytes());
+            }
+        }
+        self.close(session, &blob.digest, Payload::Empty).await
+    }
+
+    /// Returns the error of a session that does not stand where it should.
+    pub(super) fn lost_bytes(&self) -> Error {
+        let url = format!("{}/{}", self.host, self.name);
+        Error::transport(url, "the upload session does not hold the bytes that were sent")
+    }
+
+    /// Returns true if the repository certainly has the blob.
+    pub(super) async fn has(&self, digest: &Digest) -> bool {
+        self.blob_info(digest).await.is_ok()
+    }
+}

@@ -1,0 +1,133 @@
+//! Pushes of manifests.
+
+use super::RemoteRepository;
+use crate::{
+    call::{Call, Payload},
+    error::{Error, Result},
+    transport::Answered,
+};
+use bytes::Bytes;
+use http::StatusCode;
+use registry_core::{
+    Algorithm, Descriptor, Digest, MediaType, Reference, Tag,
+    manifest::Manifest,
+    protocol::{Precondition, Request},
+};
+
+impl RemoteRepository {
+    /// Pushes a manifest with any number of tags, and returns its descriptor. Its blobs have to be pushed before.
+    ///
+    /// `condition` is the required target of each tag before the push. It is beyond the specification, so many registries
+    /// ignore it.
+    ///
+    /// A manifest with a subject is added to the index under the tag of the subject's referrers, if the registry does not
+    /// list referrers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ConditionFailed`], [`Error::Refused`] if the manifest is invalid or its blobs are missing,
+    /// [`Error::Denied`] and [`Error::Unauthorized`], and the failures of connections after the last attempt. After an
+    /// error, some of several tags may have been set.
+    pub async fn put_manifest(
+        &self,
+        bytes: impl Into<Bytes>,
+        media_type: &MediaType,
+        tags: &[Tag],
+        condition: Option<Precondition>,
+    ) -> Result<Descriptor> {
+        let bytes = bytes.into();
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        let descriptor = Descriptor::new(media_type.clone(), digest, bytes.len() as u64);
+        let put = Put {
+            bytes: bytes.clone(),
+            media_type,
+            digest,
+            condition,
+        };
+        let answered = match tags {
+            [] => self.put(&put, digest.into(), &[]).await?,
+            [tag] => self.put(&put, tag.into(), &[]).await?,
+            tags => self.put_all(&put, tags).await?,
+        };
+        let referrer = Manifest::parse_stored(&bytes, media_type)
+            .ok()
+            .and_then(|manifest| manifest.referrer(digest, descriptor.size));
+        if let Some((subject, referrer)) = referrer {
+            let listed = answered.answer().subject().is_some();
+            self.learned.note(|abilities| abilities.referrers = Some(listed));
+            if !listed {
+                self.add_to_referrers_tag(&subject, &referrer).await?;
+            }
+        }
+        Ok(descriptor)
+    }
+
+    /// Sets several tags: with one request where the registry can, otherwise one by one.
+    async fn put_all(&self, put: &Put<'_>, tags: &[Tag]) -> Result<Answered> {
+        let answered = self.put(put, put.digest.into(), tags).await?;
+        let set = answered.answer().tags();
+        self.learned
+            .note(|abilities| abilities.tag_parameters = Some(!set.is_empty()));
+        for tag in tags.iter().filter(|tag| !set.contains(tag)) {
+            self.put(put, tag.into(), &[]).await?;
+        }
+        Ok(answered)
+    }
+
+    async fn put(&self, put: &Put<'_>, reference: Reference, tags: &[Tag]) -> Result<Answered> {
+        let request = Request::PutManifest {
+            repository: self.name.clone(),
+            reference: reference.clone(),
+            tags: tags.to_vec(),
+            media_type: Some(put.media_type.clone()),
+            precondition: put.condition,
+        };
+        let call = Call::new(&self.host, request).sending(Payload::Bytes(put.bytes.clone()));
+        let mut attempts = self.client.attempts();
+        let mut lost = false;
+        loop {
+            let error = match self.client.send_once(&call, &[StatusCode::CREATED]).await {
+                Ok(answered) => return put.checked(answered),
+                Err(error) => error,
+            };
+            // The condition no longer holds if an earlier attempt succeeded and only its answer was lost.
+            if lost && matches!(error, Error::ConditionFailed { .. }) {
+                let now = self.resolve(&reference).await;
+                if now.is_ok_and(|now| now.digest == put.digest) {
+                    let unconditional = Put {
+                        condition: None,
+                        ..put.clone()
+                    };
+                    return Box::pin(self.put(&unconditional, put.digest.into(), &[])).await;
+                }
+            }
+            lost |= error.is_lost_answer();
+            attempts.after(error).await?;
+        }
+    }
+}
+
+/// A manifest to push.
+#[derive(Clone)]
+struct Put<'a> {
+    bytes: Bytes,
+    media_type: &'a MediaType,
+    digest: Digest,
+    condition: Option<Precondition>,
+}
+
+impl Put<'_> {
+    /// Compares the digest of the response with that of the bytes.
+    fn checked(&self, answered: Answered) -> Result<Answered> {
+        let got = answered.answer().digest();
+        let got = got.filter(|got| got.algorithm() == self.digest.algorithm());
+        match got.filter(|got| *got != self.digest) {
+            None => Ok(answered),
+            Some(got) => Err(Error::Corrupt {
+                url: answered.named,
+                expected: self.digest,
+                got,
+            }),
+        }
+    }
+}

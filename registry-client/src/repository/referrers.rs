@@ -1,0 +1,164 @@
+//! Referrers: by the registry's list, or else by the tag scheme.
+//!
+//! Specification: "Listing Referrers", "Referrers Tag Schema".
+
+use super::RemoteRepository;
+use crate::{
+    call::Call,
+    error::{Error, Result},
+    pages::Pages,
+    transport::Answered,
+};
+use registry_core::{
+    Descriptor, Digest, MediaType, Tag,
+    manifest::Manifest,
+    protocol::{PageQuery, Precondition, Request},
+};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// Maximum number of referrers of a manifest.
+const MOST: usize = 100_000;
+/// Number of attempts to change an index that others change at the same time.
+const ATTEMPTS: usize = 5;
+
+impl RemoteRepository {
+    /// Returns the manifests whose subject is `subject`, or only those with `artifact_type`.
+    ///
+    /// If the registry does not list referrers, the index under the tag of the subject's referrers is read, which other
+    /// clients keep. The client filters in any case.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] for more than 100 000 referrers, [`Error::Protocol`] if the list is malformed,
+    /// [`Error::Denied`] and [`Error::Unauthorized`], and the failures of connections.
+    pub async fn referrers(&self, subject: &Digest, artifact_type: Option<&str>) -> Result<Vec<Descriptor>> {
+        let request = Request::Referrers {
+            repository: self.name.clone(),
+            subject: *subject,
+            artifact_type: artifact_type.map(Arc::from),
+            page: PageQuery::default(),
+        };
+        let call = Call::new(&self.host, request).accepting(MediaType::OCI_INDEX);
+        let all = match Pages::new(self.client.clone(), call, parse).all(MOST).await {
+            // An empty list is no `404`.
+            Err(Error::NotFound { .. } | Error::Unsupported { .. } | Error::Refused { .. }) => None,
+            Ok(all) => all.into_iter().collect(),
+            Err(error) => return Err(error),
+        };
+        self.learned
+            .note(|abilities| abilities.referrers = Some(all.is_some()));
+        let all = match all {
+            Some(all) => all,
+            None => self.referrers_by_tag(subject).await?,
+        };
+        Ok(all
+            .into_iter()
+            .filter(|descriptor| descriptor.is_of(artifact_type))
+            .collect())
+    }
+
+    async fn referrers_by_tag(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
+        match self.manifest(Tag::of_referrers(subject)).await {
+            Ok(index) => descriptors(&index.bytes).ok_or_else(|| self.malformed(subject)),
+            Err(Error::NotFound { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Adds a manifest to the index under the tag of its subject's referrers.
+    pub(super) async fn add_to_referrers_tag(&self, subject: &Digest, referrer: &Descriptor) -> Result<()> {
+        let tag = Tag::of_referrers(subject);
+        let media_type = MediaType::parse(MediaType::OCI_INDEX).expect("it is a media type");
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let (mut entries, condition) = match self.manifest(&tag).await {
+                Ok(index) => {
+                    let entries = entries(&index.bytes).ok_or_else(|| self.malformed(subject))?;
+                    (entries, Precondition::Is(index.digest))
+                }
+                Err(Error::NotFound { .. }) => (Vec::new(), Precondition::Absent),
+                Err(error) => return Err(error),
+            };
+            let digest = Value::from(referrer.digest.to_string());
+            if entries.iter().any(|entry| entry.get("digest") == Some(&digest)) {
+                return Ok(());
+            }
+            entries.push(entry(referrer));
+            let index = json!({
+                "schemaVersion": 2,
+                "mediaType": MediaType::OCI_INDEX,
+                "manifests": entries,
+            });
+            let put = self.put_manifest(
+                index.to_string(),
+                &media_type,
+                std::slice::from_ref(&tag),
+                Some(condition),
+            );
+            match Box::pin(put).await {
+                Ok(_) => return Ok(()),
+                // Another client was faster.
+                Err(Error::ConditionFailed { .. }) if attempt < ATTEMPTS => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn malformed(&self, subject: &Digest) -> Error {
+        let place = format!("{}/{}:{}", self.host, self.name, Tag::of_referrers(subject));
+        Error::protocol(place, "the index of referrers is malformed")
+    }
+}
+
+/// Reads a page of the registry's list. Registries without it may answer with a page of another kind.
+fn parse(answered: &Answered, body: &[u8]) -> Result<Vec<Option<Descriptor>>> {
+    let is_index = answered
+        .answer()
+        .media_type()
+        .is_some_and(|media_type| media_type.as_str() == MediaType::OCI_INDEX);
+    if !is_index {
+        return Ok(vec![None]);
+    }
+    let all = descriptors(body)
+        .ok_or_else(|| Error::protocol(&*answered.named, "the list of referrers is malformed"))?;
+    Ok(all.into_iter().map(Some).collect())
+}
+
+/// Reads the descriptors of an index. Those that cannot be pulled by this client are left out.
+fn descriptors(index: &[u8]) -> Option<Vec<Descriptor>> {
+    let media_type = MediaType::parse(MediaType::OCI_INDEX).ok()?;
+    let index = Manifest::parse_stored(index, &media_type).ok()?;
+    let of_child = |child: &registry_core::manifest::Child| {
+        let mut descriptor = Descriptor::new(child.media_type.clone()?, *child.digest.known()?, child.size);
+        descriptor.artifact_type.clone_from(&child.artifact_type);
+        descriptor.annotations.clone_from(&child.annotations);
+        Some(descriptor)
+    };
+    Some(index.manifests().iter().filter_map(of_child).collect())
+}
+
+/// Reads the entries of an index as they are, so that unknown fields are kept.
+fn entries(index: &[u8]) -> Option<Vec<Value>> {
+    let mut index: Map<String, Value> = serde_json::from_slice(index).ok()?;
+    match index.remove("manifests")? {
+        Value::Array(entries) => Some(entries),
+        _ => None,
+    }
+}
+
+fn entry(referrer: &Descriptor) -> Value {
+    let mut entry = Map::new();
+    let mut set = |name: &str, value: Value| _ = entry.insert(name.to_owned(), value);
+    set("mediaType", referrer.media_type.as_str().into());
+    set("digest", referrer.digest.to_string().into());
+    set("size", referrer.size.into());
+    if let Some(artifact_type) = &referrer.artifact_type {
+        set("artifactType", Value::from(&**artifact_type));
+    }
+    if let Some(annotations) = &referrer.annotations {
+        set("annotations", json!(annotations.to_map()));
+    }
+    entry.into()
+}

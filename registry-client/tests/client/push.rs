@@ -1,0 +1,468 @@
+//! Pushes, across broken connections and lost answers.
+
+use crate::support::{Scripted, Tapped, builder, content, descriptor, reply};
+use bytes::Bytes;
+use http::{HeaderName, Method};
+use http_body_util::{BodyExt as _, Full};
+use registry_client::{Error, Pushed, RemoteRepository};
+use registry_core::{
+    Algorithm, BoxError, Digest, MediaType, RepositoryName, Tag, manifest::Manifest, protocol::Precondition,
+};
+use registry_test::tap::{Exchange, Fault, Rule, Side};
+use std::convert::Infallible;
+
+fn manifest(layer: &[u8]) -> String {
+    let config = Digest::of(Algorithm::Sha256, b"{}");
+    let digest = Digest::of(Algorithm::Sha256, layer);
+    let size = layer.len();
+    format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",
+        "config":{{"mediaType":"application/vnd.oci.empty.v1+json","digest":"{config}","size":2}},
+        "layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{digest}","size":{size}}}]}}"#
+    )
+}
+
+fn image_type() -> MediaType {
+    MediaType::parse(MediaType::OCI_MANIFEST).unwrap()
+}
+
+fn tags(names: &[&str]) -> Vec<Tag> {
+    names.iter().map(|name| Tag::parse(name).unwrap()).collect()
+}
+
+async fn push_blob(repository: &RemoteRepository, blob: &[u8]) -> Result<Pushed, Error> {
+    repository
+        .push_blob(Bytes::copy_from_slice(blob), &descriptor(blob))
+        .await
+}
+
+fn fault(fault: Fault, method: Method, part: &'static str, times: usize) -> Rule {
+    let applies = move |exchange: &Exchange| exchange.method == method && exchange.target.contains(part);
+    Rule::new(fault).when(applies).times(times)
+}
+
+fn cut(side: Side, after: u64, method: Method, part: &'static str, times: usize) -> Rule {
+    fault(Fault::Cut { side, after }, method, part, times)
+}
+
+fn sent(tapped: &Tapped, method: &Method) -> Vec<u64> {
+    let exchanges = tapped.tap.exchanges();
+    let of_method = exchanges.iter().filter(|exchange| exchange.method == *method);
+    of_method.map(|exchange| exchange.sent).collect()
+}
+
+#[tokio::test]
+async fn an_image_is_pushed_whole_and_a_second_push_sends_no_blob() {
+    let tapped = Tapped::start();
+    let repository = tapped.repository("team/app");
+    let layer = content(100_000);
+
+    assert_eq!(push_blob(&repository, b"{}").await.unwrap(), Pushed::Uploaded);
+    assert_eq!(push_blob(&repository, &layer).await.unwrap(), Pushed::Uploaded);
+    let text = manifest(&layer);
+    let pushed = repository
+        .put_manifest(text.clone(), &image_type(), &tags(&["v1"]), None)
+        .await
+        .unwrap();
+
+    tapped.registry.assert_pushed("team/app:v1");
+    tapped.registry.assert_no_open_uploads();
+    assert_eq!(tapped.registry.digest("team/app:v1"), Some(pushed.digest));
+    assert_eq!(tapped.registry.manifest("team/app:v1").unwrap(), text.as_bytes());
+    let _ = tapped.tap.take();
+    assert_eq!(push_blob(&repository, &layer).await.unwrap(), Pushed::Existed);
+    assert_eq!(tapped.tap.take().len(), 1);
+}
+
+#[tokio::test]
+async fn a_push_that_is_cut_twice_continues_where_the_registry_stands() {
+    let tapped = Tapped::start();
+    let layer = content(4 << 20);
+    tapped
+        .tap
+        .add(cut(Side::Request, 1_500_000, Method::PATCH, "/uploads/", 2));
+
+    let pushed = push_blob(&tapped.repository("team/app"), &layer).await.unwrap();
+
+    assert_eq!(pushed, Pushed::Uploaded);
+    assert!(
+        tapped
+            .registry
+            .blob("team/app", &descriptor(&layer).digest)
+            .unwrap()
+            == layer
+    );
+    let exchanges = tapped.tap.exchanges();
+    let mut patches = exchanges
+        .iter()
+        .filter(|exchange| exchange.method == Method::PATCH);
+    let range = patches.next_back().unwrap().headers["content-range"]
+        .to_str()
+        .unwrap();
+    assert!(!range.starts_with("0-"), "{range}");
+    assert_eq!(sent(&tapped, &Method::POST).len(), 1, "one session is enough");
+    tapped.registry.assert_no_open_uploads();
+}
+
+#[tokio::test]
+async fn after_a_lost_answer_the_blob_is_asked_for_and_not_sent_again() {
+    let tapped = Tapped::start();
+    let layer = content(200_000);
+    tapped
+        .tap
+        .add(cut(Side::Response, 0, Method::PUT, "/uploads/", 1));
+
+    let pushed = push_blob(&tapped.repository("team/app"), &layer).await.unwrap();
+
+    assert_eq!(pushed, Pushed::Uploaded);
+    assert_eq!(sent(&tapped, &Method::PUT), [200_000]);
+}
+
+#[tokio::test]
+async fn a_session_that_ended_is_replaced_at_each_attempt() {
+    let layer = content(3000);
+    let registry = Scripted::start(|received| match (&*received.method, received.path()) {
+        ("POST", _) => reply(202).header("location", "/s1"),
+        ("PUT", "/s1") => reply(500),
+        _ => reply(404),
+    });
+
+    let error = push_blob(&registry.repository("a"), &layer).await.unwrap_err();
+
+    assert!(
+        matches!(error, Error::Unavailable { status: 500, .. }),
+        "{error:?}"
+    );
+    let received = registry.received();
+    let of = |method: &str| received.iter().filter(|one| one.method == method).count();
+    // One session for each attempt, and each is cancelled.
+    assert_eq!((of("POST"), of("PUT"), of("DELETE")), (4, 4, 4));
+}
+
+#[tokio::test]
+async fn a_registry_that_cannot_continue_gets_the_whole_blob_again() {
+    let layer = content((1 << 20) + 1);
+    let registry = Scripted::start(
+        |received| match (&*received.method, received.header("content-range")) {
+            ("POST", _) => reply(202).header("location", "/session"),
+            ("GET", _) => reply(204).header("range", "0-999"),
+            ("PATCH", Some("1000-1048576")) => reply(400),
+            ("PATCH", None) => reply(503),
+            _ => reply(404),
+        },
+    );
+
+    let error = push_blob(&registry.repository("a"), &layer).await.unwrap_err();
+
+    assert!(matches!(error, Error::Refused { status: 400, .. }), "{error:?}");
+    let received = registry.received();
+    let patches = received.iter().filter(|one| one.method == "PATCH");
+    let sizes: Vec<_> = patches.map(|one| one.body.len()).collect();
+    assert_eq!(sizes, [1_048_577, 1_047_577, 1_048_577, 1_047_577]);
+}
+
+#[tokio::test]
+async fn content_of_another_digest_or_size_is_refused_and_leaves_nothing() {
+    let tapped = Tapped::start();
+    let repository = tapped.repository("team/app");
+    let blob = Bytes::from(content(1000));
+    let mut short = descriptor(&blob);
+    short.size = 1001;
+
+    let error = repository
+        .push_blob(blob.clone(), &descriptor(b"other"))
+        .await
+        .unwrap_err();
+    assert!(!error.is_transient(), "{error:?}");
+    let wrong = content(1001)[1..].to_vec();
+    let error = repository
+        .push_blob(Bytes::from(wrong), &descriptor(&blob))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Refused { status: 400, .. }), "{error:?}");
+    let error = repository.push_blob(blob.clone(), &short).await.unwrap_err();
+    assert!(matches!(error, Error::Content(_)), "{error:?}");
+    tapped.registry.assert_no_open_uploads();
+}
+
+#[tokio::test]
+async fn a_blob_of_another_repository_is_mounted() {
+    let tapped = Tapped::start();
+    let layer = content(5000);
+    push_blob(&tapped.repository("team/base"), &layer).await.unwrap();
+    let name = |name: &str| RepositoryName::parse(name).unwrap();
+    let repository = tapped.repository("team/app");
+    let _ = tapped.tap.take();
+
+    assert!(
+        !repository
+            .mount(&descriptor(&layer).digest, &name("team/none"))
+            .await
+            .unwrap()
+    );
+    let repository = repository.mounting_from([name("team/none"), name("team/base")]);
+    let pushed = push_blob(&repository, &layer).await.unwrap();
+
+    assert_eq!(pushed, Pushed::Mounted(name("team/base")));
+    assert_eq!(repository.abilities().mounts, Some(true));
+    assert!(tapped.tap.take().iter().all(|exchange| exchange.sent == 0));
+    tapped.registry.assert_no_open_uploads();
+}
+
+#[tokio::test]
+async fn a_stream_is_sent_in_chunks_and_each_failed_one_again() {
+    let tapped = Tapped::start();
+    let layer = content((33 << 20) + 5);
+    // The first chunk breaks off, and the answer to the second one is lost.
+    tapped
+        .tap
+        .add(cut(Side::Request, 3 << 20, Method::PATCH, "/uploads/", 1));
+    let lost = |exchange: &Exchange| {
+        let range = exchange
+            .headers
+            .get("content-range")
+            .map(|range| range.to_str().unwrap());
+        range.is_some_and(|range| range.starts_with("16777216-"))
+    };
+    let answer = Fault::Cut {
+        side: Side::Response,
+        after: 0,
+    };
+    tapped.tap.add(Rule::new(answer).when(lost).times(1));
+
+    let pieces = layer.chunks(1 << 20).map(Bytes::copy_from_slice).collect();
+    let pushed = tapped
+        .repository("team/app")
+        .push_stream(Pieces(pieces), Algorithm::Sha256)
+        .await
+        .unwrap();
+
+    assert_eq!(
+        (pushed.digest, pushed.size),
+        (descriptor(&layer).digest, layer.len() as u64)
+    );
+    assert!(tapped.registry.blob("team/app", &pushed.digest).unwrap() == layer);
+    let total: u64 = sent(&tapped, &Method::PATCH).iter().sum();
+    assert!(total < layer.len() as u64 + (17 << 20), "{total}");
+    tapped.registry.assert_no_open_uploads();
+}
+
+/// Body of several frames.
+struct Pieces(std::collections::VecDeque<Bytes>);
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        std::task::Poll::Ready(self.0.pop_front().map(|piece| Ok(http_body::Frame::data(piece))))
+    }
+}
+
+#[tokio::test]
+async fn a_short_stream_is_not_sent_if_the_repository_has_it() {
+    let tapped = Tapped::start();
+    let repository = tapped.repository("team/app");
+    let blob = content(9000);
+    for exchanges in [3, 1] {
+        let stream = Full::new(Bytes::from(blob.clone()));
+        let pushed = repository.push_stream(stream, Algorithm::Sha512).await.unwrap();
+        assert_eq!(pushed.digest, Digest::of(Algorithm::Sha512, &blob));
+        assert_eq!(tapped.tap.take().len(), exchanges);
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_the_stream_ends_the_push_and_its_session() {
+    let tapped = Tapped::start();
+    let failing = Full::new(Bytes::from(content(17 << 20)))
+        .map_err(|never: Infallible| -> BoxError { match never {} })
+        .with_trailers(async { Some(Err("the disk is gone".into())) });
+
+    let error = tapped
+        .repository("team/app")
+        .push_stream(failing, Algorithm::Sha256)
+        .await
+        .unwrap_err();
+
+    assert!(matches!(error, Error::Content(_)), "{error:?}");
+    tapped.registry.assert_no_open_uploads();
+}
+
+#[tokio::test]
+async fn a_registry_cannot_make_the_client_keep_huge_chunks() {
+    let registry = Scripted::start(|received| match &*received.method {
+        "POST" => reply(202)
+            .header("location", "/session")
+            .header("oci-chunk-min-length", "1099511627776"),
+        _ => reply(204),
+    });
+    let stream = Full::new(Bytes::from(content(17 << 20)));
+
+    let error = registry
+        .repository("a")
+        .push_stream(stream, Algorithm::Sha256)
+        .await
+        .unwrap_err();
+
+    assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn several_tags_need_one_request_where_the_registry_can() {
+    let tapped = Tapped::start();
+    let repository = tapped.repository("team/app");
+    for blob in [&b"{}"[..], b"layer"] {
+        push_blob(&repository, blob).await.unwrap();
+    }
+    let _ = tapped.tap.take();
+    let put = async |names: &[&str]| {
+        let pushed = repository
+            .put_manifest(manifest(b"layer"), &image_type(), &tags(names), None)
+            .await;
+        (pushed.unwrap().digest, tapped.tap.take().len())
+    };
+
+    let (digest, requests) = put(&["a", "b", "c"]).await;
+    assert_eq!(requests, 1);
+    assert_eq!(repository.abilities().tag_parameters, Some(true));
+    let (_, requests) = put(&[]).await;
+    assert_eq!(requests, 1);
+    let without = Fault::RemoveHeader(HeaderName::from_static("oci-tag"));
+    tapped.tap.add(Rule::new(without));
+    let (_, requests) = put(&["d", "e"]).await;
+    assert_eq!(requests, 3);
+
+    assert_eq!(tapped.registry.tags("team/app"), ["a", "b", "c", "d", "e"]);
+    assert_eq!(tapped.registry.digest("team/app:e"), Some(digest));
+}
+
+#[tokio::test]
+async fn a_condition_holds_or_fails_also_after_a_lost_answer() {
+    let tapped = Tapped::start();
+    let repository = tapped.repository("team/app");
+    for blob in [&b"{}"[..], b"one", b"two"] {
+        push_blob(&repository, blob).await.unwrap();
+    }
+    let put = async |layer: &[u8], condition| {
+        repository
+            .put_manifest(manifest(layer), &image_type(), &tags(&["v1"]), Some(condition))
+            .await
+    };
+    tapped
+        .tap
+        .add(cut(Side::Response, 0, Method::PUT, "/manifests/", 1));
+
+    let first = put(b"one", Precondition::Absent).await.unwrap();
+    assert_eq!(
+        sent(&tapped, &Method::PUT)
+            .iter()
+            .filter(|sent| **sent > 400)
+            .count(),
+        3
+    );
+    let error = put(b"two", Precondition::Absent).await.unwrap_err();
+    assert!(matches!(error, Error::ConditionFailed { .. }), "{error:?}");
+    put(b"two", Precondition::Is(first.digest)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_manifest_with_missing_blobs_is_refused_with_the_code_of_the_registry() {
+    let tapped = Tapped::start();
+
+    let put = tapped
+        .repository("a")
+        .put_manifest(manifest(b"x"), &image_type(), &tags(&["v1"]), None)
+        .await;
+
+    let error = put.unwrap_err();
+    assert!(
+        matches!(&error, Error::Refused { code: Some(code), .. } if code == "MANIFEST_BLOB_UNKNOWN"),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_location_on_another_host_gets_no_login() {
+    let store = std::sync::Arc::new(Scripted::start(|_| reply(201)));
+    let location = store.url("/session?state=s");
+    let registry =
+        Scripted::start(
+            move |received| match (received.header("authorization"), &*received.method) {
+                (None, _) => reply(401).header("www-authenticate", "Basic realm=r"),
+                (_, "POST") => reply(202).header("location", location.clone()),
+                _ => reply(404),
+            },
+        );
+    let host = registry_client::Host::parse(&registry.host()).unwrap();
+    let login = registry_client::Credential::password("ann", "pw");
+    let logins = std::collections::BTreeMap::from([(host, login)]);
+    let client = builder().credentials(logins).build().unwrap();
+    let repository = client.repository(&format!("{}/a", registry.host())).unwrap();
+
+    push_blob(&repository, b"layer").await.unwrap();
+
+    let [put] = &store.received()[..] else {
+        panic!("one request is enough");
+    };
+    assert_eq!(put.header("authorization"), None);
+    assert!(
+        put.target.starts_with("/session?state=s&digest=sha256%3A"),
+        "{}",
+        put.target
+    );
+    assert_eq!(put.body, b"layer");
+}
+
+#[tokio::test]
+async fn a_referrer_is_added_to_the_tag_of_its_subject_if_the_registry_does_not_list_it() {
+    let tapped = Tapped::start();
+    let repository = tapped.repository("team/app");
+    push_blob(&repository, b"{}").await.unwrap();
+    let subject = Digest::of(Algorithm::Sha256, b"subject");
+    let signature = |number: u32| {
+        let config = Digest::of(Algorithm::Sha256, b"{}");
+        format!(
+            r#"{{"schemaVersion":2,"mediaType":"{image}","artifactType":"application/x{number}",
+            "config":{{"mediaType":"application/vnd.oci.empty.v1+json","digest":"{config}","size":2}},"layers":[],
+            "subject":{{"mediaType":"{image}","digest":"{subject}","size":7}},"annotations":{{"n":"{number}"}}}}"#,
+            image = MediaType::OCI_MANIFEST,
+        )
+    };
+
+    repository
+        .put_manifest(signature(0), &image_type(), &[], None)
+        .await
+        .unwrap();
+    assert_eq!(repository.abilities().referrers, Some(true));
+    assert_eq!(tapped.registry.tags("team/app"), [""; 0]);
+    let without = Fault::RemoveHeader(HeaderName::from_static("oci-subject"));
+    tapped.tap.add(Rule::new(without));
+    for number in [1, 2, 2] {
+        repository
+            .put_manifest(signature(number), &image_type(), &[], None)
+            .await
+            .unwrap();
+    }
+
+    let tag = Tag::of_referrers(&subject);
+    let index = tapped.registry.manifest(&format!("team/app:{tag}")).unwrap();
+    let index = Manifest::parse(&index, None).unwrap();
+    let types: Vec<_> = index
+        .manifests()
+        .iter()
+        .map(|entry| entry.artifact_type.as_deref())
+        .collect();
+    assert_eq!(types, [Some("application/x1"), Some("application/x2")]);
+    // The registry of this test lists all of them, too.
+    assert_eq!(repository.referrers(&subject, None).await.unwrap().len(), 3);
+    let filtered = repository
+        .referrers(&subject, Some("application/x2"))
+        .await
+        .unwrap();
+    assert_eq!(filtered[0].annotations.as_ref().unwrap().to_map()["n"], "2");
+    assert_eq!(filtered.len(), 1);
+}

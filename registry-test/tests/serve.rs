@@ -146,7 +146,7 @@ fn wrong_usage_has_an_exit_code_of_its_own() {
     assert!(message.contains(&address), "{message}");
 
     let help = run(&["--help"]);
-    assert!(help.status.success() && String::from_utf8(help.stdout).unwrap().contains("--bearer"));
+    assert!(help.status.success() && String::from_utf8(help.stdout).unwrap().contains("--quirk"));
 }
 
 #[test]
@@ -233,6 +233,13 @@ fn a_seed_is_there_for_clients_that_log_in() {
         served.call("GET", "state", "").1["repositories"]["app"]["tags"]["v1"],
         seeded["digest"]
     );
+}
+
+#[test]
+fn quirks_are_options() {
+    let served = Served::start(&["serve", "--quirk", "without-catalog"]);
+    assert_eq!(served.ask("GET", "/v2/_catalog", "").0, 404);
+    assert_eq!(Served::start(&["serve"]).ask("GET", "/v2/_catalog", "").0, 200);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The flags of the command line, read by hand: [`Command::parse`].
 
+use registry_test::{Quirk, UnknownQuirk};
 use std::{
     ffi::OsString,
     fmt,
@@ -20,6 +21,9 @@ Options:
   --anonymous-pull         Allow pulls without a login
   --tls                    Serve HTTPS with a certificate of a throw-away authority
   --read-only              Refuse pushes and deletions
+  --quirk NAME             Behave like a registry that differs; repeatable: without-referrers, without-mount,
+                           without-ranges, without-catalog, without-delete, unsorted-tags, page-size=N,
+                           smallest-chunk=N
   --listen IP:PORT         Listen on this address [default: 127.0.0.1:0, a free port]
   --control IP:PORT        Listen on this address for the control API [default: 127.0.0.1:0]
   --detached               Run until a signal ends the process, also if standard input is closed
@@ -44,6 +48,7 @@ pub(crate) struct Options {
     pub(crate) anonymous_pull: bool,
     pub(crate) tls: bool,
     pub(crate) read_only: bool,
+    pub(crate) quirks: Vec<Quirk>,
     pub(crate) listen: SocketAddr,
     pub(crate) control: SocketAddr,
     pub(crate) detached: bool,
@@ -76,6 +81,7 @@ impl Default for Options {
             anonymous_pull: false,
             tls: false,
             read_only: false,
+            quirks: Vec::new(),
             listen: any_port,
             control: any_port,
             detached: false,
@@ -118,6 +124,7 @@ fn serve(mut arguments: impl Iterator<Item = Result<String, WrongUsage>>) -> Res
         match flag {
             "--basic" => set_login(&mut options, Scheme::Basic, &value()?)?,
             "--bearer" => set_login(&mut options, Scheme::Bearer, &value()?)?,
+            "--quirk" => options.quirks.push(quirk(&value()?)?),
             "--listen" => options.listen = address(flag, &value()?)?,
             "--control" => options.control = address(flag, &value()?)?,
             "--anonymous-pull" => options.anonymous_pull = true,
@@ -164,6 +171,12 @@ fn set_login(options: &mut Options, scheme: Scheme, value: &str) -> Result<(), W
     Ok(())
 }
 
+fn quirk(value: &str) -> Result<Quirk, WrongUsage> {
+    value
+        .parse()
+        .map_err(|unknown: UnknownQuirk| WrongUsage(format!("--quirk: {unknown}")))
+}
+
 fn address(flag: &str, value: &str) -> Result<SocketAddr, WrongUsage> {
     value.parse().map_err(|_malformed| {
         WrongUsage(format!(
@@ -175,6 +188,7 @@ fn address(flag: &str, value: &str) -> Result<SocketAddr, WrongUsage> {
 #[cfg(test)]
 mod tests {
     use super::{Command, Login, Options, Scheme};
+    use registry_test::Quirk;
 
     fn parse(line: &str) -> Result<Command, String> {
         let arguments = line.split_whitespace().map(Into::into);
@@ -190,10 +204,11 @@ mod tests {
                 password: "p:w".to_owned(),
             }),
             anonymous_pull: true,
+            quirks: vec![Quirk::WithoutMount, Quirk::PageSize(2)],
             listen: "0.0.0.0:5000".parse().unwrap(),
             ..Options::default()
         };
-        let line = "serve --bearer ann:p:w --anonymous-pull --listen=0.0.0.0:5000";
+        let line = "serve --bearer ann:p:w --anonymous-pull --quirk without-mount --quirk=page-size=2 --listen=0.0.0.0:5000";
         assert_eq!(parse(line), Ok(Command::Serve(Box::new(expected))));
     }
 
@@ -205,6 +220,11 @@ mod tests {
             ("serve --bearr a:b", "unknown argument \"--bearr\""),
             ("serve now", "unknown argument \"now\""),
             ("serve --basic", "--basic needs a value"),
+            ("serve --quirk", "--quirk needs a value"),
+            (
+                "serve --quirk page-size=x",
+                "--quirk: \"page-size=x\" is no quirk",
+            ),
             ("serve --read-only=yes", "--read-only takes no value"),
             ("serve --basic ann", "USER:PASSWORD"),
             ("serve --basic :pw", "USER:PASSWORD"),

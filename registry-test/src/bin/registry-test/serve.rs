@@ -52,6 +52,9 @@ fn builder(options: &Options) -> Builder {
             Scheme::Bearer => builder.bearer(user, password),
         };
     }
+    for quirk in &options.quirks {
+        builder = builder.quirk(*quirk);
+    }
     if options.anonymous_pull {
         builder = builder.anonymous_pull();
     }

@@ -68,6 +68,26 @@ fn a_restart_cuts_connections_and_keeps_port_content_uploads_and_tokens() {
 }
 
 #[test]
+fn a_registry_that_is_paused_answers_when_it_is_resumed() {
+    let registry = TestRegistry::start();
+    registry.pause();
+    let address = registry.addr();
+    let client = std::thread::spawn(move || ask(address, "GET /v2/", &[], "").status);
+    while registry.requests().count() == 0 {
+        std::thread::yield_now();
+    }
+
+    // The registry itself is at work meanwhile.
+    for _ in 0..100 {
+        assert!(registry.tags("app").is_empty());
+    }
+    assert_eq!(registry.requests()[0].status(), None);
+    registry.resume();
+
+    assert_eq!(client.join().unwrap(), 200);
+}
+
+#[test]
 fn the_files_for_other_programs_are_private_and_removed_at_the_end() {
     let registry = TestRegistry::builder().basic("ann", "secret").start();
     let directory = registry.docker_config_dir().to_owned();

@@ -8,6 +8,7 @@ mod environment;
 mod files;
 mod front;
 pub(crate) mod image_name;
+mod interruptions;
 mod pushed;
 mod quirks;
 mod requests;
@@ -111,18 +112,6 @@ impl TestRegistry {
     #[must_use]
     pub const fn registry(&self) -> &Registry {
         &self.registry
-    }
-
-    /// Ends all connections and all operations in progress at once, as the death of the registry's process would. The port,
-    /// the stored content, the open uploads and the tokens stay, and later connections are served.
-    ///
-    /// # Panics
-    ///
-    /// If the registry cannot be started again.
-    pub fn restart(&self) {
-        let restarted = self.server.restart();
-        self.tap.disconnect();
-        restarted.unwrap_or_else(|error| panic!("cannot restart the test registry: {error}"));
     }
 
     /// Returns the requests of all clients so far, in the order in which they began.

@@ -14,7 +14,10 @@ use std::{
 };
 use tokio::{
     runtime::Runtime,
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    sync::{
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+        watch,
+    },
 };
 
 /// Time that the end waits for blocking calls of a storage, such as the write of a file.
@@ -34,6 +37,8 @@ pub(super) struct Server {
     address: SocketAddr,
     /// Always there until the drop, which ends the thread by it.
     messages: Option<UnboundedSender<Message>>,
+    /// True while requests wait.
+    paused: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -45,13 +50,15 @@ impl Server {
         let address = listener.local_addr()?;
         let (messages, received) = unbounded_channel();
         let (started, is_started) = sync_channel(1);
+        let (paused, is_paused) = watch::channel(false);
         let thread = thread::Builder::new()
             .name("test registry".into())
-            .spawn(move || run(&listener, &front, received, started))?;
+            .spawn(move || run(&listener, &(front, is_paused), received, started))?;
         is_started.recv().map_err(|_ended| io::ErrorKind::Other)??;
         Ok(Self {
             address,
             messages: Some(messages),
+            paused,
             thread: Some(thread),
         })
     }
@@ -80,6 +87,11 @@ impl Server {
         restarted.recv().map_err(|_ended| io::ErrorKind::Other)?
     }
 
+    /// Lets requests wait, or go on.
+    pub(super) fn pause(&self, paused: bool) {
+        self.paused.send_replace(paused);
+    }
+
     fn send(&self, message: Message) {
         let messages = self.messages.as_ref().expect("the messages end with the server");
         // If the thread has ended, the message is dropped, and so is the sender of its result.
@@ -100,7 +112,7 @@ impl Drop for Server {
 /// Serves until no message can come any more. Each start is reported to `started`.
 fn run(
     listener: &TcpListener,
-    front: &Front,
+    served: &(Front, watch::Receiver<bool>),
     mut messages: UnboundedReceiver<Message>,
     mut started: SyncSender<io::Result<()>>,
 ) {
@@ -115,7 +127,7 @@ fn run(
         };
         let _ = started.send(Ok(()));
         let restart = runtime.block_on(async {
-            tokio::spawn(accept(accepting, front.clone()));
+            tokio::spawn(accept(accepting, served.clone()));
             loop {
                 match messages.recv().await {
                     Some(Message::Run(future)) => _ = tokio::spawn(future),
@@ -143,15 +155,22 @@ fn open(listener: &TcpListener) -> io::Result<(Runtime, tokio::net::TcpListener)
     Ok((runtime, accepting))
 }
 
-async fn accept(listener: tokio::net::TcpListener, front: Front) {
+async fn accept(listener: tokio::net::TcpListener, (front, paused): (Front, watch::Receiver<bool>)) {
     loop {
         let Ok((connection, _)) = listener.accept().await else {
             // The process has no free descriptors; the connections that end give some back.
             tokio::task::yield_now().await;
             continue;
         };
-        let front = front.clone();
-        let service = service_fn(move |request| front.clone().answer(request));
+        let (front, paused) = (front.clone(), paused.clone());
+        let service = service_fn(move |request| {
+            let (front, mut paused) = (front.clone(), paused.clone());
+            async move {
+                // An error means that the registry is being dropped.
+                let _ = paused.wait_for(|paused| !paused).await;
+                front.answer(request).await
+            }
+        });
         let mut server = http1::Builder::new();
         // A client that has sent its request may close its side before it reads the answer.
         server.half_close(true);

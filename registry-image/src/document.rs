@@ -1,5 +1,6 @@
 //! Documents that are written again, with every value that is kept as it was written.
 
+use bytes::Bytes;
 use registry_core::{Descriptor, MediaType};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
@@ -9,6 +10,8 @@ use std::collections::BTreeMap;
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// Content of `oci-layout`.
 pub(crate) const MARKER: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+/// Media type of the config of an image.
+pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// Annotation with the full name of an image, which containerd needs.
 pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
 
@@ -63,20 +66,61 @@ pub(crate) fn identity(entry: &RawValue) -> (Option<String>, Option<String>, Opt
 
 /// Writes a descriptor, its keys in a fixed order.
 pub(crate) fn entry(descriptor: &Descriptor, annotations: &Annotated) -> Box<RawValue> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Entry<'a> {
-        media_type: &'a str,
-        digest: String,
-        size: u64,
-        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-        annotations: &'a Annotated,
-    }
-    let entry = Entry {
-        media_type: descriptor.media_type.as_str(),
-        digest: descriptor.digest.to_string(),
-        size: descriptor.size,
-        annotations,
+    let entry = Described {
+        annotations: Some(annotations.clone()).filter(|annotations| !annotations.is_empty()),
+        ..descriptor.into()
     };
     serde_json::value::to_raw_value(&entry).expect("strings and numbers are JSON")
+}
+
+/// Descriptor with its keys in a fixed order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Described<'a> {
+    media_type: &'a str,
+    digest: String,
+    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<Annotated>,
+}
+
+impl<'a> From<&'a Descriptor> for Described<'a> {
+    fn from(descriptor: &'a Descriptor) -> Self {
+        Self {
+            media_type: descriptor.media_type.as_str(),
+            digest: descriptor.digest.to_string(),
+            size: descriptor.size,
+            annotations: descriptor
+                .annotations
+                .as_ref()
+                .map(registry_core::Annotations::to_map),
+        }
+    }
+}
+
+/// An OCI manifest with its keys in a fixed order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ImageManifest<'a> {
+    schema_version: u32,
+    media_type: &'a str,
+    config: Described<'a>,
+    layers: Vec<Described<'a>>,
+}
+
+impl<'a> ImageManifest<'a> {
+    pub(crate) fn new(config: &'a Descriptor, layers: &'a [Descriptor]) -> Self {
+        Self {
+            schema_version: 2,
+            media_type: MediaType::OCI_MANIFEST,
+            config: config.into(),
+            layers: layers.iter().map(Into::into).collect(),
+        }
+    }
+
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        serde_json::to_vec(self)
+            .expect("strings and numbers are JSON")
+            .into()
+    }
 }

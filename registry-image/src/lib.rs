@@ -26,10 +26,12 @@
 //! |---|---|---|
 //! | [`registry_core::Repository`], in the same process | yes | yes |
 //! | an OCI layout in a directory | [`Layout`] | [`LayoutWriter`] |
+//! | an archive: a layout in a tar file, or docker's `save` | [`ArchiveReader`] | [`Export`] |
 //!
 //! The crate has no runtime and starts no task and no thread: a copy is a future that the host drives. Layouts use
 //! blocking calls, so drive such a copy on a thread that may block.
 
+mod archive;
 mod copy;
 mod document;
 mod error;
@@ -45,6 +47,7 @@ pub mod walk;
 mod readme {}
 
 pub use self::{
+    archive::{ArchiveReader, Export, Exported},
     copy::{Copied, Copy, CopyItem, Event, NotCopied, Report},
     error::Error,
     layout::{Entry, Layout, LayoutWriter, Names},

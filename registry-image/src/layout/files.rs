@@ -12,7 +12,7 @@ use std::{
 /// Maximum size of `index.json`, of a manifest and of other documents, in bytes.
 pub(super) const DOCUMENT: u64 = 16 << 20;
 /// Number of bytes that are read at once.
-const PIECE: usize = 64 << 10;
+pub(crate) const PIECE: usize = 64 << 10;
 
 /// Files of a layout.
 pub(crate) trait Files: fmt::Debug + Send + Sync {
@@ -128,7 +128,7 @@ impl Reading {
 }
 
 /// Reads until a buffer is full, or the file ends.
-fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match reader.read(rest) {

@@ -47,8 +47,19 @@ use std::{
 pub struct Layout {
     pub(super) files: Arc<dyn Files>,
     pub(super) entries: Vec<Entry>,
+    /// Content that no file of the layout has as it is.
+    made: Arc<BTreeMap<Digest, Made>>,
     /// Referrers by their subjects, as soon as somebody asks.
     pub(super) referrers: Arc<OnceLock<BTreeMap<Digest, Vec<Descriptor>>>>,
+}
+
+/// Content under another name than its digest.
+#[derive(Debug)]
+pub(crate) enum Made {
+    /// A manifest that was made for an image without one.
+    Manifest(StoredManifest),
+    /// The path of a file.
+    File(String),
 }
 
 impl Layout {
@@ -62,13 +73,19 @@ impl Layout {
     }
 
     /// Reads the entries of an OCI layout.
-    fn of(files: Arc<dyn Files>) -> Result<Self, Error> {
+    pub(crate) fn of(files: Arc<dyn Files>) -> Result<Self, Error> {
         let entries = entries::read(&*files)?;
-        Ok(Self {
+        Ok(Self::with(files, entries, BTreeMap::new()))
+    }
+
+    /// Combines entries with the content that they need.
+    pub(crate) fn with(files: Arc<dyn Files>, entries: Vec<Entry>, made: BTreeMap<Digest, Made>) -> Self {
+        Self {
             files,
             entries,
+            made: Arc::new(made),
             referrers: Arc::default(),
-        })
+        }
     }
 
     /// Returns the entries in their order.
@@ -88,7 +105,10 @@ impl Layout {
     }
 
     /// Reads a manifest, and checks its digest.
-    pub(super) fn read_manifest(&self, digest: &Digest) -> Result<Option<StoredManifest>, Error> {
+    pub(crate) fn read_manifest(&self, digest: &Digest) -> Result<Option<StoredManifest>, Error> {
+        if let Some(Made::Manifest(made)) = self.made.get(digest) {
+            return Ok(Some(made.clone()));
+        }
         let Some(bytes) = self.read_blob(digest)? else {
             return Ok(None);
         };
@@ -105,7 +125,7 @@ impl Layout {
 
     /// Reads a small blob, and checks its digest.
     fn read_blob(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
-        let path = blob_path(digest);
+        let path = self.path(digest);
         let Some(bytes) = read_document(&*self.files, &path)? else {
             return Ok(None);
         };
@@ -122,7 +142,7 @@ impl Layout {
 
     /// Opens a blob, verified while it is read.
     pub(super) fn open_blob(&self, digest: &Digest, from: u64) -> Result<Option<(u64, BlobStream)>, Error> {
-        let path = blob_path(digest);
+        let path = self.path(digest);
         let Some(file) = self.files.open(&path)? else {
             return Ok(None);
         };
@@ -135,5 +155,12 @@ impl Layout {
             size,
             files::verified(self.files.place(), digest, from, file),
         )))
+    }
+
+    fn path(&self, digest: &Digest) -> String {
+        match self.made.get(digest) {
+            Some(Made::File(path)) => path.clone(),
+            Some(Made::Manifest(_)) | None => blob_path(digest),
+        }
     }
 }

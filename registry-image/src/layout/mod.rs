@@ -9,9 +9,17 @@ mod directory;
 mod entries;
 mod files;
 mod images;
+mod listing;
 mod names;
 mod read;
 mod referrers;
 mod writer;
 
 pub use self::{entries::Entry, images::Layout, names::Names, writer::LayoutWriter};
+
+pub(crate) use self::{
+    entries::{INDEX, MARKER},
+    files::{Files, OpenFile, PIECE, blob_path, fill, read_document},
+    images::Made,
+    listing::Listing,
+};

@@ -7,6 +7,7 @@ use super::{
     directory::Directory,
     entries::{INDEX, MARKER},
     files::{blob_path, read_document},
+    listing::Listing,
     names::Names,
 };
 use crate::{
@@ -17,10 +18,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
-use registry_core::{
-    Algorithm, Descriptor, Digest, Tag, hash::Hasher, manifest::Manifest, storage::StoredManifest,
-};
-use serde_json::value::RawValue;
+use registry_core::{Algorithm, Digest, Tag, hash::Hasher, manifest::Manifest, storage::StoredManifest};
 use std::{
     collections::BTreeSet,
     fs::{self, File, TryLockError},
@@ -42,21 +40,7 @@ pub struct LayoutWriter {
     names: Names,
     /// Holds the lock.
     _lock: File,
-    put: Mutex<Put>,
-}
-
-#[derive(Debug, Default)]
-struct Put {
-    entries: Vec<NewEntry>,
-    /// Everything that a manifest refers to.
-    children: BTreeSet<Digest>,
-}
-
-#[derive(Debug)]
-struct NewEntry {
-    descriptor: Descriptor,
-    tags: Vec<Tag>,
-    has_subject: bool,
+    put: Mutex<Listing>,
 }
 
 impl LayoutWriter {
@@ -157,7 +141,7 @@ impl LayoutWriter {
     }
 
     /// Returns `index.json` with the new entries.
-    fn index(&self, put: &Put) -> Result<Vec<u8>, Error> {
+    fn index(&self, put: &Listing) -> Result<Vec<u8>, Error> {
         let place = self.place();
         let old = read_document(&Directory::new(&self.root), INDEX)?;
         let malformed = |error: serde_json::Error| Error::layout(&place, INDEX, error.to_string());
@@ -165,17 +149,7 @@ impl LayoutWriter {
             Some(old) => serde_json::from_slice(&old).map_err(malformed)?,
             None => Index::new(),
         };
-        let mut added: Vec<Box<RawValue>> = Vec::new();
-        for entry in &put.entries {
-            let descriptor = &entry.descriptor;
-            for tag in &entry.tags {
-                added.push(document::entry(descriptor, &self.names.annotations(tag)));
-            }
-            let is_top = entry.has_subject || !put.children.contains(&descriptor.digest);
-            if entry.tags.is_empty() && is_top {
-                added.push(document::entry(descriptor, &document::Annotated::new()));
-            }
-        }
+        let added = put.entries();
         let replaced: BTreeSet<_> = added.iter().map(|entry| document::identity(entry)).collect();
         index
             .manifests
@@ -242,13 +216,7 @@ impl Target for LayoutWriter {
             self.put_blob(&digest, size, Box::pin(stream)).await?;
         }
         let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
-        let children = parsed.manifests().iter().filter_map(|child| child.digest.known());
-        put.children.extend(children);
-        put.entries.push(NewEntry {
-            descriptor: Descriptor::new(manifest.media_type.clone(), digest, size),
-            tags: tags.to_vec(),
-            has_subject: parsed.subject().is_some(),
-        });
+        put.add(manifest, &parsed, tags, &self.names);
         Ok(())
     }
 
@@ -263,7 +231,7 @@ impl Target for LayoutWriter {
         }
         sync(&self.root.join("blobs"))?;
         publish(&self.root.join(INDEX), &index)?;
-        *put = Put::default();
+        *put = Listing::default();
         Ok(())
     }
 }

@@ -5,7 +5,10 @@
     reason = "a test fails by panicking; the harness reports where"
 )]
 
+mod archives;
 mod copies;
+mod exports;
 mod failures;
 mod fixture;
 mod layouts;
+mod tarball;

@@ -1,0 +1,129 @@
+//! [`Export`] and its options.
+
+use crate::{
+    copy::{CopyItem, Event},
+    layout::Names,
+    platform::Platform,
+    source::Source,
+};
+use std::{fmt, sync::Arc};
+
+/// Receiver of the events of an export.
+pub(super) type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// An export of images to an archive.
+///
+/// The archive is an OCI layout, and has a `manifest.json` for docker if there are images in it. Its order is:
+/// `oci-layout`, `index.json`, `manifest.json`, manifests, configs, layers, each by digest. All times are 0, so the same
+/// images make the same bytes. Every digest is kept, unless an index is narrowed to some platforms.
+///
+/// Files are written by blocking calls, so drive an export on a thread that may block.
+///
+/// ```
+/// use registry_core::{Registry, Tag, service::ManifestPush, storage::MemoryStorage};
+/// use registry_image::{ArchiveReader, CopyItem, Export, Names};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry = Registry::builder(MemoryStorage::new()).build();
+/// let repository = registry.repository("team/app")?;
+/// # let index = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+/// # repository.put_manifest(ManifestPush::new(Tag::parse("v1")?, index)).await?;
+/// let items = [CopyItem::tag(Tag::parse("v1")?)];
+/// let names = Names::of_repository("registry.example.com/team/app");
+///
+/// let mut archive = Vec::new();
+/// let exported = Export::new().add(&repository, &items, names).write(&mut archive).await?;
+/// assert_eq!(exported.copied.len(), 1);
+///
+/// let layout = ArchiveReader::new().read("the archive", &*archive)?;
+/// assert_eq!(layout.entries()[0].names(), ["registry.example.com/team/app:v1"]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Default)]
+#[must_use]
+pub struct Export<'a> {
+    pub(super) groups: Vec<Group<'a>>,
+    pub(super) platforms: Vec<Platform>,
+    pub(super) docker_platform: Option<Platform>,
+    pub(super) referrers: bool,
+    pub(super) strict: bool,
+    pub(super) listener: Option<Listener>,
+}
+
+/// Images of one source.
+#[derive(Clone)]
+pub(super) struct Group<'a> {
+    pub(super) source: &'a dyn Source,
+    pub(super) items: Vec<CopyItem>,
+    pub(super) names: Names,
+}
+
+impl<'a> Export<'a> {
+    /// Describes an export of nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds images of a source, with their names. Several repositories in one archive need [full](Names::full) names.
+    pub fn add(mut self, source: &'a dyn Source, items: &[CopyItem], names: Names) -> Self {
+        self.groups.push(Group {
+            source,
+            items: items.to_vec(),
+            names,
+        });
+        self
+    }
+
+    /// Exports only images for these platforms, see [`Copy::platforms`](crate::Copy::platforms).
+    pub fn platforms(self, platforms: impl IntoIterator<Item = Platform>) -> Self {
+        Self {
+            platforms: platforms.into_iter().collect(),
+            ..self
+        }
+    }
+
+    /// Sets the platform of the image that `manifest.json` has of each index. The default is `linux/amd64`.
+    pub fn docker_platform(self, platform: Platform) -> Self {
+        Self {
+            docker_platform: Some(platform),
+            ..self
+        }
+    }
+
+    /// Exports signatures and other referrers too, see [`Copy::referrers`](crate::Copy::referrers).
+    pub fn referrers(self, referrers: bool) -> Self {
+        Self { referrers, ..self }
+    }
+
+    /// Refuses an index whose images are partly absent.
+    pub fn strict(self, strict: bool) -> Self {
+        Self { strict, ..self }
+    }
+
+    /// Sets a function that is called with each event. It must not block.
+    pub fn on_event(self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        Self {
+            listener: Some(Arc::new(listener)),
+            ..self
+        }
+    }
+
+    pub(super) fn tell(&self, event: impl FnOnce() -> Event) {
+        if let Some(listener) = &self.listener {
+            listener(&event());
+        }
+    }
+}
+
+impl fmt::Debug for Export<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sources: Vec<_> = self.groups.iter().map(|group| group.source).collect();
+        f.debug_struct("Export")
+            .field("sources", &sources)
+            .field("platforms", &self.platforms)
+            .field("referrers", &self.referrers)
+            .finish_non_exhaustive()
+    }
+}

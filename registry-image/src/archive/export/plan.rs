@@ -1,0 +1,154 @@
+//! [`Plan`]: everything that an archive will have. A copy to the plan finds it, without the blobs' bytes.
+
+use super::options::{Export, Group};
+use crate::{
+    copy::{Copied, Copy, Event},
+    error::Error,
+    layout::{Listing, Names},
+    source::{BlobStream, Origin},
+    target::{Kind, Target},
+};
+use async_trait::async_trait;
+use registry_core::{Digest, MediaType, Tag, manifest::Manifest, storage::StoredManifest};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
+
+/// Maximum number of bytes in all manifests, which are in memory.
+const MANIFESTS: usize = 1 << 30;
+
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) manifests: BTreeMap<Digest, StoredManifest>,
+    pub(super) listing: Listing,
+    pub(super) blobs: BTreeMap<Digest, PlannedBlob>,
+    pub(super) configs: BTreeSet<Digest>,
+    /// Layers that may be absent, because they may not be distributed.
+    pub(super) foreign: BTreeSet<Digest>,
+    /// Requested images, with their names.
+    pub(super) items: Vec<(Copied, Names)>,
+    bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PlannedBlob {
+    pub(super) size: u64,
+    /// Index of the group whose source has it.
+    pub(super) group: usize,
+}
+
+impl Plan {
+    pub(super) async fn of(export: &Export<'_>) -> Result<Self, Error> {
+        let mut plan = Self::default();
+        for (number, group) in export.groups.iter().enumerate() {
+            plan = plan.with(export, number, group).await?;
+        }
+        Ok(plan)
+    }
+
+    async fn with(self, export: &Export<'_>, number: usize, group: &Group<'_>) -> Result<Self, Error> {
+        let planner = Planner {
+            place: group.source.describe(),
+            group: number,
+            names: group.names.clone(),
+            plan: Mutex::new(self),
+        };
+        let mut copy = Copy::new(group.source, &planner)
+            .platforms(export.platforms.iter().cloned())
+            .referrers(export.referrers)
+            .strict(export.strict);
+        if let Some(listener) = export.listener.clone() {
+            // Of a plan, only what is absent matters. Blobs are reported when they are written.
+            copy = copy.on_event(move |event| {
+                if matches!(event, Event::ImageAbsent { .. }) {
+                    listener(event);
+                }
+            });
+        }
+        let report = copy.run(&group.items).await?;
+        drop(copy);
+        let mut plan = planner.plan.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let named = report
+            .copied
+            .into_iter()
+            .map(|copied| (copied, group.names.clone()));
+        plan.items.extend(named);
+        Ok(plan)
+    }
+
+    fn add(&mut self, manifest: &StoredManifest, parsed: &Manifest) {
+        let is_image = [MediaType::OCI_MANIFEST, MediaType::DOCKER_MANIFEST];
+        if is_image.contains(&manifest.media_type.as_str()) {
+            let config = parsed.blobs().first().and_then(|config| config.digest.known());
+            self.configs.extend(config);
+        }
+        let foreign = parsed
+            .blobs()
+            .iter()
+            .filter(|blob| blob.is_nondistributable() || !blob.urls.is_empty());
+        self.foreign
+            .extend(foreign.filter_map(|blob| blob.digest.known()));
+        if self.manifests.insert(manifest.digest, manifest.clone()).is_none() {
+            self.bytes += manifest.bytes.len();
+        }
+    }
+}
+
+/// Target that takes everything into the plan.
+#[derive(Debug)]
+struct Planner {
+    place: String,
+    group: usize,
+    names: Names,
+    plan: Mutex<Plan>,
+}
+
+#[async_trait]
+impl Target for Planner {
+    fn describe(&self) -> String {
+        self.place.clone()
+    }
+
+    async fn has(&self, _: Kind, _: &Digest, _: u64) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    /// Takes the blob over, so that its bytes are not read yet.
+    async fn mount(&self, digest: &Digest, size: u64, _: Option<&Origin>) -> Result<bool, Error> {
+        let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        let group = self.group;
+        plan.blobs.entry(*digest).or_insert(PlannedBlob { size, group });
+        Ok(true)
+    }
+
+    async fn put_blob(&self, digest: &Digest, size: u64, _: BlobStream) -> Result<(), Error> {
+        self.mount(digest, size, None).await.map(drop)
+    }
+
+    async fn put_manifest(&self, manifest: &StoredManifest, tags: &[Tag]) -> Result<(), Error> {
+        let parsed = Manifest::parse_stored(&manifest.bytes, &manifest.media_type);
+        let parsed = parsed.map_err(|source| Error::Manifest {
+            place: self.place.clone(),
+            digest: manifest.digest,
+            source,
+        })?;
+        let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        plan.add(manifest, &parsed);
+        plan.listing.add(manifest, &parsed, tags, &self.names);
+        if plan.bytes > MANIFESTS {
+            return Err(Error::Refused {
+                place: self.place.clone(),
+                digest: manifest.digest,
+                reason: format!(
+                    "the manifests have more than {MANIFESTS} bytes; export fewer images at once"
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    async fn finish(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}

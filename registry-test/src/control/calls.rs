@@ -1,7 +1,10 @@
 //! [`Calls`]: carries out the calls of the control API.
 
 use super::{answer::Answer, content, recorded, route::Call};
-use crate::{TestRegistry, seed::json::NamedSeed};
+use crate::{
+    TestRegistry,
+    seed::{SeedError, json::SeedRequest},
+};
 use http::{Method, StatusCode, Uri};
 use registry_core::storage::{MemoryStorage, StorageError};
 use serde_json::{Map, Value, json};
@@ -61,12 +64,17 @@ impl Calls {
                 Err(missing) => Answer::ok(json!({ "pushed": false, "missing": missing.to_string() })),
             },
             Call::Seed => {
-                let seed = NamedSeed::read(&json(body)?).map_err(|error| Refusal::bad(&error))?;
-                let digest = self
-                    .registry
-                    .try_seed(&seed.name, seed.content)
-                    .map_err(|error| Refusal::bad(&error))?;
-                Answer::ok(json!({ "digest": digest.to_string() }))
+                let bad = |error: SeedError| Refusal::bad(&error);
+                match SeedRequest::read(&json(body)?).map_err(bad)? {
+                    SeedRequest::Named { name, content } => {
+                        let digest = self.registry.try_seed(&name, content).map_err(bad)?;
+                        Answer::ok(json!({ "digest": digest.to_string() }))
+                    }
+                    SeedRequest::Layout(path) => {
+                        let names = self.registry.try_seed_layout(&path).map_err(bad)?;
+                        Answer::ok(json!({ "names": names }))
+                    }
+                }
             }
             Call::ExpireTokens => {
                 self.registry.expire_tokens();

@@ -19,7 +19,7 @@ use std::{fmt::Write as _, io, net::SocketAddr, sync::Arc};
 ///
 /// | call | effect |
 /// |---|---|
-/// | `POST seed` | stores `{"name": "app:v1", "image": {"files": [["etc/a", "1"]]}}`, an `index` or an `artifact`; returns its `digest` |
+/// | `POST seed` | stores `{"name": "app:v1", "image": {"files": [["etc/a", "1"]]}}`, an `index` or an `artifact`; returns its `digest`. `{"layout": "/home/ann/layout"}` stores an OCI layout; returns the `names` |
 /// | `GET requests` | returns the `requests` so far; with `?take=1` those since the last such call |
 /// | `GET state` | returns `repositories`, each with `tags` and `manifests`, and open `uploads` |
 /// | `POST assert-pushed` | returns `pushed`, if `{"name": "app:v1"}` is there as a whole, else `missing` |

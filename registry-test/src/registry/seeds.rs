@@ -1,8 +1,9 @@
 //! Seeds of a test registry: content that is there before the clients come.
 
 use super::{Builder, TestRegistry};
-use crate::seed::{Seed, SeedError, plant};
+use crate::seed::{Layout, Seed, SeedError, plant, plant_layout};
 use registry_core::Digest;
+use std::path::Path;
 
 impl Builder {
     /// Puts content into the registry before it starts, as [`TestRegistry::seed`] does. Seeds are put in the order of
@@ -38,6 +39,36 @@ impl TestRegistry {
     pub fn seed(&self, name: &str, content: impl Into<Seed>) -> Digest {
         self.try_seed(name, content.into())
             .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Puts the images of an OCI layout into the registry: a directory as `skopeo copy … oci:DIR` and `crane pull
+    /// --format=oci` write it. Returns their names, in the order of its `index.json`.
+    ///
+    /// An image with a whole name, such as `example.com/team/app:v1`, keeps it without the host. One with only a tag gets
+    /// the repository with the name of the directory (`layout`, if no repository can have this name), and one without
+    /// a tag is `REPOSITORY@sha256:…` there.
+    ///
+    /// ```no_run
+    /// use registry_test::TestRegistry;
+    ///
+    /// let registry = TestRegistry::start();
+    /// assert_eq!(registry.seed_layout("tests/images/app"), ["app:v1", "app:v2"]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the layout is damaged, incomplete or larger than 1 GiB, or names content outside of the directory, with the file
+    /// and the reason. Nothing has been put then.
+    #[track_caller]
+    pub fn seed_layout(&self, path: impl AsRef<Path>) -> Vec<String> {
+        self.try_seed_layout(path.as_ref())
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub(crate) fn try_seed_layout(&self, path: &Path) -> Result<Vec<String>, SeedError> {
+        let (registry, layout) = (self.registry().clone(), Layout::read(path)?);
+        self.server
+            .run(async move { plant_layout(&registry, layout).await })
     }
 
     pub(crate) fn try_seed(&self, name: &str, content: Seed) -> Result<Digest, SeedError> {

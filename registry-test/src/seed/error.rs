@@ -1,6 +1,8 @@
 //! [`SeedError`]: the reasons for which a seed is not planted.
 
+use super::layout::LayoutProblem;
 use registry_core::{Digest, RepositoryName, media_type::InvalidMediaType};
+use std::path::PathBuf;
 
 /// Reason for which content cannot be put into a registry.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,13 @@ pub(crate) enum SeedError {
     Subject {
         subject: String,
         repository: RepositoryName,
+    },
+    /// A file of a layout cannot be used.
+    #[error("cannot seed the OCI layout: {}: {problem}", path.display())]
+    Layout {
+        path: PathBuf,
+        #[source]
+        problem: Box<LayoutProblem>,
     },
     /// The registry refused the content.
     #[error("the registry refused {digest} of the seed: {source}")]

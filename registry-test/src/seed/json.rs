@@ -4,6 +4,7 @@
 //! {"name": "app:v1", "image": {"files": [["etc/a", "1"]], "platform": "linux/arm64", "annotations": {"k": "v"}}}
 //! {"name": "app:v1", "index": {"images": [{"files": [["a", "1"]]}, {"files": [["a", "2"]], "platform": "linux/arm64"}]}}
 //! {"name": "app@sha256", "artifact": {"type": "application/vnd.x", "files": [["a", "1"]], "subject": "app:v1"}}
+//! {"layout": "/home/ann/layout"}
 //! ```
 
 use super::{
@@ -14,29 +15,45 @@ use super::{
     index::{Index, Seed, index},
 };
 use serde_json::{Map, Value};
+use std::path::PathBuf;
 
 /// Deepest index of indexes that is read.
 const DEEPEST: usize = 8;
 
-/// Content, and the name to put it under.
+/// What is to be put into a registry.
 #[derive(Clone, Debug)]
-pub(crate) struct NamedSeed {
-    pub(crate) name: String,
-    pub(crate) content: Seed,
+pub(crate) enum SeedRequest {
+    /// Content, and the name to put it under.
+    Named { name: String, content: Seed },
+    /// The images of the OCI layout in this directory.
+    Layout(PathBuf),
 }
 
-impl NamedSeed {
-    /// Reads a seed with its name.
+impl SeedRequest {
+    /// Reads a seed with its name, or a layout, whose images have names of their own.
     ///
     /// # Errors
     ///
     /// [`SeedError::Json`], which names the field. Everything else is refused when the seed is put.
     pub(crate) fn read(value: &Value) -> Result<Self, SeedError> {
-        let fields = Fields::of("the seed", value, &["name", "image", "index", "artifact"])?;
+        let fields = Fields::of(
+            "the seed",
+            value,
+            &["name", "image", "index", "artifact", "layout"],
+        )?;
+        if let Some(path) = fields.text("layout")? {
+            return match fields.members.len() {
+                1 => Ok(Self::Layout(path.into())),
+                _ => {
+                    Err(fields
+                        .error("has other fields beside `layout`, whose images have names of their own"))
+                }
+            };
+        }
         let name = fields
             .text("name")?
             .ok_or_else(|| fields.error("has no `name`"))?;
-        Ok(Self {
+        Ok(Self::Named {
             name: name.to_owned(),
             content: content(&fields, 0)?,
         })
@@ -258,8 +275,10 @@ mod tests {
             }}),
         ];
 
-        let read = in_json.map(|value| NamedSeed::read(&value).unwrap());
-        let read = read.map(|NamedSeed { name, content }| (name, content));
+        let read = in_json.map(|value| match SeedRequest::read(&value).unwrap() {
+            SeedRequest::Named { name, content } => (name, content),
+            SeedRequest::Layout(path) => panic!("a layout in {}", path.display()),
+        });
 
         let in_rust = in_rust.map(|(name, seed)| (name.to_owned(), seed));
         assert_eq!(digests(&registry, read), digests(&registry, in_rust));
@@ -299,9 +318,13 @@ mod tests {
                 json!({"name": "a", "artifact": {"type": null}}),
                 "`artifact` has no `type`",
             ),
+            (
+                json!({"name": "a", "layout": "/a"}),
+                "the seed has other fields beside `layout`, whose images have names of their own",
+            ),
             (deep, "`index` is too deep within other indexes"),
         ] {
-            assert_eq!(NamedSeed::read(&seed).unwrap_err().to_string(), message);
+            assert_eq!(SeedRequest::read(&seed).unwrap_err().to_string(), message);
         }
     }
 }

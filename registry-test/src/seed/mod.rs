@@ -24,6 +24,7 @@ mod index;
 )]
 pub(crate) mod json;
 mod layer;
+mod layout;
 mod name;
 mod parts;
 mod plant;
@@ -36,7 +37,11 @@ pub use self::{
     subject::Subject,
 };
 
-pub(crate) use self::{error::SeedError, plant::plant};
+pub(crate) use self::{
+    error::SeedError,
+    layout::Layout,
+    plant::{plant, plant_layout},
+};
 
 #[cfg(test)]
 mod tests;

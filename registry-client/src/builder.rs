@@ -2,10 +2,12 @@
 
 use crate::{
     auth::{Credentials, Tokens},
+    certs_dir,
     client::{Client, Inner},
     config_error::ConfigError,
     host::Host,
     options::HostOptions,
+    proxies::Proxies,
     retry::{Jitter, Retry},
     transport::{TlsRules, Transport},
 };
@@ -13,6 +15,7 @@ use http::HeaderValue;
 use rustls::crypto::CryptoProvider;
 use std::{
     collections::{BTreeMap, HashMap},
+    path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -25,6 +28,7 @@ const IDLE: Duration = Duration::from_secs(60);
 pub struct ClientBuilder {
     hosts: BTreeMap<Host, HostOptions>,
     credentials: Vec<Arc<dyn Credentials>>,
+    proxies: Proxies,
     provider: Option<Arc<CryptoProvider>>,
     retry: Retry,
     jitter: Jitter,
@@ -37,6 +41,7 @@ impl Default for ClientBuilder {
         Self {
             hosts: BTreeMap::new(),
             credentials: Vec::new(),
+            proxies: Proxies::default(),
             provider: default_provider(),
             retry: Retry::default(),
             jitter: Jitter::default(),
@@ -81,6 +86,24 @@ impl ClientBuilder {
     #[must_use]
     pub fn host(mut self, host: Host, options: HostOptions) -> Self {
         self.hosts.insert(host, options);
+        self
+    }
+
+    /// Adds the certificates of a directory like `/etc/docker/certs.d`: `HOST[:PORT]/*.crt` are trusted, and `NAME.cert` with
+    /// `NAME.key` is presented. The files are read now; a missing directory has none.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] with the file that cannot be read.
+    pub fn certs_dir(mut self, directory: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        certs_dir::add(directory.as_ref(), &mut self.hosts)?;
+        Ok(self)
+    }
+
+    /// Sets the proxies. The default is none.
+    #[must_use]
+    pub fn proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = proxies;
         self
     }
 
@@ -150,7 +173,7 @@ impl ClientBuilder {
         }
         let tls = Arc::new(TlsRules::new(self.provider, tls));
         Ok(Client::of(Inner {
-            transport: Transport::new(tls, self.idle),
+            transport: Transport::new(tls, self.proxies, self.idle),
             plain,
             credentials: self.credentials,
             tokens: Tokens::default(),

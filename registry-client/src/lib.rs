@@ -49,14 +49,17 @@
 mod auth;
 mod builder;
 mod call;
+mod certs_dir;
 mod client;
 mod config_error;
 mod content;
+mod env;
 mod error;
 mod host;
 mod login;
 mod options;
 mod pages;
+mod proxies;
 mod refusal;
 mod registry;
 mod repository;
@@ -78,6 +81,7 @@ pub use self::{
     host::{Host, InvalidHost},
     options::HostOptions,
     pages::Pages,
+    proxies::Proxies,
     repository::{BlobStart, BlobStream, InvalidRepository, Pushed, RemoteAbilities, RemoteRepository},
     retry::Retry,
 };

@@ -1,10 +1,10 @@
 //! [`Connector`]: opens connections to registries.
 
 use super::tls::TlsRules;
-use crate::url;
+use crate::{proxies::Proxies, url};
 use http::Uri;
 use hyper_util::{
-    client::legacy::connect::{Connected, Connection, HttpConnector},
+    client::legacy::connect::{Connected, Connection, HttpConnector, proxy::Tunnel},
     rt::TokioIo,
 };
 use registry_core::BoxError;
@@ -16,44 +16,54 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::spawn_blocking,
+    time::timeout,
+};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
 /// Time within which a connection is opened.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Opens connections for the pool.
+/// Opens connections for the pool, through proxies where there are some.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
-    tcp: HttpConnector,
-    tls: Arc<TlsRules>,
+    direct: Direct,
+    proxies: Proxies,
 }
 
 impl Connector {
-    pub(super) fn new(tls: Arc<TlsRules>) -> Self {
+    pub(super) fn new(tls: Arc<TlsRules>, proxies: Proxies) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        Self { tcp, tls }
+        Self {
+            direct: Direct { tcp, tls },
+            proxies,
+        }
     }
 
     async fn open(mut self, url: Uri) -> Result<Opened, BoxError> {
-        let tcp = self.tcp.call(url.clone()).await?;
-        if !url::is_https(&url) {
-            return Ok(Opened { io: Box::new(tcp) });
+        let Some(proxy) = self.proxies.of(&url) else {
+            return self.direct.open(url).await;
+        };
+        if !matches!(proxy.uri().scheme_str(), Some("http" | "https")) {
+            return Err("only HTTP proxies are supported".into());
         }
-        let host = url.host().unwrap_or_default();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let name = ServerName::try_from(bare)?.to_owned();
-        let authority = url.authority().map_or_else(String::new, ToString::to_string);
-        let tls = Arc::clone(&self.tls);
-        // The first use reads the certificates of the system.
-        let config = spawn_blocking(move || tls.config(&authority)).await??;
-        let stream = TlsConnector::from(config).connect(name, tcp.into_inner()).await?;
-        Ok(Opened {
-            io: Box::new(TokioIo::new(stream)),
-        })
+        if !url::is_https(&url) {
+            let mut opened = self.direct.open(proxy.uri().clone()).await?;
+            opened.proxied = true;
+            return Ok(opened);
+        }
+        let mut tunnel = Tunnel::new(proxy.uri().clone(), self.direct.clone());
+        if let Some(login) = proxy.basic_auth() {
+            tunnel = tunnel.with_auth(login.clone());
+        }
+        let tunnel = tunnel.call(url.clone()).await;
+        let opened = tunnel.map_err(|error| format!("the proxy {}: {error}", url::shown(proxy.uri())))?;
+        self.direct.encrypt(&url, TokioIo::new(opened)).await
     }
 }
 
@@ -77,6 +87,54 @@ impl Service<Uri> for Connector {
     }
 }
 
+/// Opens connections without a proxy.
+#[derive(Clone, Debug)]
+struct Direct {
+    tcp: HttpConnector,
+    tls: Arc<TlsRules>,
+}
+
+impl Direct {
+    async fn open(&mut self, url: Uri) -> Result<Opened, BoxError> {
+        let tcp = self.tcp.call(url.clone()).await?;
+        if url::is_https(&url) {
+            return self.encrypt(&url, tcp.into_inner()).await;
+        }
+        Ok(Opened::new(tcp))
+    }
+
+    /// Makes a TLS handshake with the host of `url`.
+    async fn encrypt<S>(&self, url: &Uri, stream: S) -> Result<Opened, BoxError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let host = url.host().unwrap_or_default();
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let name = ServerName::try_from(bare)?.to_owned();
+        let authority = url.authority().map_or_else(String::new, ToString::to_string);
+        let tls = Arc::clone(&self.tls);
+        // The first use reads the certificates of the system.
+        let config = spawn_blocking(move || tls.config(&authority)).await??;
+        let stream = TlsConnector::from(config).connect(name, stream).await?;
+        Ok(Opened::new(TokioIo::new(stream)))
+    }
+}
+
+impl Service<Uri> for Direct {
+    type Response = Opened;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Opened, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, url: Uri) -> Self::Future {
+        let mut this = self.clone();
+        Box::pin(async move { this.open(url).await })
+    }
+}
+
 /// Bytes in both directions.
 trait Io: hyper::rt::Read + hyper::rt::Write + Send + Unpin {}
 
@@ -85,11 +143,22 @@ impl<T: hyper::rt::Read + hyper::rt::Write + Send + Unpin> Io for T {}
 /// An open connection.
 pub(super) struct Opened {
     io: Box<dyn Io>,
+    /// True if a proxy reads the requests, and needs the whole URL.
+    proxied: bool,
+}
+
+impl Opened {
+    fn new(io: impl Io + 'static) -> Self {
+        Self {
+            io: Box::new(io),
+            proxied: false,
+        }
+    }
 }
 
 impl Connection for Opened {
     fn connected(&self) -> Connected {
-        Connected::new()
+        Connected::new().proxy(self.proxied)
     }
 }
 

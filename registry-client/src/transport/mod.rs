@@ -15,10 +15,11 @@ use self::{
 };
 use crate::{
     error::{Error, Result},
+    proxies::Proxies,
     url::shown,
 };
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, Uri};
+use http::{HeaderMap, Request, StatusCode, Uri, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::{
@@ -39,6 +40,7 @@ const KEPT: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(crate) struct Transport {
     client: Client<Connector, Outgoing>,
+    proxies: Proxies,
     idle: Duration,
 }
 
@@ -52,7 +54,7 @@ impl fmt::Debug for Transport {
 
 impl Transport {
     /// Uses `tls` for `https`. A request or response during which nothing passes for `idle` fails.
-    pub(crate) fn new(tls: Arc<TlsRules>, idle: Duration) -> Self {
+    pub(crate) fn new(tls: Arc<TlsRules>, proxies: Proxies, idle: Duration) -> Self {
         let mut builder = Client::builder(TokioExecutor::new());
         builder
             .pool_timer(TokioTimer::new())
@@ -60,7 +62,8 @@ impl Transport {
             .http1_max_headers(HEADERS)
             .http1_max_buf_size(HEAD);
         Self {
-            client: builder.build(Connector::new(tls)),
+            client: builder.build(Connector::new(tls, proxies.clone())),
+            proxies,
             idle,
         }
     }
@@ -73,6 +76,9 @@ impl Transport {
     pub(crate) async fn send(&self, mut request: Request<Outgoing>) -> Result<Answered> {
         let url = request.uri().clone();
         let named = format!("{} {}", request.method(), shown(&url));
+        if let Some(login) = self.proxies.login(&url) {
+            request.headers_mut().insert(header::PROXY_AUTHORIZATION, login);
+        }
         let progress = Progress::default();
         request.body_mut().report_to(progress.clone());
         let mut response = std::pin::pin!(self.client.request(request));

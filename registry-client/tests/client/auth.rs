@@ -1,7 +1,10 @@
 //! Logins: challenges, tokens and files of credentials.
 
-use crate::support::{Received, Reply, Scripted, builder, reply};
+use crate::support::{Received, Reply, Scripted, builder, content, descriptor, reply};
+use bytes::Bytes;
 use registry_client::{AuthFile, Client, Credential, Error, Host, RemoteRepository};
+use registry_core::{MediaType, Tag};
+use registry_test::{Builder, TestRegistry};
 use std::{
     collections::BTreeMap,
     fs,
@@ -318,4 +321,66 @@ async fn an_auth_file_has_logins_by_the_longest_name() {
     fs::write(&path, format!(r#"{{"auths":{{{}}}}}"#, of(&host, "eA=="))).unwrap();
     let error = pull().await.unwrap_err().to_string();
     assert!(error.contains("base64"), "{error}");
+}
+
+#[tokio::test]
+async fn a_whole_push_and_pull_works_with_the_docker_config_of_a_registry() {
+    let basic = TestRegistry::builder().basic("ann", "pw");
+    let bearer = TestRegistry::builder().bearer("ann", "pw");
+    for registry in [basic, bearer].map(Builder::start) {
+        let file = AuthFile::new(registry.docker_config_dir().join("config.json"));
+        let client = builder().credentials(file).build().unwrap();
+        let repository = client
+            .repository(&format!("{}/team/app", registry.host()))
+            .unwrap();
+        let blob = content(9000);
+
+        repository
+            .push_blob(Bytes::from(blob.clone()), &descriptor(&blob))
+            .await
+            .unwrap();
+        // As in a push that takes longer than a token lives.
+        registry.expire_tokens();
+        let index =
+            r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+        let media_type = MediaType::parse(MediaType::OCI_INDEX).unwrap();
+        let tag = Tag::parse("v1").unwrap();
+        repository
+            .put_manifest(index, &media_type, &[tag], None)
+            .await
+            .unwrap();
+
+        let pulled = repository.blob(&descriptor(&blob).digest, 9000).await.unwrap();
+        assert!(pulled == blob);
+        assert_eq!(repository.manifest("v1").await.unwrap().bytes, index);
+        client.ping(repository.host()).await.unwrap();
+        let stranger = builder()
+            .build()
+            .unwrap()
+            .repository_of(repository.host().clone(), repository.name().clone());
+        let error = stranger.manifest("v1").await.unwrap_err();
+        assert!(
+            matches!(error, Error::Unauthorized { .. } | Error::Denied { .. }),
+            "{error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_mount_has_one_token_with_two_scopes() {
+    let registry = TestRegistry::builder().bearer("ann", "pw").start();
+    let client = client(registry.host(), Some(password()));
+    let repository = |name: &str| client.repository(&format!("{}/{name}", registry.host())).unwrap();
+    let blob = content(10);
+    let base = repository("team/base");
+    base.push_blob(Bytes::from(blob.clone()), &descriptor(&blob))
+        .await
+        .unwrap();
+
+    let mounted = repository("team/app")
+        .mount(&descriptor(&blob).digest, base.name())
+        .await
+        .unwrap();
+
+    assert!(mounted);
 }

@@ -6,6 +6,8 @@ mod auth;
 #[cfg(test)]
 mod content;
 #[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod pull;
 #[cfg(test)]
 mod push;
@@ -15,3 +17,5 @@ mod redirect;
 mod retry;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tls;

@@ -38,6 +38,7 @@
 //! | [`Replay`] | content to push that can be read again |
 //! | [`Pages`] | a listing, page by page |
 //! | [`Credentials`], [`AuthFile`] | logins: your own, or those of docker and podman |
+//! | [`Remote`] | a registry as a storage that is read, for a mirror |
 //! | [`Error`] | every reason for a failure, with its facts |
 //!
 //! # Logins
@@ -62,6 +63,7 @@ mod pages;
 mod proxies;
 mod refusal;
 mod registry;
+mod remote;
 mod repository;
 mod retry;
 mod transport;
@@ -82,6 +84,7 @@ pub use self::{
     options::HostOptions,
     pages::Pages,
     proxies::Proxies,
+    remote::Remote,
     repository::{BlobStart, BlobStream, InvalidRepository, Pushed, RemoteAbilities, RemoteRepository},
     retry::Retry,
 };

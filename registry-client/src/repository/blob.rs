@@ -17,7 +17,7 @@ impl RemoteRepository {
     /// [`Error::NotFound`] if the repository does not have it, [`Error::Denied`] and [`Error::Unauthorized`] if the
     /// registry does not tell.
     pub async fn blob_info(&self, digest: &Digest) -> Result<BlobInfo> {
-        let call = self.call_for_blob(digest, true, 0);
+        let call = self.call_for_blob(digest, true, None);
         let answered = self.client.send(&call, &[StatusCode::OK]).await?;
         let answer = answered.answer();
         let size = answer
@@ -32,7 +32,7 @@ impl RemoteRepository {
     ///
     /// [`Error::TooLarge`], [`Error::Corrupt`], and as for [`blob_info`](Self::blob_info).
     pub async fn blob(&self, digest: &Digest, limit: usize) -> Result<Bytes> {
-        let call = self.call_for_blob(digest, false, 0);
+        let call = self.call_for_blob(digest, false, None);
         let (answered, bytes) = self.client.fetch(&call, &[StatusCode::OK], limit).await?;
         let got = Digest::of(digest.algorithm(), &bytes);
         if got == *digest {
@@ -56,12 +56,12 @@ impl RemoteRepository {
         BlobStream::new(self.clone(), blob.digest, blob.size, from.into())
     }
 
-    pub(super) fn call_for_blob(&self, digest: &Digest, head: bool, from: u64) -> Call {
+    pub(super) fn call_for_blob(&self, digest: &Digest, head: bool, range: Option<RangeSpec>) -> Call {
         let request = Request::Blob {
             repository: self.name.clone(),
             digest: *digest,
             head,
-            ranges: (from > 0).then_some(RangeSpec::From(from)).into_iter().collect(),
+            ranges: range.into_iter().collect(),
             known: None,
         };
         Call::new(&self.host, request)

@@ -9,7 +9,7 @@ use crate::{
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
-use registry_core::{Digest, hash::Hasher};
+use registry_core::{Digest, RangeSpec, hash::Hasher};
 use std::{
     fmt, io,
     pin::Pin,
@@ -48,6 +48,8 @@ pub struct BlobStream {
     digest: Digest,
     size: u64,
     offset: u64,
+    /// Offset at which the stream ends; the size, unless a part is read.
+    end: u64,
     hasher: Option<Hasher>,
     state: State,
     attempts: Attempts,
@@ -75,10 +77,20 @@ impl BlobStream {
             digest,
             size,
             offset: start.offset,
+            end: size,
             hasher,
             state: State::Closed,
             attempts,
         }
+    }
+
+    /// Ends the stream at this offset. If that is not the end of the blob, nothing is verified.
+    pub(crate) fn until(mut self, end: u64) -> Self {
+        if end < self.size {
+            self.end = end;
+            self.hasher = None;
+        }
+        self
     }
 
     /// Returns the offset of the next byte.
@@ -126,7 +138,7 @@ impl BlobStream {
     async fn step(&mut self) -> Result<Option<Bytes>> {
         match &mut self.state {
             State::Ended => return Ok(None),
-            State::Closed if self.offset == self.size && self.offset > 0 => return self.finish(),
+            State::Closed if self.offset >= self.end && self.offset > 0 => return self.finish(),
             State::Closed => self.state = self.open().await?,
             State::Open(..) => {}
         }
@@ -135,7 +147,7 @@ impl BlobStream {
         };
         loop {
             let next = answered.next().await;
-            let complete = self.offset == self.size;
+            let complete = self.offset == self.end;
             let mut bytes = match next {
                 Ok(Some(bytes)) => bytes,
                 Err(error) if !complete => return Err(error),
@@ -150,6 +162,14 @@ impl BlobStream {
             let skipped = usize::try_from(*repeated).unwrap_or(usize::MAX).min(bytes.len());
             *repeated -= skipped as u64;
             let _ = bytes.split_to(skipped);
+            if self.end < self.size {
+                // A registry without ranges sends more.
+                let left = usize::try_from(self.end - self.offset).unwrap_or(usize::MAX);
+                if left == 0 {
+                    return self.finish();
+                }
+                bytes.truncate(left);
+            }
             if bytes.is_empty() {
                 continue;
             }
@@ -168,22 +188,31 @@ impl BlobStream {
         }
     }
 
+    /// Returns the range to request, or `None` for the whole blob.
+    fn range(&self) -> Option<RangeSpec> {
+        if self.end < self.size {
+            return Some(RangeSpec::FromTo(self.offset, self.end.saturating_sub(1)));
+        }
+        (self.offset > 0).then_some(RangeSpec::From(self.offset))
+    }
+
     async fn open(&self) -> Result<State> {
-        let call = self.repository.call_for_blob(&self.digest, false, self.offset);
-        let expected: &[StatusCode] = if self.offset > 0 {
+        let call = self.repository.call_for_blob(&self.digest, false, self.range());
+        let ranged = self.range().is_some();
+        let expected: &[StatusCode] = if ranged {
             &[StatusCode::PARTIAL_CONTENT, StatusCode::OK]
         } else {
             &[StatusCode::OK]
         };
         let answered = self.repository.client.send_once(&call, expected).await?;
-        if self.offset > 0 {
+        if ranged {
             let ranges = Some(answered.status == StatusCode::PARTIAL_CONTENT);
             self.repository
                 .learned
                 .note(|abilities| abilities.ranges = ranges);
         }
         let mut repeated = 0;
-        let mut rest = self.size.saturating_sub(self.offset);
+        let mut rest = self.end.saturating_sub(self.offset);
         if answered.status == StatusCode::PARTIAL_CONTENT {
             if first_byte(&answered.headers) != Some(self.offset) {
                 return Err(Error::protocol(
@@ -223,7 +252,7 @@ impl BlobStream {
     #[must_use]
     pub fn into_body(self) -> impl Body<Data = Bytes, Error = Error> + Send {
         StreamBody {
-            left: self.size.saturating_sub(self.offset),
+            left: self.end.saturating_sub(self.offset),
             next: Some(Box::pin(take(self))),
         }
     }

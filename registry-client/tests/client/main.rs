@@ -14,6 +14,8 @@ mod push;
 #[cfg(test)]
 mod redirect;
 #[cfg(test)]
+mod remote;
+#[cfg(test)]
 mod retry;
 #[cfg(test)]
 mod support;

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 /// Deepest index of indexes that is read.
 const DEEPEST: usize = 8;
 
-/// What is to be put into a registry.
+/// Content to put into a registry.
 #[derive(Clone, Debug)]
 pub(crate) enum SeedRequest {
     /// Content, and the name to put it under.

@@ -5,25 +5,27 @@
 //!
 //! Specification: image-spec, "OCI Image Layout Specification".
 
+mod problem;
+
+pub(crate) use self::problem::LayoutProblem;
+
+use self::problem::MAX_TOTAL;
 use super::{error::SeedError, name::SeedName, parts::Part};
 use bytes::Bytes;
 use registry_core::{
-    AnyDigest, Digest, MediaType, RepositoryName,
-    manifest::{Child, InvalidManifest, Manifest},
+    Digest, MediaType, RepositoryName,
+    manifest::{Child, Manifest},
 };
 use serde_json::Value;
 use std::{
     collections::{HashMap, HashSet},
     fs::File,
-    io::{self, Read as _},
+    io::Read as _,
     path::{Path, PathBuf},
 };
 
 /// Maximum size of a document.
 const MAX_DOCUMENT: u64 = 4 << 20;
-
-/// Maximum size of all content of a layout.
-const MAX_TOTAL: u64 = 1 << 30;
 
 /// Annotations with the name of an image: containerd's whole name, and the specification's, often only a tag.
 const NAMES: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
@@ -45,44 +47,6 @@ pub(in crate::seed) struct Entry {
     pub(in crate::seed) blobs: Vec<Part>,
     /// Each manifest after those that it names; its own is the last.
     pub(in crate::seed) manifests: Vec<Part>,
-}
-
-/// Reason for which a file of a layout is refused.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub(crate) enum LayoutProblem {
-    /// It cannot be read.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// A link leads out of the layout.
-    #[error("it is a link to {}, outside of the layout", .0.display())]
-    Outside(PathBuf),
-    /// It is a directory, a pipe or a device.
-    #[error("it is no regular file")]
-    NoFile,
-    /// It is larger than allowed.
-    #[error("it has {size} bytes; at most {limit} are read")]
-    TooLarge { size: u64, limit: u64 },
-    /// The whole layout is larger than allowed.
-    #[error(
-        "with it the layout has {size} bytes; at most {MAX_TOTAL} are read, since a test registry is in memory"
-    )]
-    TotalTooLarge { size: u64 },
-    /// It has not the size of its descriptor.
-    #[error("it has {found} bytes; its descriptor says {expected}")]
-    Size { expected: u64, found: u64 },
-    /// It has not the digest that its name says.
-    #[error("its content has the digest {0}")]
-    Digest(Digest),
-    /// It names content by a digest of an unknown algorithm.
-    #[error("it refers to {0}, whose algorithm is not supported")]
-    Algorithm(AnyDigest),
-    /// A file with a certain form has another one.
-    #[error("it is no {0}")]
-    Form(&'static str),
-    /// It is no manifest that a registry accepts.
-    #[error(transparent)]
-    Manifest(#[from] InvalidManifest),
 }
 
 impl Layout {

@@ -53,6 +53,7 @@
 
 #[cfg(feature = "serve")]
 pub mod control;
+pub mod fault;
 mod kind;
 mod login;
 mod quirk;
@@ -69,8 +70,14 @@ mod readme {}
 #[cfg(feature = "tls")]
 pub use self::tls::ClientCertificate;
 pub use self::{
+    fault::{
+        DELETE, GET, HEAD, Location, On, PATCH, POST, PUT, Redirect, Rule, Token, cut, drop_header, location,
+        lost_answer, on, on_any, redirect, refuse, set_header, slow, stall, status, token, wrong_bytes,
+        wrong_length,
+    },
     kind::Kind,
     quirk::{Quirk, UnknownQuirk},
     registry::{Builder, NotPushed, OpenUpload, Requests, TestRegistry},
     seed::{Artifact, Image, Index, Seed, Subject, artifact, image, index},
+    tap::{Gate, Handle, Side},
 };

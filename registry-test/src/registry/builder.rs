@@ -138,6 +138,9 @@ impl Builder {
         let registry = registry.build();
         let server = Server::start(Front::new(registry.clone(), users.tokens.clone(), quirks))?;
         let tap = Tap::listen_encrypted(listener, server.address(), encryption)?;
+        if let Some(tokens) = users.tokens.clone() {
+            tap.set_expire(move || tokens.expire());
+        }
         let registry = TestRegistry {
             url,
             host,

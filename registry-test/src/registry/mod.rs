@@ -5,6 +5,7 @@
 
 mod builder;
 mod environment;
+mod faults;
 mod files;
 mod front;
 pub(crate) mod image_name;

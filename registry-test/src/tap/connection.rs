@@ -3,20 +3,23 @@
 //! There are two threads because a registry may answer before it has read the request, and the client must see that.
 
 use super::{
+    answer,
+    canned::Canned,
     client::Client,
     encryption::Session,
     journal::Journal,
     message::{Framing, Head, copy},
+    ongoing::{Ongoing, is_reset},
     patience::{SILENCE, lock},
-    record::{Exchange, Reply},
-    rule::{Fault, Rule},
+    record::Exchange,
     side::Side,
+    wake::Wake,
 };
-use http::{HeaderValue, Method, header};
+use http::{StatusCode, header};
 use std::{
-    io::{self, BufRead as _, BufReader, Write as _},
+    io::{self, BufRead, BufReader},
     net::{Shutdown, SocketAddr, TcpStream},
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, mpsc},
     thread,
 };
 
@@ -26,29 +29,28 @@ const BUFFER: usize = 64 * 1024;
 /// The two sockets of one client's connection.
 pub(super) struct Connection {
     number: usize,
+    other_host: bool,
     client: Client,
     upstream: TcpStream,
+    wake: Arc<Wake>,
 }
 
 /// Message from the thread of requests to that of answers about the next bytes.
-enum Expected {
-    /// The answer to this request.
-    Answer(Ongoing),
+enum Expected<'c> {
+    /// The answer of the registry to this request.
+    Answer(Ongoing<'c>),
+    /// An answer of the tap; with `true`, the last one of the connection.
+    Canned(Ongoing<'c>, Canned, bool),
+    /// The tap asks for the body of a request.
+    Continue,
     /// Bytes of another protocol follow.
     Opaque,
-}
-
-/// An exchange in progress.
-#[derive(Clone)]
-struct Ongoing {
-    method: Method,
-    exchange: Arc<Mutex<Exchange>>,
-    rules: Vec<Arc<Rule>>,
 }
 
 impl Connection {
     pub(super) fn open(
         number: usize,
+        other_host: bool,
         client: TcpStream,
         session: Option<Box<dyn Session>>,
         upstream: SocketAddr,
@@ -61,25 +63,33 @@ impl Connection {
         }
         Ok(Self {
             number,
+            other_host,
             client: Client::new(client, session),
             upstream,
+            wake: Arc::default(),
         })
     }
 
-    /// Closes both sockets, even if a thread reads or writes.
+    /// Closes both sockets, even if a thread reads, writes or waits.
     pub(super) fn close(&self) {
+        self.wake.close();
         for stream in [self.client.socket(), &self.upstream] {
             // An error means that it is closed already.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
-    /// Ends the connection as a dying registry does: no more bytes arrive, and sent bytes are lost. It ends in an
-    /// orderly way, so that each client always sees the end of the stream.
-    fn cut(&self) {
+    /// Ends the connection as a dying registry does: no more bytes arrive, and sent bytes are lost. Without a reset, it
+    /// ends in an orderly way, so that each client always sees the end of the stream.
+    fn stop(&self, error: &io::Error) {
         // The client's side first: the thread of answers must not end it in an orderly way.
-        let _ = self.client.socket().shutdown(Shutdown::Write);
+        if is_reset(error) {
+            self.client.reset();
+        } else {
+            self.client.cut();
+        }
         let _ = self.upstream.shutdown(Shutdown::Both);
+        self.wake.close();
     }
 
     /// Passes bytes on in both directions until one side ends.
@@ -87,33 +97,34 @@ impl Connection {
         let (expect, expected) = mpsc::channel();
         thread::scope(|scope| {
             scope.spawn(move || {
-                if self.answers(expected).is_err() {
-                    self.cut();
+                if let Err(error) = self.answers(expected) {
+                    self.stop(&error);
                 }
                 // The client has the complete answer. The end of the stream shows that no other follows.
                 self.client.end();
             });
-            match self.requests(journal, &expect) {
-                Ok(()) => _ = self.upstream.shutdown(Shutdown::Write),
-                Err(error) => {
-                    // The registry has stopped reading, and may have answered: that answer still has to pass.
-                    let refused = matches!(
-                        error.kind(),
-                        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
-                    );
-                    if !refused {
-                        self.cut();
-                    }
+            if let Err(error) = self.requests(journal, &expect) {
+                // The registry has stopped reading, and may have answered: that answer still has to pass.
+                let refused = matches!(
+                    error.kind(),
+                    io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+                );
+                if !refused {
+                    self.stop(&error);
+                }
+                if !self.client.resets() {
                     // Further bytes of the client are read and dropped. Closing the socket instead would cause a reset,
                     // which discards the part of the answer that the client has not read yet.
                     let _ = io::copy(&mut &self.client, &mut io::sink());
                 }
             }
+            self.wake.client_left();
+            let _ = self.upstream.shutdown(Shutdown::Write);
             drop(expect);
         });
     }
 
-    fn requests(&self, journal: &Journal, expect: &mpsc::Sender<Expected>) -> io::Result<()> {
+    fn requests<'c>(&'c self, journal: &'c Journal, expect: &mpsc::Sender<Expected<'c>>) -> io::Result<()> {
         let mut client = BufReader::with_capacity(BUFFER, &self.client);
         let mut upstream = &self.upstream;
         loop {
@@ -122,47 +133,57 @@ impl Connection {
                 tell(expect, Expected::Opaque)?;
                 return io::copy(&mut client, &mut upstream).map(drop);
             }
-            let Some(head) = Head::read(&mut client)? else {
+            let Some(mut head) = Head::read(&mut client)? else {
                 return Ok(());
             };
-            let (method, target) = head.request().ok_or(io::ErrorKind::InvalidData)?;
-            let exchange = Exchange::new(self.number, method.clone(), target, &head);
+            let exchange =
+                Exchange::new(self.number, self.other_host, &head).ok_or(io::ErrorKind::InvalidData)?;
             let framing = Framing::of_request(&exchange.headers);
+            let detour = journal.detours.enter(&exchange, &mut head);
+            let method = exchange.method.clone();
             let (exchange, rules) = journal.record(exchange);
             let ongoing = Ongoing {
                 method,
                 exchange,
-                rules,
+                rules: rules.into_iter().map(Into::into).collect(),
+                last: head.is_last(),
+                client: &self.client,
+                journal,
+                wake: &self.wake,
             };
-            let mut position = 0;
-            ongoing.before(Side::Request, position, 0)?;
+            ongoing.before(Side::Request, 0, 0)?;
+            if let Some(canned) = detour.or_else(|| ongoing.canned()) {
+                answer_itself(&ongoing, canned, framing, &mut client, expect)?;
+                continue;
+            }
             tell(expect, Expected::Answer(ongoing.clone()))?;
             head.write(&mut upstream)?;
-            copy(&mut client, &mut upstream, framing, false, &mut |most| {
-                let allowed = ongoing.before(Side::Request, position, most)?;
-                position += allowed as u64;
-                lock(&ongoing.exchange).sent = position;
-                Ok(allowed)
-            })?;
+            pass_body(&ongoing, framing, &mut client, &mut upstream)?;
         }
     }
 
-    fn answers(&self, expected: mpsc::Receiver<Expected>) -> io::Result<()> {
+    fn answers(&self, expected: mpsc::Receiver<Expected<'_>>) -> io::Result<()> {
         let mut upstream = BufReader::with_capacity(BUFFER, &self.upstream);
         let mut client = &self.client;
         for expected in expected {
-            let Expected::Answer(ongoing) = expected else {
-                return io::copy(&mut upstream, &mut client).map(drop);
-            };
-            let last = loop {
-                let Some(head) = Head::read(&mut upstream)? else {
-                    return Ok(());
-                };
-                let status = head.status().ok_or(io::ErrorKind::InvalidData)?;
-                if !status.is_informational() {
-                    break pass_answer(&ongoing, head, &mut upstream, client)?;
+            let last = match expected {
+                Expected::Opaque => return io::copy(&mut upstream, &mut client).map(drop),
+                Expected::Continue => {
+                    Head::response(StatusCode::CONTINUE, &http::HeaderMap::new()).write(&mut client)?;
+                    false
                 }
-                head.write(&mut client)?;
+                Expected::Canned(ongoing, canned, last) => answer::give(&ongoing, canned, last)?,
+                Expected::Answer(ongoing) => {
+                    let Some(head) = final_head(&mut upstream, client)? else {
+                        return Ok(());
+                    };
+                    let last = answer::pass(&ongoing, head, &mut upstream)?;
+                    if !last && ongoing.last {
+                        // The registry ends the connection, as the client has announced.
+                        return io::copy(&mut upstream, &mut client).map(drop);
+                    }
+                    last
+                }
             };
             if last {
                 return Ok(());
@@ -172,98 +193,61 @@ impl Connection {
     }
 }
 
-/// Passes an answer on; returns true if it ends with the connection.
-fn pass_answer(
-    ongoing: &Ongoing,
-    mut head: Head,
-    upstream: &mut BufReader<&TcpStream>,
-    mut client: &Client,
-) -> io::Result<bool> {
-    let status = head.status().ok_or(io::ErrorKind::InvalidData)?;
-    let framing = Framing::of_response(&ongoing.method, status, &head.headers());
-    let mut position = 0;
-    ongoing.before(Side::Response, position, 0)?;
-    ongoing.change_headers(&mut head);
-    let rechunk =
-        matches!(framing, Framing::Length(1..)) && !head.headers().contains_key(header::CONTENT_LENGTH);
-    if rechunk {
-        head.set(&header::TRANSFER_ENCODING, &HeaderValue::from_static("chunked"));
-    }
-    lock(&ongoing.exchange).reply = Some(Reply {
-        status,
-        headers: head.headers(),
-        received: 0,
-    });
-    head.write(&mut client)?;
-    copy(upstream, &mut client, framing, rechunk, &mut |most| {
-        let allowed = ongoing.before(Side::Response, position, most)?;
-        position += allowed as u64;
-        if let Some(reply) = &mut lock(&ongoing.exchange).reply {
-            reply.received = position;
-        }
-        Ok(allowed)
-    })?;
-    client.flush()?;
-    let ends = head.headers().get_all(header::CONNECTION).iter().any(closes);
-    Ok(ends || framing == Framing::UntilClose)
-}
-
-/// Returns true if the registry closes the connection after this answer. Clients may wait for the end.
-fn closes(connection: &HeaderValue) -> bool {
-    let value = connection.to_str().unwrap_or_default();
-    value
-        .split(',')
-        .any(|option| option.trim().eq_ignore_ascii_case("close"))
-}
-
-impl Ongoing {
-    /// Applies the rules at `position` of a body before its next `most` bytes (0: before its head). Returns the number
-    /// of bytes that may pass before the next rule applies.
-    fn before(&self, side: Side, position: u64, most: usize) -> io::Result<usize> {
-        let mut allowed = most;
-        for rule in &self.rules {
-            let (Fault::Cut { side: at, after } | Fault::Hold { side: at, after, .. }) = &rule.fault else {
-                continue;
-            };
-            let Some(distance) = after.checked_sub(position).filter(|_| *at == side) else {
-                continue;
-            };
-            let is_head = most == 0;
-            if distance > 0 {
-                allowed = usize::try_from(distance).map_or(allowed, |distance| allowed.min(distance));
-            } else if (is_head || position > 0) && rule.take() {
-                self.happen(side, &rule.fault)?;
-            }
-        }
-        Ok(allowed)
-    }
-
-    fn happen(&self, side: Side, fault: &Fault) -> io::Result<()> {
-        let passes = match fault {
-            Fault::Hold { gate, .. } => gate.pass(),
-            _ => false,
+/// Passes informational responses on, and returns the head of the final one.
+fn final_head(upstream: &mut impl BufRead, mut client: &Client) -> io::Result<Option<Head>> {
+    loop {
+        let Some(head) = Head::read(upstream)? else {
+            return Ok(None);
         };
-        if passes {
-            return Ok(());
+        let status = head.status().ok_or(io::ErrorKind::InvalidData)?;
+        if !status.is_informational() {
+            return Ok(Some(head));
         }
-        lock(&self.exchange).cut = Some(side);
-        Err(io::ErrorKind::ConnectionAborted.into())
-    }
-
-    fn change_headers(&self, head: &mut Head) {
-        for rule in &self.rules {
-            match &rule.fault {
-                Fault::RemoveHeader(name) if head.headers().contains_key(name) && rule.take() => {
-                    head.remove(name);
-                }
-                Fault::SetHeader(name, value) if rule.take() => head.set(name, value),
-                _ => {}
-            }
-        }
+        head.write(&mut client)?;
     }
 }
 
-fn tell(expect: &mpsc::Sender<Expected>, expected: Expected) -> io::Result<()> {
+/// Answers a request in place of the registry. Its body is read and dropped.
+fn answer_itself<'c>(
+    ongoing: &Ongoing<'c>,
+    canned: Canned,
+    framing: Framing,
+    client: &mut impl BufRead,
+    expect: &mpsc::Sender<Expected<'c>>,
+) -> io::Result<()> {
+    let waits = lock(&ongoing.exchange).headers.contains_key(header::EXPECT);
+    if canned.after_body {
+        if waits {
+            tell(expect, Expected::Continue)?;
+        }
+        pass_body(ongoing, framing, client, &mut io::sink())?;
+        return tell(expect, Expected::Canned(ongoing.clone(), canned, ongoing.last));
+    }
+    // A client that waits for leave to send its body may send it or not after this answer, so no request can follow.
+    let last = ongoing.last || waits;
+    tell(expect, Expected::Canned(ongoing.clone(), canned, last))?;
+    if waits {
+        return io::copy(client, &mut io::sink()).map(drop);
+    }
+    pass_body(ongoing, framing, client, &mut io::sink())
+}
+
+fn pass_body(
+    ongoing: &Ongoing<'_>,
+    framing: Framing,
+    client: &mut impl BufRead,
+    to: &mut impl io::Write,
+) -> io::Result<()> {
+    let mut position = 0;
+    copy(client, to, framing, false, &mut |most| {
+        let allowed = ongoing.before(Side::Request, position, most)?;
+        position += allowed as u64;
+        lock(&ongoing.exchange).sent = position;
+        Ok(allowed)
+    })
+}
+
+fn tell<'c>(expect: &mpsc::Sender<Expected<'c>>, expected: Expected<'c>) -> io::Result<()> {
     // The thread of answers has ended, because the registry has closed its side.
     expect
         .send(expected)

@@ -1,22 +1,26 @@
 //! [`Gate`]: a point at which an exchange waits until the test lets it continue.
 
-use super::patience::{SILENCE, lock};
+use super::{
+    patience::{SILENCE, lock},
+    wake::Wake,
+};
 use std::{
     fmt,
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, PoisonError, Weak},
+    time::Duration,
 };
 
 /// A gate that is closed until the test opens it. It stays open then. Clones are the same gate.
 ///
 /// ```
-/// use registry_test::tap::{Fault, Gate, Rule, Side, Tap};
+/// use registry_test::{fault::{on_any, stall}, tap::{Gate, Side, Tap}};
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/exchange.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let registry = registry()?;
 ///
 /// let tap = Tap::start(registry)?;
 /// let gate = Gate::new();
-/// tap.add(Rule::new(Fault::Hold { side: Side::Response, after: 0, gate: gate.clone() }));
+/// tap.fault(on_any().always(), stall(Side::Response).until(&gate));
 ///
 /// // A client requests `/v2/` of the tap. Its response is held at the gate.
 /// # let address = tap.address();
@@ -44,6 +48,7 @@ struct Shared {
 struct State {
     open: bool,
     reached: usize,
+    waiting: Vec<Weak<Wake>>,
 }
 
 impl Gate {
@@ -55,30 +60,45 @@ impl Gate {
 
     /// Opens the gate for waiting and later exchanges.
     pub fn open(&self) {
-        lock(&self.0.state).open = true;
-        self.0.changed.notify_all();
+        let mut state = lock(&self.0.state);
+        state.open = true;
+        let waiting = std::mem::take(&mut state.waiting);
+        // A waiting thread locks the gate to check it.
+        drop(state);
+        for connection in waiting.iter().filter_map(Weak::upgrade) {
+            connection.notify();
+        }
     }
 
     /// Waits until `by` exchanges have reached the gate, for at most a minute; returns true if they have.
     #[must_use]
     pub fn reached(&self, by: usize) -> bool {
-        self.wait(|state| state.reached >= by)
-    }
-
-    /// Reaches the gate and waits until it is open; returns true if it opened within a minute.
-    pub(super) fn pass(&self) -> bool {
-        lock(&self.0.state).reached += 1;
-        self.0.changed.notify_all();
-        self.wait(|state| state.open)
-    }
-
-    fn wait(&self, met: impl Fn(&State) -> bool) -> bool {
         let state = lock(&self.0.state);
         let waited = self
             .0
             .changed
-            .wait_timeout_while(state, SILENCE, |state| !met(state));
-        met(&waited.unwrap_or_else(PoisonError::into_inner).0)
+            .wait_timeout_while(state, SILENCE, |state| state.reached < by);
+        waited.unwrap_or_else(PoisonError::into_inner).0.reached >= by
+    }
+
+    /// Counts an exchange that has reached the gate.
+    pub(super) fn reach(&self) {
+        lock(&self.0.state).reached += 1;
+        self.0.changed.notify_all();
+    }
+
+    /// Waits until the gate is open, for at most `time`; returns true if it is. The wait ends with the connection, and
+    /// with `client` also when the client sends no more.
+    pub(super) fn opens_within(&self, time: Duration, connection: &Arc<Wake>, client: bool) -> bool {
+        lock(&self.0.state).waiting.push(Arc::downgrade(connection));
+        connection.wait(time, |ending| {
+            ending.closed || (client && ending.client) || self.is_open()
+        });
+        self.is_open()
+    }
+
+    fn is_open(&self) -> bool {
+        lock(&self.0.state).open
     }
 }
 

@@ -1,10 +1,15 @@
 //! HTTP/1 messages as far as a proxy has to understand them: heads line by line, and the ends of bodies.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use std::io::{self, BufRead, Read as _, Write};
+use std::{
+    borrow::Cow,
+    io::{self, BufRead, Read as _, Write},
+};
 
 /// Maximum number of bytes of a head that is passed on.
 const MAX_HEAD: u64 = 1 << 20;
+/// Maximum number of lines of a head that is passed on. A [`HeaderMap`] has room for them.
+const MAX_FIELDS: usize = 4096;
 
 /// The head of a message: its lines as received.
 pub(super) struct Head {
@@ -30,7 +35,20 @@ impl Head {
             if line.trim_ascii().is_empty() {
                 return Ok(Some(Self { start, fields }));
             }
+            if fields.len() == MAX_FIELDS {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
             fields.push(line);
+        }
+    }
+
+    /// Returns the head of a response.
+    pub(super) fn response(status: StatusCode, headers: &HeaderMap) -> Self {
+        let reason = status.canonical_reason().unwrap_or("Unknown");
+        let start = format!("HTTP/1.1 {} {reason}\r\n", status.as_str());
+        Self {
+            start: start.into_bytes(),
+            fields: headers.iter().map(|(name, value)| line(name, value)).collect(),
         }
     }
 
@@ -39,6 +57,25 @@ impl Head {
         let mut words = str::from_utf8(&self.start).ok()?.split_ascii_whitespace();
         let method = Method::from_bytes(words.next()?.as_bytes()).ok()?;
         Some((method, words.next()?))
+    }
+
+    /// Replaces the target in the first line of a request.
+    pub(super) fn set_target(&mut self, target: &str) {
+        let text = String::from_utf8_lossy(&self.start);
+        let mut words = text.split_ascii_whitespace();
+        let (method, version) = (words.next(), words.nth(1));
+        self.start = [method, Some(target), version]
+            .map(Option::unwrap_or_default)
+            .join(" ")
+            .into_bytes();
+        self.start.extend_from_slice(b"\r\n");
+    }
+
+    /// Returns true if the connection ends with the answer to this request.
+    pub(super) fn is_last(&self) -> bool {
+        let headers = self.headers();
+        let is_old = self.start.trim_ascii_end().ends_with(b"HTTP/1.0");
+        closes(&headers) || (is_old && !has_option(&headers, "keep-alive"))
     }
 
     /// Returns the status from the first line of a response.
@@ -59,8 +96,7 @@ impl Head {
 
     pub(super) fn set(&mut self, name: &HeaderName, value: &HeaderValue) {
         self.remove(name);
-        let line = [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat();
-        self.fields.push(line);
+        self.fields.push(line(name, value));
     }
 
     pub(super) fn write(&self, to: &mut impl Write) -> io::Result<()> {
@@ -71,6 +107,10 @@ impl Head {
     }
 }
 
+fn line(name: &HeaderName, value: &HeaderValue) -> Vec<u8> {
+    [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat()
+}
+
 fn field(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let (name, value) = line.split_at_checked(colon)?;
@@ -79,6 +119,19 @@ fn field(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
         HeaderName::from_bytes(name).ok()?,
         HeaderValue::from_bytes(value).ok()?,
     ))
+}
+
+/// Returns true if a message announces the end of the connection.
+pub(super) fn closes(headers: &HeaderMap) -> bool {
+    has_option(headers, "close")
+}
+
+fn has_option(headers: &HeaderMap, option: &str) -> bool {
+    let lines = headers.get_all(header::CONNECTION).iter();
+    let mut options = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','));
+    options.any(|one| one.trim().eq_ignore_ascii_case(option))
 }
 
 /// End of a body.
@@ -110,26 +163,43 @@ impl Framing {
 
     fn announced(headers: &HeaderMap) -> Option<Self> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        if text(header::TRANSFER_ENCODING).is_some_and(|coding| coding.ends_with("chunked")) {
+        let coding = text(header::TRANSFER_ENCODING).map(str::to_ascii_lowercase);
+        if coding.is_some_and(|coding| coding.ends_with("chunked")) {
             return Some(Self::Chunked);
         }
         Some(Self::Length(text(header::CONTENT_LENGTH)?.parse().ok()?))
     }
 }
 
-/// Passes a body on as it arrives. `allow` receives the length of each next piece, and returns the number of bytes that
-/// may pass now, at least one. With `rechunk`, a body without chunked encoding is sent in chunks.
+/// The pieces of a body on their way.
+pub(super) trait Flow {
+    /// Returns how many of the next `most` bytes may pass now, at least one.
+    fn allow(&mut self, most: usize) -> io::Result<usize>;
+
+    /// Changes a piece that passes, but not its length.
+    fn change<'p>(&mut self, piece: &'p [u8]) -> Cow<'p, [u8]> {
+        Cow::Borrowed(piece)
+    }
+}
+
+impl<F: FnMut(usize) -> io::Result<usize>> Flow for F {
+    fn allow(&mut self, most: usize) -> io::Result<usize> {
+        self(most)
+    }
+}
+
+/// Passes a body on as it arrives. With `rechunk`, a body without chunked encoding is sent in chunks.
 pub(super) fn copy(
     from: &mut impl BufRead,
     to: &mut impl Write,
     framing: Framing,
     rechunk: bool,
-    allow: &mut impl FnMut(usize) -> io::Result<usize>,
+    flow: &mut impl Flow,
 ) -> io::Result<()> {
     match framing {
-        Framing::Length(length) => copy_length(from, to, Some(length), rechunk, allow)?,
-        Framing::UntilClose => copy_length(from, to, None, rechunk, allow)?,
-        Framing::Chunked => return copy_chunks(from, to, allow),
+        Framing::Length(length) => copy_length(from, to, Some(length), rechunk, flow)?,
+        Framing::UntilClose => copy_length(from, to, None, rechunk, flow)?,
+        Framing::Chunked => return copy_chunks(from, to, flow),
     }
     if rechunk {
         to.write_all(b"0\r\n\r\n")?;
@@ -142,7 +212,7 @@ fn copy_length(
     to: &mut impl Write,
     length: Option<u64>,
     rechunk: bool,
-    allow: &mut impl FnMut(usize) -> io::Result<usize>,
+    flow: &mut impl Flow,
 ) -> io::Result<()> {
     let mut left = length.unwrap_or(u64::MAX);
     while left > 0 {
@@ -154,12 +224,12 @@ fn copy_length(
             };
         }
         let most = usize::try_from(left).map_or(come.len(), |left| left.min(come.len()));
-        let count = allow(most)?.min(most);
-        let piece = come.get(..count).unwrap_or_default();
+        let count = flow.allow(most)?.min(most);
+        let piece = flow.change(come.get(..count).unwrap_or_default());
         if rechunk {
             write!(to, "{count:x}\r\n")?;
         }
-        to.write_all(piece)?;
+        to.write_all(&piece)?;
         if rechunk {
             to.write_all(b"\r\n")?;
         }
@@ -169,11 +239,7 @@ fn copy_length(
     Ok(())
 }
 
-fn copy_chunks(
-    from: &mut impl BufRead,
-    to: &mut impl Write,
-    allow: &mut impl FnMut(usize) -> io::Result<usize>,
-) -> io::Result<()> {
+fn copy_chunks(from: &mut impl BufRead, to: &mut impl Write, flow: &mut impl Flow) -> io::Result<()> {
     loop {
         let line = copy_line(from, to)?;
         let size = line.split(|byte| *byte == b';').next().unwrap_or_default();
@@ -184,7 +250,7 @@ fn copy_chunks(
         if size == 0 {
             break;
         }
-        copy_length(from, to, Some(size), false, allow)?;
+        copy_length(from, to, Some(size), false, flow)?;
         copy_line(from, to)?;
     }
     // Trailers, up to the empty line.

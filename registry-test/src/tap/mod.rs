@@ -5,7 +5,7 @@
 //! shows it. Start the registry on one loopback port, and give the client the port of the tap.
 //!
 //! ```
-//! use registry_test::tap::{Fault, Rule, Side, Tap};
+//! use registry_test::{fault::{cut, on_any}, tap::{Side, Tap}};
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/exchange.rs"));
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let registry = registry()?;
@@ -14,7 +14,7 @@
 //! let tap = Tap::start(registry)?;
 //!
 //! // Close both connections before the first response.
-//! tap.add(Rule::new(Fault::Cut { side: Side::Response, after: 0 }).times(1));
+//! tap.fault(on_any(), cut(Side::Response));
 //!
 //! // A client requests `/v2/` of the tap, twice.
 //! assert_eq!(client(tap.address())?, "");
@@ -34,21 +34,31 @@
 //! HTTP/2 by prior knowledge) pass through unrecorded. An exchange is recorded before its bytes are passed on, so
 //! everything that a client has seen is on record when it ends.
 
+mod acceptor;
+mod answer;
+mod canned;
 mod client;
 mod connection;
+mod detour;
 mod encryption;
+pub(crate) mod fault;
 mod gate;
 mod journal;
 mod message;
+pub(crate) mod on;
+mod ongoing;
 mod patience;
 mod record;
 mod rule;
 mod side;
+mod wake;
 
 pub use self::{
+    fault::Fault,
     gate::Gate,
+    on::On,
     record::{Exchange, Reply},
-    rule::{Fault, Rule},
+    rule::{Handle, Rule},
     side::Side,
 };
 
@@ -56,13 +66,13 @@ pub use self::{
 pub(crate) use self::encryption::Session;
 pub(crate) use self::{encryption::Encryption, patience::lock};
 
-use self::{connection::Connection, journal::Journal};
+use self::{acceptor::Acceptor, connection::Connection, fault::Token, journal::Journal};
 use std::{
     fmt, io,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
 };
@@ -71,16 +81,19 @@ use std::{
 pub struct Tap {
     address: SocketAddr,
     shared: Arc<Shared>,
-    acceptor: Option<JoinHandle<()>>,
+    /// It is there until the drop, which ends it before the connections.
+    acceptor: Option<Acceptor>,
+    /// The acceptor of the second host, once a fault needs it.
+    other: Mutex<Option<Acceptor>>,
 }
 
 /// State shared by the tap and its connections.
 struct Shared {
     upstream: SocketAddr,
     encryption: Option<Arc<dyn Encryption>>,
-    ended: AtomicBool,
     journal: Journal,
-    connections: Mutex<Vec<Weak<Connection>>>,
+    connections: Mutex<Vec<(Weak<Connection>, JoinHandle<()>)>>,
+    next: AtomicUsize,
 }
 
 impl Tap {
@@ -111,19 +124,17 @@ impl Tap {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             upstream,
+            journal: Journal::new(encryption.is_some()),
             encryption,
-            ended: AtomicBool::new(false),
-            journal: Journal::default(),
             connections: Mutex::default(),
+            next: AtomicUsize::new(0),
         });
-        let accepting = Arc::clone(&shared);
-        let acceptor = thread::Builder::new()
-            .name("tap".into())
-            .spawn(move || accepting.accept(&listener))?;
+        let acceptor = shared.accept(listener, false)?;
         Ok(Self {
             address,
             shared,
             acceptor: Some(acceptor),
+            other: Mutex::default(),
         })
     }
 
@@ -133,23 +144,84 @@ impl Tap {
         self.address
     }
 
+    /// Adds a fault, for exchanges that begin from now on. Several may happen to one exchange.
+    ///
+    /// # Panics
+    ///
+    /// If the fault leads to the second host, and no port is free for it; if tokens have to expire, and there are none.
+    #[track_caller]
+    pub fn fault(&self, on: On, fault: impl Into<Fault>) -> Handle {
+        self.add((on, fault))
+    }
+
     /// Adds a rule, for exchanges that begin from now on. Several may apply to one exchange.
-    pub fn add(&self, rule: Rule) {
-        lock(&self.shared.journal.rules).push(Arc::new(rule));
+    ///
+    /// # Panics
+    ///
+    /// If the fault leads to the second host, and no port is free for it; if tokens have to expire, and there are none.
+    #[track_caller]
+    pub fn add(&self, rule: impl Into<Rule>) -> Handle {
+        let rule = Arc::new(rule.into());
+        if answer::needs_other_host(&rule.fault)
+            && let Err(error) = self.open_other_host()
+        {
+            panic!("cannot start the second host for `{rule}`: {error}; close some programs that listen");
+        }
+        assert!(
+            !matches!(rule.fault, Fault::Token(Token::Expire)) || self.shared.journal.expire.get().is_some(),
+            "`{rule}` has no tokens to expire: start the registry with `.bearer(user, password)`, or call \
+             `Tap::set_expire`"
+        );
+        lock(&self.shared.journal.rules).push(Arc::clone(&rule));
+        Handle(rule)
     }
 
-    /// Removes all rules; exchanges that are held or cut already stay so.
+    /// Returns the rules that were added and not cleared since.
+    #[must_use]
+    pub fn rules(&self) -> Vec<Handle> {
+        let rules = lock(&self.shared.journal.rules);
+        let handles = rules.iter().map(Arc::clone).map(Handle);
+        handles.filter(|rule| !rule.is_cleared()).collect()
+    }
+
+    /// Ends all rules; exchanges that are held or cut already stay so.
     pub fn clear(&self) {
-        lock(&self.shared.journal.rules).clear();
+        let rules = std::mem::take(&mut *lock(&self.shared.journal.rules));
+        rules.into_iter().for_each(|rule| Handle(rule).clear());
     }
 
-    /// Closes all connections, as the death of the registry would. Later connections are accepted.
+    /// Closes all connections, as the end of the registry's process does.
     pub fn disconnect(&self) {
-        for connection in lock(&self.shared.connections).drain(..) {
+        let connections = std::mem::take(&mut *lock(&self.shared.connections));
+        for (connection, _) in &connections {
             if let Some(connection) = connection.upgrade() {
                 connection.close();
             }
         }
+        for (_, thread) in connections {
+            // A thread that panicked, by a condition of the test, has ended too.
+            let _ = thread.join();
+        }
+    }
+
+    /// Sets the function that ends the validity of all tokens of the registry, for
+    /// [`Token::Expire`](crate::fault::Token::Expire). Only the first call counts.
+    pub fn set_expire(&self, expire: impl Fn() + Send + Sync + 'static) {
+        // A second function would be of the same registry.
+        let _ = self.shared.journal.expire.set(Box::new(expire));
+    }
+
+    /// Listens on the port of the second host, on the same address.
+    fn open_other_host(&self) -> io::Result<()> {
+        let mut other = lock(&self.other);
+        if other.is_none() {
+            let listener = TcpListener::bind((self.address.ip(), 0))?;
+            // It cannot be set already.
+            let _ = self.shared.journal.detours.other.set(listener.local_addr()?);
+            *other = Some(self.shared.accept(listener, true)?);
+        }
+        drop(other);
+        Ok(())
     }
 
     /// Returns the recorded exchanges, in the order in which their requests began.
@@ -169,13 +241,8 @@ impl Tap {
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        self.shared.ended.store(true, Ordering::SeqCst);
-        // The acceptor checks `ended` after each new connection.
-        let woken = TcpStream::connect(self.address);
-        if let (Ok(_), Some(acceptor)) = (woken, self.acceptor.take()) {
-            // An acceptor that panicked has ended, too.
-            let _ = acceptor.join();
-        }
+        drop(self.acceptor.take());
+        drop(lock(&self.other).take());
         self.disconnect();
     }
 }
@@ -190,29 +257,35 @@ impl fmt::Debug for Tap {
 }
 
 impl Shared {
-    fn accept(self: &Arc<Self>, listener: &TcpListener) {
-        for (number, client) in listener.incoming().enumerate() {
-            if self.ended.load(Ordering::SeqCst) {
-                return;
-            }
-            // If the client has left, or the registry does not listen, the connection is closed.
-            let Ok(connection) = client.and_then(|client| self.open(number, client)) else {
-                continue;
-            };
-            let connection = Arc::new(connection);
-            let mut connections = lock(&self.connections);
-            connections.retain(|connection| connection.strong_count() > 0);
-            connections.push(Arc::downgrade(&connection));
-            drop(connections);
-            let shared = Arc::clone(self);
-            thread::spawn(move || connection.run(&shared.journal));
+    fn accept(self: &Arc<Self>, listener: TcpListener, other_host: bool) -> io::Result<Acceptor> {
+        let shared = Arc::clone(self);
+        Acceptor::start(listener, move |client| shared.connect(client, other_host))
+    }
+
+    fn connect(self: &Arc<Self>, client: TcpStream, other_host: bool) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        // If the client has left, or the registry does not listen, the connection is closed.
+        let Ok(connection) = self.open(number, client, other_host) else {
+            return;
+        };
+        let connection = Arc::new(connection);
+        let weak = Arc::downgrade(&connection);
+        let shared = Arc::clone(self);
+        let run = move || connection.run(&shared.journal);
+        let mut connections = lock(&self.connections);
+        connections.retain(|(connection, _)| connection.strong_count() > 0);
+        if let Ok(thread) = thread::Builder::new().name("tap".into()).spawn(run) {
+            connections.push((weak, thread));
         }
     }
 
-    fn open(&self, number: usize, client: TcpStream) -> io::Result<Connection> {
-        let encryption = self.encryption.as_ref();
-        let session = encryption.map(|encryption| encryption.begin()).transpose()?;
-        Connection::open(number, client, session, self.upstream)
+    fn open(&self, number: usize, client: TcpStream, other_host: bool) -> io::Result<Connection> {
+        let session = self
+            .encryption
+            .as_ref()
+            .map(|encryption| encryption.begin())
+            .transpose()?;
+        Connection::open(number, other_host, client, session, self.upstream)
     }
 }
 

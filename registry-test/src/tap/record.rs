@@ -10,6 +10,8 @@ use registry_core::{RepositoryName, protocol::Request};
 pub struct Exchange {
     /// Number of the tap's connection that carried it, counted from 0.
     pub connection: usize,
+    /// The client has connected to the second host, to which faults lead: another port, as `localhost`.
+    pub other_host: bool,
     /// Its method.
     pub method: Method,
     /// Its target, as the client wrote it: path and query, or a whole URL.
@@ -18,7 +20,8 @@ pub struct Exchange {
     pub headers: HeaderMap,
     /// Operation that it requests of a registry, if it is well-formed.
     pub operation: Option<Request>,
-    /// Number of bytes of its body that have been passed on, without the framing of chunks.
+    /// Number of bytes of its body that have been passed on, or read if the tap has answered itself, without the
+    /// framing of chunks.
     pub sent: u64,
     /// Its answer, once the head of the answer has arrived.
     pub reply: Option<Reply>,
@@ -39,10 +42,12 @@ pub struct Reply {
 }
 
 impl Exchange {
-    pub(super) fn new(connection: usize, method: Method, target: &str, head: &Head) -> Self {
+    pub(super) fn new(connection: usize, other_host: bool, head: &Head) -> Option<Self> {
+        let (method, target) = head.request()?;
         let headers = head.headers();
-        Self {
+        Some(Self {
             connection,
+            other_host,
             operation: operation(&method, target, &headers),
             method,
             target: target.to_owned(),
@@ -50,7 +55,7 @@ impl Exchange {
             sent: 0,
             reply: None,
             cut: None,
-        }
+        })
     }
 
     /// Returns the status of its answer, if there is one.

@@ -1,11 +1,12 @@
 //! The tap between a client and an upstream that are plain sockets, so that every byte can be compared.
 
 use super::{
-    Fault, Gate, Rule, Side, Tap,
+    Gate, Side, Tap,
     message::{Framing, Head, copy},
     patience::SILENCE,
 };
-use http::{HeaderValue, Method, header};
+use crate::{GET as ON_GET, PATCH, cut, drop_header, on, on_any, set_header, stall};
+use http::{HeaderValue, header};
 use registry_core::protocol::Request;
 use std::{
     io::{BufReader, Read as _, Write as _},
@@ -139,15 +140,7 @@ fn an_operation_is_recorded_as_what_it_asks_for() {
 fn a_request_is_cut_as_often_as_the_rule_says() {
     let upstream = Upstream::answering(ACCEPTED);
     let tap = Tap::start(upstream.address).unwrap();
-    let cut = Fault::Cut {
-        side: Side::Request,
-        after: 4,
-    };
-    tap.add(
-        Rule::new(cut)
-            .when(|exchange| exchange.method == Method::PATCH)
-            .times(2),
-    );
+    let rule = tap.fault(on(PATCH).first(2), cut(Side::Request).after(4));
 
     let short = ask(tap.address(), &patch("0123"));
     let answers = [0; 3].map(|_| ask(tap.address(), &patch("0123456789")));
@@ -164,6 +157,7 @@ fn a_request_is_cut_as_often_as_the_rule_says() {
         .collect();
     let cut = Some(Side::Request);
     assert_eq!(sent, [(4, None), (4, cut), (4, cut), (10, None)]);
+    assert_eq!(rule.fired(), 2);
     // All bytes before the cut have reached the registry.
     let arrived: [_; 4] = upstream.requests();
     let cut = patch("0123456789").replace("456789", "");
@@ -175,13 +169,7 @@ fn an_answer_is_cut_in_its_body_or_before_its_head() {
     for (after, seen) in [(2, FIVE.strip_suffix("llo").unwrap()), (0, "")] {
         let upstream = Upstream::answering(FIVE);
         let tap = Tap::start(upstream.address).unwrap();
-        tap.add(
-            Rule::new(Fault::Cut {
-                side: Side::Response,
-                after,
-            })
-            .times(1),
-        );
+        tap.fault(on_any(), cut(Side::Response).after(after));
 
         let answers = [0; 2].map(|_| ask(tap.address(), GET));
 
@@ -195,13 +183,7 @@ fn an_answer_is_cut_in_its_body_or_before_its_head() {
 fn a_request_that_is_cut_before_its_head_never_arrives() {
     let upstream = Upstream::answering(ACCEPTED);
     let tap = Tap::start(upstream.address).unwrap();
-    tap.add(
-        Rule::new(Fault::Cut {
-            side: Side::Request,
-            after: 0,
-        })
-        .times(1),
-    );
+    tap.fault(on_any(), cut(Side::Request));
 
     let answers = [0; 2].map(|_| ask(tap.address(), &patch("0123")));
 
@@ -220,11 +202,7 @@ fn what_is_held_goes_on_when_the_gate_opens() {
         let upstream = Upstream::answering(FIVE);
         let tap = Tap::start(upstream.address).unwrap();
         let gate = Gate::new();
-        tap.add(Rule::new(Fault::Hold {
-            side,
-            after,
-            gate: gate.clone(),
-        }));
+        tap.fault(on_any(), stall(side).after(after).until(&gate));
         let address = tap.address();
         let client = thread::spawn(move || ask(address, &patch("01234")));
 
@@ -247,12 +225,8 @@ fn what_is_held_goes_on_when_the_gate_opens() {
 fn headers_of_answers_are_removed_and_replaced() {
     let upstream = Upstream::answering(FIVE);
     let tap = Tap::start(upstream.address).unwrap();
-    tap.add(
-        Rule::new(Fault::RemoveHeader(header::CONTENT_LENGTH))
-            .when(|exchange| exchange.method == Method::GET),
-    );
-    let value = HeaderValue::from_static("another");
-    tap.add(Rule::new(Fault::SetHeader("x-odd".parse().unwrap(), value)).times(1));
+    tap.fault(on(ON_GET).always(), drop_header("content-length"));
+    tap.fault(on_any(), set_header("x-odd", "another"));
 
     let answers = ask(tap.address(), &GET.repeat(2));
 

@@ -4,11 +4,9 @@
 //! client fails here; a header that no client needs may be dropped by a proxy. Measured with Debian's docker 20.10,
 //! podman 4.3 and containerd 1.6, and helm 3.18.
 
-use axum::http::{HeaderName, HeaderValue, Method, header};
 use libtest_mimic::{Failed, Trial};
 use registry_conformance::tools::{self, Process};
-use registry_core::protocol::Request;
-use registry_test::tap::{Exchange, Fault, Rule};
+use registry_test::fault::{Rule, preset};
 
 use super::{Scene, ctr::Containerd, helm};
 use crate::{
@@ -41,7 +39,7 @@ struct Line {
 const LINES: [Line; 7] = [
     Line {
         name: "without_docker_content_digest",
-        rules: || vec![without("docker-content-digest")],
+        rules: || vec![preset::without_content_digest()],
         docker: Pull,
         podman: PushAndPull,
         ctr: Pull,
@@ -49,7 +47,7 @@ const LINES: [Line; 7] = [
     },
     Line {
         name: "without_content_type_of_manifests",
-        rules: || vec![without("content-type").when(is_manifest)],
+        rules: || vec![preset::manifests_without_content_type()],
         docker: Push,
         podman: Push,
         ctr: Push,
@@ -57,7 +55,7 @@ const LINES: [Line; 7] = [
     },
     Line {
         name: "without_range_of_chunks",
-        rules: || vec![without("range").when(is_chunk)],
+        rules: || vec![preset::chunks_without_range()],
         docker: Pull,
         podman: PushAndPull,
         ctr: PushAndPull,
@@ -65,10 +63,7 @@ const LINES: [Line; 7] = [
     },
     Line {
         name: "with_a_unit_in_range_of_chunks",
-        rules: || {
-            let range = HeaderValue::from_static("bytes=0-99");
-            vec![Rule::new(Fault::SetHeader(header::RANGE, range)).when(is_chunk)]
-        },
+        rules: || vec![preset::chunks_with_a_range_unit()],
         docker: Pull,
         podman: PushAndPull,
         ctr: PushAndPull,
@@ -76,7 +71,7 @@ const LINES: [Line; 7] = [
     },
     Line {
         name: "without_content_length_of_heads",
-        rules: || vec![without("content-length").when(|exchange| exchange.method == Method::HEAD)],
+        rules: || vec![preset::heads_without_content_length()],
         docker: Neither,
         podman: PushAndPull,
         ctr: PushAndPull,
@@ -84,14 +79,7 @@ const LINES: [Line; 7] = [
     },
     Line {
         name: "without_what_nobody_needs",
-        rules: || {
-            vec![
-                without("location").when(|exchange| exchange.method == Method::PUT),
-                without("docker-upload-uuid"),
-                without("etag"),
-                without("docker-distribution-api-version"),
-            ]
-        },
+        rules: preset::without_optional_headers,
         docker: PushAndPull,
         podman: PushAndPull,
         ctr: PushAndPull,
@@ -99,25 +87,13 @@ const LINES: [Line; 7] = [
     },
     Line {
         name: "with_bodies_in_chunks",
-        rules: || vec![without("content-length").when(|exchange| exchange.method == Method::GET)],
+        rules: || vec![preset::bodies_in_chunks()],
         docker: PushAndPull,
         podman: PushAndPull,
         ctr: PushAndPull,
         helm: PushAndPull,
     },
 ];
-
-fn without(name: &'static str) -> Rule {
-    Rule::new(Fault::RemoveHeader(HeaderName::from_static(name)))
-}
-
-fn is_manifest(exchange: &Exchange) -> bool {
-    matches!(exchange.operation, Some(Request::Manifest { .. }))
-}
-
-fn is_chunk(exchange: &Exchange) -> bool {
-    matches!(exchange.operation, Some(Request::Append { .. }))
-}
 
 pub(super) fn trials() -> Vec<Trial> {
     let lines = || LINES.iter();
@@ -156,7 +132,11 @@ impl Line {
         let name = format!("clients::headers::{}::{}", programs[0], self.name);
         tools::trial(name, programs, move || -> Result<(), Failed> {
             let scene = Scene::new();
-            let alter = || (self.rules)().into_iter().for_each(|rule| scene.tap.add(rule));
+            let alter = || {
+                (self.rules)()
+                    .into_iter()
+                    .for_each(|rule| _ = scene.tap.add(rule))
+            };
             let outcomes = client(&scene, &alter);
             let does = match outcomes.each_ref().map(Result::is_ok) {
                 [true, true] => PushAndPull,

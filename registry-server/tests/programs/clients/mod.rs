@@ -7,7 +7,10 @@ use std::{collections::BTreeSet, path::Path};
 
 use libtest_mimic::Trial;
 use registry_core::{Digest, protocol::Request};
-use registry_test::tap::{Exchange, Fault, Rule, Side, Tap};
+use registry_test::{
+    GET, cut, on, on_any,
+    tap::{Exchange, Side, Tap},
+};
 use serde_json::Value;
 
 use crate::{
@@ -89,18 +92,14 @@ impl Scene {
 
     /// Cuts so many blob uploads, each after so many bytes.
     fn cut_uploads(&self, times: usize, after: u64) {
-        let side = Side::Request;
         let takes_a_body = |exchange: &Exchange| {
             matches!(
                 exchange.operation,
                 Some(Request::Append { .. } | Request::Close { .. })
             )
         };
-        self.tap.add(
-            Rule::new(Fault::Cut { side, after })
-                .when(takes_a_body)
-                .times(times),
-        );
+        let uploads = on_any().upload().when(takes_a_body).first(times);
+        self.tap.fault(uploads, cut(Side::Request).after(after));
     }
 
     /// Pushes by a client that gives up when it is cut, or does not always retry by itself. Two uploads are cut, so the
@@ -121,11 +120,8 @@ impl Scene {
 
     /// Cuts the download of the larger layer after some of its bytes, so many times.
     fn cut_downloads(&self, times: usize) {
-        let (side, after) = (Side::Response, 100_000);
-        let is_blob =
-            |exchange: &Exchange| matches!(exchange.operation, Some(Request::Blob { head: false, .. }));
-        self.tap
-            .add(Rule::new(Fault::Cut { side, after }).when(is_blob).times(times));
+        let downloads = on(GET).blob().first(times);
+        self.tap.fault(downloads, cut(Side::Response).after(100_000));
     }
 
     /// Returns the name of an item in the registry for skopeo and podman.

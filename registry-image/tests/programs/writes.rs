@@ -1,0 +1,141 @@
+//! Archives of this crate, loaded by other programs.
+
+use crate::{
+    bench::{Bench, NAME, argument, text, wait},
+    engine_trial,
+    engines::{Containerd, Docker},
+    trial,
+};
+use libtest_mimic::Trial;
+use registry_image::Layout;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial(
+            "writes::skopeo_copies_an_oci_archive",
+            &["skopeo"],
+            skopeo_copies_an_oci_archive,
+        ),
+        trial(
+            "writes::skopeo_reads_a_docker_archive",
+            &["skopeo"],
+            skopeo_reads_a_docker_archive,
+        ),
+        trial(
+            "writes::podman_loads_an_archive_of_two_names",
+            &["podman"],
+            podman_loads_an_archive_of_two_names,
+        ),
+        engine_trial(
+            "writes::docker_loads_an_archive",
+            &["docker", "dockerd"],
+            docker_loads_an_archive,
+        ),
+        engine_trial(
+            "writes::containerd_imports_an_archive",
+            &["ctr", "containerd"],
+            containerd_imports_an_archive,
+        ),
+    ]
+}
+
+fn skopeo_copies_an_oci_archive() {
+    let bench = Bench::new();
+    let archive = bench.export(&["v1", "multi"]);
+
+    for (tag, digest) in [("v1", bench.image), ("multi", bench.index)] {
+        let from = format!("oci-archive:{}:{tag}", argument(&archive));
+        bench.skopeo(&[
+            "copy",
+            "--all",
+            "--preserve-digests",
+            &from,
+            &format!("oci:copied:{tag}"),
+        ]);
+        bench.assert_has(&Layout::open(bench.path("copied")).unwrap(), tag, digest);
+    }
+}
+
+fn skopeo_reads_a_docker_archive() {
+    let bench = Bench::new();
+    let archive = bench.export(&["v1", "latest", "multi"]);
+    let config = wait(bench.repository.read_blob(&bench.config, 1 << 20))
+        .unwrap()
+        .unwrap();
+
+    for tag in ["v1", "latest", "multi"] {
+        let from = format!("docker-archive:{}:{NAME}:{tag}", argument(&archive));
+        assert_eq!(bench.skopeo(&["inspect", "--config", "--raw", &from]), config);
+        bench.skopeo(&["copy", &from, &format!("dir:{tag}")]);
+    }
+}
+
+fn podman_loads_an_archive_of_two_names() {
+    let bench = Bench::new();
+    let archive = bench.export(&["v1", "latest"]);
+
+    bench.podman(&["load", "--input", argument(&archive)]);
+
+    for tag in ["v1", "latest"] {
+        let id = bench.podman(&[
+            "image",
+            "inspect",
+            "--format",
+            "{{.Id}}",
+            &format!("{NAME}:{tag}"),
+        ]);
+        assert_eq!(id, bench.config.hex());
+    }
+}
+
+fn docker_loads_an_archive() {
+    let bench = Bench::new();
+    let archive = bench.export(&["v1", "latest", "multi"]);
+    let docker = Docker::start(&bench);
+
+    docker.run(&["load", "--input", argument(&archive)]);
+
+    for tag in ["v1", "latest", "multi"] {
+        let id = docker.run(&[
+            "image",
+            "inspect",
+            "--format",
+            "{{.Id}}",
+            &format!("{NAME}:{tag}"),
+        ]);
+        assert_eq!(text(id), bench.config.to_string());
+    }
+}
+
+fn containerd_imports_an_archive() {
+    let bench = Bench::new();
+    let archive = bench.export(&["v1", "multi"]);
+    let containerd = Containerd::start(&bench);
+
+    containerd.run(&[
+        "images",
+        "import",
+        "--all-platforms",
+        "--no-unpack",
+        argument(&archive),
+    ]);
+
+    let listed = text(containerd.run(&["images", "list"]));
+    for (tag, digest) in [("v1", bench.image), ("multi", bench.index)] {
+        let is_listed = |line: &str| {
+            let mut columns = line.split_whitespace();
+            let (name, _, found) = (columns.next(), columns.next(), columns.next());
+            name == Some(&format!("{NAME}:{tag}")) && found == Some(&digest.to_string())
+        };
+        assert!(listed.lines().any(is_listed), "{tag}: {listed}");
+    }
+    for digest in bench.layers.iter().chain([&bench.config]) {
+        let content = containerd.run(&["content", "get", &digest.to_string()]);
+        assert_eq!(
+            wait(bench.repository.read_blob(digest, 1 << 20))
+                .unwrap()
+                .unwrap(),
+            content
+        );
+    }
+}

@@ -11,7 +11,6 @@
 
 #![expect(clippy::indexing_slicing, reason = "a property fails by panicking")]
 
-mod archive;
 mod checkpoint;
 mod headers;
 mod manifest;
@@ -21,7 +20,6 @@ mod request;
 mod route;
 
 pub use self::{
-    archive::{archive, layout},
     checkpoint::checkpoint,
     headers::{content_range, range},
     manifest::manifest,
@@ -35,7 +33,7 @@ pub use self::{
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("route", route),
     ("digest", digest),
     ("reference", reference),
@@ -45,6 +43,4 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("referrers", referrers),
     ("checkpoint", checkpoint),
     ("request", request),
-    ("archive", archive),
-    ("layout", layout),
 ];

@@ -13,6 +13,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, ChildStdin, Command, Output, Stdio},
+    thread,
 };
 
 /// A running program. It is killed if a test fails.
@@ -243,6 +244,56 @@ fn quirks_are_options() {
 }
 
 #[test]
+fn faults_are_injected_and_counted() {
+    let served = Served::start(&["serve"]);
+    let rule = json!({ "on": "GET ping", "first": 2, "status": 503, "code": "UNAVAILABLE" });
+    let (status, added) = served.call("POST", "faults", &rule);
+    assert_eq!((status, &added["id"]), (200, &json!(1)));
+    assert!(served.call("GET", "faults", "").1["faults"][0]["complaint"].is_string());
+
+    let (status, body) = served.ask("GET", "/v2/", "");
+    assert_eq!(status, 503);
+    assert!(body.contains("UNAVAILABLE"), "{body}");
+
+    let (_, listed) = served.call("GET", "faults", "");
+    assert_eq!(
+        (&listed["faults"][0]["fired"], &listed["faults"][0]["complaint"]),
+        (&json!(1), &Value::Null)
+    );
+    assert_eq!(served.call("DELETE", "faults", "").0, 204);
+    assert_eq!(served.ask("GET", "/v2/", "").0, 200);
+    assert_eq!(served.call("GET", "faults", "").1, json!({ "faults": [] }));
+}
+
+#[test]
+fn a_gate_lets_a_stalled_answer_go_on() {
+    let served = Served::start(&["serve"]);
+    let rule = json!({ "on": "GET ping", "stall": "response", "gate": "pong" });
+    served.call("POST", "faults", &rule);
+    let address = served.address();
+    let client = thread::spawn(move || http(address, "GET", "/v2/", ""));
+
+    assert_eq!(served.call("POST", "gates/ping/open", "").0, 400);
+    assert_eq!(served.call("POST", "gates/pong/open", "").0, 204);
+
+    assert_eq!(client.join().unwrap().0, 200);
+    assert_eq!(served.call("GET", "faults", "").1["faults"][0]["fired"], 1);
+}
+
+#[test]
+fn a_fault_that_never_happened_is_an_error_at_the_end() {
+    for (optional, code) in [(false, 1), (true, 0)] {
+        let served = Served::start(&["serve"]);
+        let rule = json!({ "on": "DELETE blob", "refuse": true, "optional": optional });
+        served.call("POST", "faults", &rule);
+        let (ended, errors) = served.end();
+        assert_eq!(ended, Some(code), "{errors}");
+        assert_eq!(errors.contains("on(DELETE).blob()"), !optional, "{errors}");
+        assert!(!errors.contains("panicked"), "{errors}");
+    }
+}
+
+#[test]
 fn https_has_an_authority_that_clients_are_told() {
     let served = Served::start(&["serve", "--tls"]);
     assert_eq!(served.text("url"), format!("https://{}", served.address()));
@@ -270,6 +321,14 @@ fn bad_calls_are_refused_and_name_the_field() {
             400,
             "App",
         ),
+        (
+            "POST",
+            "faults",
+            r#"{"on":"GET ping","staus":500}"#,
+            400,
+            "`staus`",
+        ),
+        ("PUT", "faults", "{}", 405, "method"),
         ("DELETE", "state", "", 405, "method"),
         ("GET", "sate", "", 404, "no such call"),
         ("GET", "", "", 404, "no such call"),

@@ -34,12 +34,9 @@ impl RemoteRepository {
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send,
     {
-        let mut stream = Chunks {
-            stream: std::pin::pin!(stream),
-            rest: Bytes::new(),
-        };
+        let mut stream = std::pin::pin!(stream);
         let mut hasher = Hasher::new(algorithm);
-        let first = stream.next(CHUNK).await?;
+        let first = fill(&mut stream, CHUNK).await?;
         hasher.update(&first);
         if (first.len() as u64) < CHUNK {
             return self.push_whole(first, hasher).await;
@@ -67,7 +64,7 @@ impl RemoteRepository {
         &self,
         session: &mut Session,
         first: Bytes,
-        stream: &mut Chunks<'_, B>,
+        stream: &mut Pin<&mut B>,
         mut hasher: Hasher,
     ) -> Result<BlobInfo>
     where
@@ -85,7 +82,7 @@ impl RemoteRepository {
         let size = required.max(CHUNK);
         let mut chunk = first;
         if (chunk.len() as u64) < size {
-            let rest = stream.next(size - chunk.len() as u64).await?;
+            let rest = fill(stream, size - chunk.len() as u64).await?;
             hasher.update(&rest);
             chunk = [chunk, rest].concat().into();
         }
@@ -93,7 +90,7 @@ impl RemoteRepository {
         while !chunk.is_empty() {
             self.send_chunk(session, offset, &chunk).await?;
             offset += chunk.len() as u64;
-            chunk = stream.next(size).await?;
+            chunk = fill(stream, size).await?;
             hasher.update(&chunk);
         }
         let digest = finish(hasher);
@@ -115,7 +112,7 @@ impl RemoteRepository {
             let error = match self.append(session, Some(range), Payload::Bytes(part)).await {
                 Ok(held) if held.is_none_or(|held| held >= end) => return Ok(()),
                 Ok(_) => self.lost_bytes(),
-                // The session has another offset, as after an answer that got lost.
+                // The session stands elsewhere, as after an answer that got lost.
                 Err(Error::Refused { status: 416, .. }) => self.lost_bytes(),
                 Err(error) => error,
             };
@@ -153,33 +150,22 @@ fn finish(hasher: Hasher) -> Digest {
         .expect("a hasher that began with `new` has its state")
 }
 
-/// A stream that is read in chunks, whatever the size of its frames.
-struct Chunks<'a, B> {
-    stream: Pin<&'a mut B>,
-    /// Bytes of a frame that belong to the next chunk.
-    rest: Bytes,
-}
-
-impl<B> Chunks<'_, B>
+/// Reads `size` bytes, or less at the end of the stream.
+async fn fill<B>(stream: &mut Pin<&mut B>, size: u64) -> Result<Bytes>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send,
 {
-    /// Reads `size` bytes, or less at the end of the stream.
-    async fn next(&mut self, size: u64) -> Result<Bytes> {
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
-        let mut chunk = BytesMut::new();
-        loop {
-            let taken = self.rest.len().min(size - chunk.len());
-            chunk.extend_from_slice(&self.rest.split_to(taken));
-            if chunk.len() == size {
-                break;
-            }
-            match self.stream.frame().await {
-                None => break,
-                Some(Err(error)) => return Err(Error::Content(error.into())),
-                Some(Ok(frame)) => self.rest = frame.into_data().unwrap_or_default(),
+    let mut chunk = BytesMut::new();
+    while (chunk.len() as u64) < size {
+        match stream.frame().await {
+            None => break,
+            Some(Err(error)) => return Err(Error::Content(error.into())),
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    chunk.extend_from_slice(&data);
+                }
             }
         }
-        Ok(chunk.freeze())
     }
+    Ok(chunk.freeze())
 }

@@ -1,6 +1,6 @@
 //! [`Calls`]: carries out the calls of the control API.
 
-use super::{answer::Answer, content, recorded, route::Call};
+use super::{answer::Answer, content, faults::Faults, recorded, route::Call};
 use crate::{
     TestRegistry,
     seed::{SeedError, json::SeedRequest},
@@ -15,6 +15,7 @@ use std::sync::Arc;
 pub(super) struct Calls {
     registry: Arc<TestRegistry>,
     storage: MemoryStorage,
+    faults: Faults,
     token: String,
 }
 
@@ -26,10 +27,11 @@ struct Refusal {
 }
 
 impl Calls {
-    pub(super) const fn new(registry: Arc<TestRegistry>, storage: MemoryStorage, token: String) -> Self {
+    pub(super) fn new(registry: Arc<TestRegistry>, storage: MemoryStorage, token: String) -> Self {
         Self {
             registry,
             storage,
+            faults: Faults::default(),
             token,
         }
     }
@@ -76,6 +78,20 @@ impl Calls {
                     }
                 }
             }
+            Call::AddFault => {
+                let number = self.faults.add(&self.registry, object(body)?);
+                let number = number.map_err(|error| Refusal::bad(&error))?;
+                Answer::ok(json!({ "id": number }))
+            }
+            Call::ClearFaults => {
+                self.faults.clear(&self.registry);
+                Answer::done()
+            }
+            Call::Faults => Answer::ok(self.faults.list()),
+            Call::OpenGate(name) if self.faults.open(&name) => Answer::done(),
+            Call::OpenGate(name) => {
+                return Err(Refusal::bad(&format!("no fault has the gate {name:?}")));
+            }
             Call::ExpireTokens => {
                 self.registry.expire_tokens();
                 Answer::done()
@@ -85,6 +101,8 @@ impl Calls {
                 Answer::done()
             }
             Call::Reset => {
+                self.faults.clear(&self.registry);
+                self.faults.open_all();
                 self.storage.clear();
                 drop(self.registry.take_requests());
                 Answer::done()

@@ -3,8 +3,11 @@
 mod answer;
 mod calls;
 mod content;
+mod faults;
+mod fields;
 mod recorded;
 mod route;
+mod rule;
 mod server;
 
 use self::{calls::Calls, server::Server};
@@ -20,12 +23,16 @@ use std::{fmt::Write as _, io, net::SocketAddr, sync::Arc};
 /// | call | effect |
 /// |---|---|
 /// | `POST seed` | stores `{"name": "app:v1", "image": {"files": [["etc/a", "1"]]}}`, an `index` or an `artifact`; returns its `digest`. `{"layout": "/home/ann/layout"}` stores an OCI layout; returns the `names` |
+/// | `POST faults` | adds a [fault](crate::fault): `{"on": "PUT manifest", "first": 2, "status": 429}`; returns its `id` |
+/// | `GET faults` | returns the `faults`, each with `id`, `rule`, `fired`, and a `complaint` if it has to happen and has not |
+/// | `DELETE faults` | ends all faults |
+/// | `POST gates/NAME/open` | lets the requests go on that a stall with `"gate": "NAME"` holds |
 /// | `GET requests` | returns the `requests` so far; with `?take=1` those since the last such call |
 /// | `GET state` | returns `repositories`, each with `tags` and `manifests`, and open `uploads` |
 /// | `POST assert-pushed` | returns `pushed`, if `{"name": "app:v1"}` is there as a whole, else `missing` |
 /// | `POST expire-tokens` | lets all access tokens expire |
 /// | `POST restart` | ends all connections; content, uploads and port stay |
-/// | `POST reset` | removes all content, and the recorded requests |
+/// | `POST reset` | removes all content, faults and recorded requests |
 ///
 /// ```
 /// use registry_core::storage::MemoryStorage;
@@ -69,7 +76,8 @@ impl Control {
 
 fn token() -> io::Result<String> {
     let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    getrandom::fill(&mut random)
+        .map_err(|error| io::Error::other(format!("no random numbers for the token: {error}")))?;
     let mut token = String::new();
     for byte in random {
         write!(token, "{byte:02x}").expect("a string takes all text");

@@ -7,11 +7,15 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Call {
     Seed,
+    AddFault,
+    ClearFaults,
+    Faults,
     Requests { take: bool },
     State,
     AssertPushed,
     ExpireTokens,
     Restart,
+    OpenGate(String),
     Reset,
 }
 
@@ -49,11 +53,19 @@ impl Call {
             ),
             "state" => (&[Method::GET], Self::State),
             "seed" => (&[Method::POST], Self::Seed),
+            "faults" => match *method {
+                Method::GET => (&[Method::GET], Self::Faults),
+                Method::DELETE => (&[Method::DELETE], Self::ClearFaults),
+                _ => (&[Method::POST], Self::AddFault),
+            },
             "expire-tokens" => (&[Method::POST], Self::ExpireTokens),
             "restart" => (&[Method::POST], Self::Restart),
             "assert-pushed" => (&[Method::POST], Self::AssertPushed),
             "reset" => (&[Method::POST], Self::Reset),
-            _ => return Err(NoCall::NotFound),
+            other => (
+                &[Method::POST],
+                Self::OpenGate(gate(other).ok_or(NoCall::NotFound)?),
+            ),
         };
         if !methods.contains(method) {
             return Err(NoCall::Method);
@@ -83,6 +95,13 @@ impl fmt::Display for NoCall {
             Self::Query => "unknown query; the only one is `take=1` of `requests`",
         })
     }
+}
+
+/// Returns the name in `gates/NAME/open`. A gate's name has no character that a path would have to escape.
+fn gate(call: &str) -> Option<String> {
+    let name = call.strip_prefix("gates/")?.strip_suffix("/open")?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (!name.is_empty() && name.bytes().all(plain)).then(|| name.to_owned())
 }
 
 /// Compares two texts in a time that does not depend on their content.
@@ -132,6 +151,25 @@ mod tests {
         );
         assert_eq!(parse(&Method::GET, "/t0ken/requests?tak=1"), Err(NoCall::Query));
         assert_eq!(parse(&Method::GET, "/t0ken/state?take=1"), Err(NoCall::Query));
+        assert_eq!(parse(&Method::DELETE, "/t0ken/faults"), Ok(Call::ClearFaults));
+        assert_eq!(parse(&Method::PUT, "/t0ken/faults"), Err(NoCall::Method));
         assert_eq!(parse(&Method::GET, "/t0ken/reset"), Err(NoCall::Method));
+    }
+
+    #[test]
+    fn gates_have_plain_names() {
+        assert_eq!(
+            parse(&Method::POST, "/t0ken/gates/a-1/open"),
+            Ok(Call::OpenGate("a-1".to_owned()))
+        );
+        for target in [
+            "/t0ken/gates//open",
+            "/t0ken/gates/a/b/open",
+            "/t0ken/gates/a%20/open",
+            "/t0ken/gates/a",
+            "/t0ken/gates",
+        ] {
+            assert_eq!(parse(&Method::POST, target), Err(NoCall::NotFound), "{target}");
+        }
     }
 }

@@ -30,7 +30,7 @@ Options:
   --help                   Print this text
   --version                Print the version
 
-Exit codes: 0; 1 if the registry cannot start; 2 for wrong usage.
+Exit codes: 0; 1 if a fault was never injected, or the registry cannot start; 2 for wrong usage.
 ";
 
 /// A command of the program.

@@ -5,7 +5,7 @@ use crate::{
     print,
 };
 use registry_core::storage::MemoryStorage;
-use registry_test::{Builder, TestRegistry, control::Control};
+use registry_test::{Builder, TestRegistry, control::Control, fault::Handle};
 use serde_json::{Map, Value, json};
 use std::{ffi::OsStr, io, sync::Arc, thread};
 
@@ -17,12 +17,8 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         .try_start()
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
     let registry = Arc::new(registry);
-    let control = Control::start(Arc::clone(&registry), storage, options.control).map_err(|error| {
-        format!(
-            "cannot listen on {} for the control API: {error}",
-            options.control
-        )
-    })?;
+    let control = Control::start(Arc::clone(&registry), storage, options.control)
+        .map_err(|error| format!("cannot start the control API on {}: {error}", options.control))?;
     let env = env(&registry)?;
     let line = json!({
         "url": registry.url(),
@@ -34,7 +30,15 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         "env": env,
     });
     print(&format!("{line}\n"))?;
-    wait(options.detached)
+    wait(options.detached)?;
+    let complaints: Vec<_> = registry.faults().iter().filter_map(Handle::complaint).collect();
+    // They are reported here.
+    registry.clear_faults();
+    if complaints.is_empty() {
+        Ok(())
+    } else {
+        Err(complaints.join("\n"))
+    }
 }
 
 fn builder(options: &Options) -> Builder {

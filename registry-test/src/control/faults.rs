@@ -1,0 +1,79 @@
+//! The faults that were added by the control API, by number, and their gates, by name: [`Faults`].
+
+use super::{fields::BadField, rule::NewRule};
+use crate::{
+    TestRegistry,
+    fault::{Gate, Handle},
+};
+use serde_json::{Map, Value, json};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// The faults of a registry.
+#[derive(Debug, Default)]
+pub(super) struct Faults(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    added: usize,
+    rules: BTreeMap<usize, Handle>,
+    gates: BTreeMap<String, Gate>,
+}
+
+impl Faults {
+    /// Adds a rule, and returns its number.
+    pub(super) fn add(&self, registry: &TestRegistry, rule: Map<String, Value>) -> Result<usize, BadField> {
+        let mut state = self.state();
+        let NewRule { on, fault, gate } =
+            NewRule::read(rule, |name| state.gates.get(name).cloned().unwrap_or_default())?;
+        let handle = registry.fault(on, fault);
+        if let Some(name) = gate {
+            state.gates.insert(name, handle.gate().clone());
+        }
+        state.added += 1;
+        let number = state.added;
+        state.rules.insert(number, handle);
+        Ok(number)
+    }
+
+    /// Returns the rules as JSON.
+    pub(super) fn list(&self) -> Value {
+        let state = self.state();
+        let rules = state.rules.iter().map(|(number, rule)| {
+            json!({
+                "id": number,
+                "rule": rule.to_string(),
+                "fired": rule.fired(),
+                "complaint": rule.complaint(),
+            })
+        });
+        json!({ "faults": rules.collect::<Vec<_>>() })
+    }
+
+    /// Ends all rules. The gates of requests that are held stay.
+    pub(super) fn clear(&self, registry: &TestRegistry) {
+        registry.clear_faults();
+        self.state().rules.clear();
+    }
+
+    /// Opens all gates and forgets them.
+    pub(super) fn open_all(&self) {
+        for gate in std::mem::take(&mut self.state().gates).into_values() {
+            gate.open();
+        }
+    }
+
+    /// Opens a gate, or returns false if there is none of that name.
+    pub(super) fn open(&self, gate: &str) -> bool {
+        let state = self.state();
+        let gate = state.gates.get(gate);
+        gate.inspect(|gate| gate.open()).is_some()
+    }
+
+    /// A panic while it is locked leaves it whole: each change is one insertion.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -63,7 +63,7 @@ CRATES = {
         may_use=CORE | {"registry-axum", "registry-listener", "registry-storage-fs"}, names_axum=True
     ),
     "registry-examples": Rule(may_use=ANY, names_axum=True),
-    "registry-fuzz": Rule(may_use=CORE, never=SERVERS),
+    "registry-fuzz": Rule(may_use=CORE | {"registry-image"}, never=SERVERS),
 }
 
 

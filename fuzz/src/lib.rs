@@ -11,6 +11,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "a property fails by panicking")]
 
+mod archive;
 mod checkpoint;
 mod headers;
 mod manifest;
@@ -20,6 +21,7 @@ mod request;
 mod route;
 
 pub use self::{
+    archive::{archive, layout},
     checkpoint::checkpoint,
     headers::{content_range, range},
     manifest::manifest,
@@ -33,7 +35,7 @@ pub use self::{
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("route", route),
     ("digest", digest),
     ("reference", reference),
@@ -43,4 +45,6 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("referrers", referrers),
     ("checkpoint", checkpoint),
     ("request", request),
+    ("archive", archive),
+    ("layout", layout),
 ];

@@ -185,13 +185,16 @@ impl Client {
             None => self.url(&call.host, &call.request.target()),
         };
         let headers = call.headers(&self.inner().user_agent);
+        let mut login = login;
         for _ in 0..=REDIRECTS {
             self.check_plain(&own, &url)?;
             let mut request = http::Request::new(call.payload.open().await?);
             *request.method_mut() = call.request.method();
             *request.uri_mut() = url.clone();
             *request.headers_mut() = headers.clone();
-            if let Some(login) = login.filter(|_| url::same_origin(&own, &url)) {
+            // Also if another host leads back to the registry.
+            login = login.filter(|_| url::same_origin(&own, &url));
+            if let Some(login) = login {
                 request
                     .headers_mut()
                     .insert(header::AUTHORIZATION, login.header.clone());

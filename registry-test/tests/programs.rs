@@ -5,7 +5,12 @@
 use libtest_mimic::{Arguments, Trial};
 use registry_conformance::tools;
 use registry_test::{Builder, TestRegistry, image, index};
-use std::process::{Command, ExitCode};
+use std::{
+    collections::BTreeMap,
+    io::Read as _,
+    process::{Command, ExitCode},
+    sync::Arc,
+};
 
 /// Command of a program that copies an image within the registry.
 type Copy = fn(&TestRegistry, from: &str, to: &str) -> Command;
@@ -26,8 +31,10 @@ fn main() -> ExitCode {
                 trial("copies_without_a_login", copies_without_a_login),
                 trial("logs_in_with_basic_credentials", logs_in_with_basic_credentials),
                 trial("gets_tokens", gets_tokens),
+                trial("trusts_the_certificate", trusts_the_certificate),
             ]
         })
+        .chain(seeds())
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -46,6 +53,76 @@ fn gets_tokens(copy: Copy) {
     assert!(requests.clone().token().status(200).count() > 0, "{requests:?}");
 }
 
+fn trusts_the_certificate(copy: Copy) {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    copies(TestRegistry::builder().basic("ann", "secret").tls(provider), copy);
+}
+
+/// Tests of seeds with programs that check them.
+fn seeds() -> [Trial; 2] {
+    let trial = |name: &str, program: &str, test: fn()| {
+        tools::trial(name, &[program], move || {
+            test();
+            Ok(())
+        })
+    };
+    [
+        trial("crane_exports_a_seed", "crane", crane_exports_a_seed),
+        trial(
+            "skopeo_writes_a_layout_that_is_a_seed",
+            "skopeo",
+            skopeo_writes_a_layout_that_is_a_seed,
+        ),
+    ]
+}
+
+/// The program reads every layer, and writes the files of all of them.
+fn crane_exports_a_seed() {
+    let long = format!("{}/é", "long".repeat(40));
+    let image = image()
+        .files([("etc/motd", "hello\n"), ("a", "old")])
+        .layer([("a", "new"), (&long, "")])
+        .config(r#"{"Cmd": ["/bin/sh"]}"#);
+    let registry = TestRegistry::builder().seed("app:v1", image).start();
+    let mut crane = Command::new("crane");
+    crane.args(["export", &registry.reference("app:v1"), "-"]);
+
+    let exported = succeeds(&registry, &mut crane);
+
+    let mut files = BTreeMap::new();
+    let mut archive = tar::Archive::new(&exported[..]);
+    for entry in archive.entries().expect("an archive") {
+        let mut entry = entry.expect("a whole entry");
+        let path = entry.path().expect("a path").display().to_string();
+        let mut content = String::new();
+        entry.read_to_string(&mut content).expect("a text");
+        if !path.ends_with('/') && entry.header().entry_type().is_file() {
+            files.insert(path, content);
+        }
+    }
+    let expected = [("a", "new"), ("etc/motd", "hello\n"), (&long, "")];
+    let expected = expected.map(|(path, content)| (path.to_owned(), content.to_owned()));
+    assert_eq!(files, BTreeMap::from(expected));
+}
+
+fn skopeo_writes_a_layout_that_is_a_seed() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("app");
+    let images = ["linux/amd64", "linux/arm64"].map(|platform| image().platform(platform));
+    let registry = TestRegistry::builder().seed("app:v1", index(images)).start();
+    let mut skopeo = Command::new("skopeo");
+    skopeo
+        .args(["copy", "--all", "--preserve-digests", "--src-tls-verify=false"])
+        .args([registry.transport("app:v1"), format!("oci:{}:v2", path.display())]);
+    succeeds(&registry, &mut skopeo);
+
+    let other = TestRegistry::start();
+
+    assert_eq!(other.seed_layout(&path), ["app:v2"]);
+    assert_eq!(other.digest("app:v2"), registry.digest("app:v1"));
+    other.assert_pushed("app:v2");
+}
+
 /// Copies an index with two platforms to another repository.
 fn copies(registry: Builder, copy: Copy) -> TestRegistry {
     let images =
@@ -53,26 +130,28 @@ fn copies(registry: Builder, copy: Copy) -> TestRegistry {
     let registry = registry.seed("team/app:v1", index(images)).start();
 
     let mut command = copy(&registry, "team/app:v1", "other/app:v2");
-    let output = command.envs(registry.envs()).output().expect("the program runs");
+    succeeds(&registry, &mut command);
 
-    let printed = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{printed}\n{:?}", registry.requests());
     registry.assert_pushed("other/app:v2");
     assert_eq!(registry.digest("other/app:v2"), registry.digest("team/app:v1"));
     registry
 }
 
+/// Runs a program with the environment of the registry; returns its output.
+fn succeeds(registry: &TestRegistry, command: &mut Command) -> Vec<u8> {
+    let output = command.envs(registry.envs()).output().expect("the program runs");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{printed}\n{:?}", registry.requests());
+    output.stdout
+}
+
 fn skopeo(registry: &TestRegistry, from: &str, to: &str) -> Command {
     let mut command = Command::new("skopeo");
-    command
-        .args([
-            "copy",
-            "--all",
-            "--preserve-digests",
-            "--src-tls-verify=false",
-            "--dest-tls-verify=false",
-        ])
-        .args([registry.transport(from), registry.transport(to)]);
+    command.args(["copy", "--all", "--preserve-digests"]);
+    if registry.ca_pem().is_none() {
+        command.args(["--src-tls-verify=false", "--dest-tls-verify=false"]);
+    }
+    command.args([registry.transport(from), registry.transport(to)]);
     command
 }
 

@@ -26,6 +26,13 @@ impl RemoteRepository {
         Ok(BlobInfo::new(*digest, size))
     }
 
+    /// Checks that the repository has a blob.
+    pub(super) async fn find_blob(&self, digest: &Digest) -> Result<()> {
+        let call = self.call_for_blob(digest, true, None);
+        self.client.send(&call, &[StatusCode::OK]).await?;
+        Ok(())
+    }
+
     /// Pulls a blob of at most `limit` bytes into memory, and verifies it.
     ///
     /// # Errors

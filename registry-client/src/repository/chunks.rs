@@ -34,9 +34,12 @@ impl RemoteRepository {
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send,
     {
-        let mut stream = std::pin::pin!(stream);
+        let mut stream = Chunks {
+            stream: std::pin::pin!(stream),
+            rest: Bytes::new(),
+        };
         let mut hasher = Hasher::new(algorithm);
-        let first = fill(&mut stream, CHUNK).await?;
+        let first = stream.next(CHUNK).await?;
         hasher.update(&first);
         if (first.len() as u64) < CHUNK {
             return self.push_whole(first, hasher).await;
@@ -64,7 +67,7 @@ impl RemoteRepository {
         &self,
         session: &mut Session,
         first: Bytes,
-        stream: &mut Pin<&mut B>,
+        stream: &mut Chunks<'_, B>,
         mut hasher: Hasher,
     ) -> Result<BlobInfo>
     where
@@ -82,7 +85,7 @@ impl RemoteRepository {
         let size = required.max(CHUNK);
         let mut chunk = first;
         if (chunk.len() as u64) < size {
-            let rest = fill(stream, size - chunk.len() as u64).await?;
+            let rest = stream.next(size - chunk.len() as u64).await?;
             hasher.update(&rest);
             chunk = [chunk, rest].concat().into();
         }
@@ -90,7 +93,7 @@ impl RemoteRepository {
         while !chunk.is_empty() {
             self.send_chunk(session, offset, &chunk).await?;
             offset += chunk.len() as u64;
-            chunk = fill(stream, size).await?;
+            chunk = stream.next(size).await?;
             hasher.update(&chunk);
         }
         let digest = finish(hasher);
@@ -112,7 +115,7 @@ impl RemoteRepository {
             let error = match self.append(session, Some(range), Payload::Bytes(part)).await {
                 Ok(held) if held.is_none_or(|held| held >= end) => return Ok(()),
                 Ok(_) => self.lost_bytes(),
-                // The session stands elsewhere, as after an answer that got lost.
+                // The session has another offset, as after an answer that got lost.
                 Err(Error::Refused { status: 416, .. }) => self.lost_bytes(),
                 Err(error) => error,
             };
@@ -150,22 +153,33 @@ fn finish(hasher: Hasher) -> Digest {
         .expect("a hasher that began with `new` has its state")
 }
 
-/// Reads `size` bytes, or less at the end of the stream.
-async fn fill<B>(stream: &mut Pin<&mut B>, size: u64) -> Result<Bytes>
+/// A stream that is read in chunks, whatever the size of its frames.
+struct Chunks<'a, B> {
+    stream: Pin<&'a mut B>,
+    /// Bytes of a frame that belong to the next chunk.
+    rest: Bytes,
+}
+
+impl<B> Chunks<'_, B>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send,
 {
-    let mut chunk = BytesMut::new();
-    while (chunk.len() as u64) < size {
-        match stream.frame().await {
-            None => break,
-            Some(Err(error)) => return Err(Error::Content(error.into())),
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    chunk.extend_from_slice(&data);
-                }
+    /// Reads `size` bytes, or less at the end of the stream.
+    async fn next(&mut self, size: u64) -> Result<Bytes> {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let mut chunk = BytesMut::new();
+        loop {
+            let taken = self.rest.len().min(size - chunk.len());
+            chunk.extend_from_slice(&self.rest.split_to(taken));
+            if chunk.len() == size {
+                break;
+            }
+            match self.stream.frame().await {
+                None => break,
+                Some(Err(error)) => return Err(Error::Content(error.into())),
+                Some(Ok(frame)) => self.rest = frame.into_data().unwrap_or_default(),
             }
         }
+        Ok(chunk.freeze())
     }
-    Ok(chunk.freeze())
 }

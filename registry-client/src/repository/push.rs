@@ -66,8 +66,8 @@ impl RemoteRepository {
     /// [`Error::Content`] if the content cannot be read or has another size, [`Error::Refused`] if it has another digest,
     /// [`Error::Denied`] and [`Error::Unauthorized`], and the failures of connections after the last attempt.
     pub async fn push_blob(&self, content: impl Replay + 'static, blob: &Descriptor) -> Result<Pushed> {
-        match self.blob_info(&blob.digest).await {
-            Ok(_) => return Ok(Pushed::Existed),
+        match self.find_blob(&blob.digest).await {
+            Ok(()) => return Ok(Pushed::Existed),
             // Some may push, but not read.
             Err(Error::NotFound { .. } | Error::Denied { .. }) => {}
             Err(error) => return Err(error),
@@ -178,7 +178,7 @@ impl RemoteRepository {
         self.close(session, &blob.digest, Payload::Empty).await
     }
 
-    /// Returns the error of a session that does not stand where it should.
+    /// Returns the error of a session with an unexpected offset.
     pub(super) fn lost_bytes(&self) -> Error {
         let url = format!("{}/{}", self.host, self.name);
         Error::transport(url, "the upload session does not hold the bytes that were sent")
@@ -186,6 +186,6 @@ impl RemoteRepository {
 
     /// Returns true if the repository certainly has the blob.
     pub(super) async fn has(&self, digest: &Digest) -> bool {
-        self.blob_info(digest).await.is_ok()
+        self.find_blob(digest).await.is_ok()
     }
 }

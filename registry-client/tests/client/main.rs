@@ -6,6 +6,8 @@ mod auth;
 #[cfg(test)]
 mod content;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod pull;

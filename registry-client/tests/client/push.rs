@@ -75,7 +75,7 @@ async fn an_image_is_pushed_whole_and_a_second_push_sends_no_blob() {
 }
 
 #[tokio::test]
-async fn a_push_that_is_cut_twice_continues_where_the_registry_stands() {
+async fn a_push_that_is_cut_twice_continues_at_the_offset_of_the_session() {
     let tapped = Tapped::start();
     let layer = content(4 << 20);
     tapped

@@ -95,10 +95,15 @@ impl Builder {
     pub fn start(self) -> TestRegistry {
         let address = self.address;
         self.try_start().unwrap_or_else(|error| {
-            panic!(
-                "cannot start a test registry on {address}: {error}; check that the address belongs to this machine \
-                 and that the process may open more files (`ulimit -n`), or use `Builder::try_start`"
-            )
+            let advice = match error.kind() {
+                // The error names the setting.
+                io::ErrorKind::InvalidInput => "",
+                _ => {
+                    "; check that the address belongs to this machine and that the process may open more files \
+                     (`ulimit -n`), or use `Builder::try_start`"
+                }
+            };
+            panic!("cannot start a test registry on {address}: {error}{advice}")
         })
     }
 
@@ -153,7 +158,9 @@ impl Builder {
             server,
         };
         for (name, seed) in seeds {
-            registry.try_seed(&name, seed).map_err(io::Error::other)?;
+            registry
+                .try_seed(&name, seed)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         }
         Ok(registry)
     }

@@ -103,4 +103,12 @@ mod tests {
         let message = refused.unwrap_err().to_string();
         assert!(message.starts_with("\"arm\" is no platform; write"), "{message}");
     }
+
+    #[test]
+    #[should_panic(expected = "such as `linux/arm64/v8`")]
+    fn a_malformed_seed_is_a_panic_with_its_reason() {
+        let _ = TestRegistry::builder()
+            .seed("app:v1", image().platform("arm"))
+            .start();
+    }
 }

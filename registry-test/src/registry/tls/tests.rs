@@ -1,9 +1,12 @@
 //! HTTPS of a test registry, with clients of rustls and OpenSSL.
 
 use crate::{
-    TestRegistry, image,
-    tap::{Fault, Rule, Side},
+    TestRegistry, artifact,
+    fault::{Redirect, cut, on, redirect, stall},
+    image,
+    tap::Side,
 };
+use http::Method;
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
     crypto::CryptoProvider,
@@ -25,6 +28,11 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// Connects as a client that trusts only the registry's authority, and has its certificate, if there is one.
 fn connect(registry: &TestRegistry) -> StreamOwned<ClientConnection, TcpStream> {
+    connect_to(registry, registry.url())
+}
+
+/// Connects to another host, given as a URL without a path.
+fn connect_to(registry: &TestRegistry, host: &str) -> StreamOwned<ClientConnection, TcpStream> {
     let ca = CertificateDer::from_pem_slice(registry.ca_pem().unwrap().as_bytes()).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(ca).unwrap();
@@ -41,9 +49,11 @@ fn connect(registry: &TestRegistry) -> StreamOwned<ClientConnection, TcpStream> 
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let name = registry.addr().ip().into();
+    let host = host.strip_prefix("https://").unwrap_or(host);
+    let (name, _) = host.rsplit_once(':').unwrap();
+    let name = name.trim_matches(['[', ']']).to_owned().try_into().unwrap();
     let connection = ClientConnection::new(Arc::new(config), name).unwrap();
-    StreamOwned::new(connection, TcpStream::connect(registry.addr()).unwrap())
+    StreamOwned::new(connection, TcpStream::connect(host).unwrap())
 }
 
 /// Sends bytes; returns the answer, and how the connection ended.
@@ -79,10 +89,7 @@ fn a_cut_answer_ends_without_being_announced() {
         .tls(provider())
         .seed("app:v1", image())
         .start();
-    registry.tap.add(Rule::new(Fault::Cut {
-        side: Side::Response,
-        after: 20,
-    }));
+    registry.fault(on(Method::GET).manifest(), cut(Side::Response).after(20));
     let mut stream = connect(&registry);
 
     let get = b"GET /v2/app/manifests/v1 HTTP/1.1\r\nHost: r\r\n\r\n";
@@ -91,6 +98,63 @@ fn a_cut_answer_ends_without_being_announced() {
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
     assert_eq!(body, "{\"schemaVersion\":2,\"");
     assert_eq!(end.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[test]
+fn a_connection_is_reset() {
+    let registry = TestRegistry::builder()
+        .tls(provider())
+        .seed("app:v1", image())
+        .start();
+    registry.fault(on(Method::GET).manifest(), cut(Side::Response).after(20).reset());
+    let mut stream = connect(&registry);
+
+    let get = b"GET /v2/app/manifests/v1 HTTP/1.1\r\nHost: r\r\n\r\n";
+    let (_, end) = exchange(&mut stream, get);
+
+    assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn a_held_answer_goes_on_when_its_gate_opens() {
+    let registry = TestRegistry::builder().tls(provider()).start();
+    let held = registry.fault(on(Method::GET).ping(), stall(Side::Response));
+    let mut stream = connect(&registry);
+    stream.write_all(GET).unwrap();
+    assert!(held.gate().reached(1));
+
+    held.gate().open();
+
+    assert!(exchange(&mut stream, b"").0.starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn the_second_host_has_a_certificate_of_the_same_authority() {
+    let registry = TestRegistry::builder()
+        .tls(provider())
+        .seed("app@sha256", artifact("application/vnd.a").file("a", "content"))
+        .start();
+    let to = Redirect::OtherHost {
+        refuse_authorization: true,
+        expires: None,
+    };
+    registry.fault(on(Method::GET).blob(), redirect(to));
+    let digest = registry_core::Digest::of(registry_core::Algorithm::Sha256, b"content");
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: r\r\nConnection: close\r\n\r\n");
+
+    let blob = get(&format!("/v2/app/blobs/{digest}"));
+    let (redirected, _) = exchange(&mut connect(&registry), blob.as_bytes());
+    let location = redirected
+        .lines()
+        .find_map(|line| line.strip_prefix("location: "));
+    let url = location.expect("a redirect");
+    let path = url.match_indices('/').nth(2).unwrap().0;
+    let (host, path) = url.split_at(path);
+    let (answer, _) = exchange(&mut connect_to(&registry, host), get(path).as_bytes());
+
+    assert!(host.starts_with("https://"), "{host}");
+    assert_ne!(host, registry.url());
+    assert!(answer.ends_with("\r\n\r\ncontent"), "{answer}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Documents that are written again, with every value that is kept as it was written.
 
+use crate::platform::{Fields, Platform};
 use bytes::Bytes;
 use registry_core::{Descriptor, MediaType};
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,13 @@ impl Index {
             annotations: None,
         }
     }
+
+    /// Sets the annotations of the index, unless there are none.
+    pub(crate) fn annotated(mut self, annotations: &Annotated) -> Self {
+        let written = serde_json::value::to_raw_value(annotations).expect("strings are JSON");
+        self.annotations = Some(written).filter(|_| !annotations.is_empty());
+        self
+    }
 }
 
 /// Annotations of an entry.
@@ -73,6 +81,15 @@ pub(crate) fn entry(descriptor: &Descriptor, annotations: &Annotated) -> Box<Raw
     serde_json::value::to_raw_value(&entry).expect("strings and numbers are JSON")
 }
 
+/// Writes a descriptor with a platform, its keys in a fixed order.
+pub(crate) fn platform_entry(descriptor: &Descriptor, platform: Option<&Platform>) -> Box<RawValue> {
+    let entry = Described {
+        platform: platform.map(Platform::fields),
+        ..descriptor.into()
+    };
+    serde_json::value::to_raw_value(&entry).expect("strings and numbers are JSON")
+}
+
 /// Descriptor with its keys in a fixed order.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -82,6 +99,8 @@ struct Described<'a> {
     size: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     annotations: Option<Annotated>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<Fields<'a>>,
 }
 
 impl<'a> From<&'a Descriptor> for Described<'a> {
@@ -94,6 +113,7 @@ impl<'a> From<&'a Descriptor> for Described<'a> {
                 .annotations
                 .as_ref()
                 .map(registry_core::Annotations::to_map),
+            platform: None,
         }
     }
 }
@@ -104,8 +124,14 @@ impl<'a> From<&'a Descriptor> for Described<'a> {
 pub(crate) struct ImageManifest<'a> {
     schema_version: u32,
     media_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_type: Option<&'a str>,
     config: Described<'a>,
     layers: Vec<Described<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<Described<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<&'a Annotated>,
 }
 
 impl<'a> ImageManifest<'a> {
@@ -113,9 +139,32 @@ impl<'a> ImageManifest<'a> {
         Self {
             schema_version: 2,
             media_type: MediaType::OCI_MANIFEST,
+            artifact_type: None,
             config: config.into(),
             layers: layers.iter().map(Into::into).collect(),
+            subject: None,
+            annotations: None,
         }
+    }
+
+    pub(crate) fn of_type(mut self, artifact_type: &'a MediaType) -> Self {
+        self.artifact_type = Some(artifact_type.as_str());
+        self
+    }
+
+    pub(crate) fn with_subject(mut self, subject: Option<&'a Descriptor>) -> Self {
+        // A subject has no annotations of its own.
+        let bare = |subject: &'a Descriptor| Described {
+            annotations: None,
+            ..subject.into()
+        };
+        self.subject = subject.map(bare);
+        self
+    }
+
+    pub(crate) fn annotated(mut self, annotations: &'a Annotated) -> Self {
+        self.annotations = Some(annotations).filter(|annotations| !annotations.is_empty());
+        self
     }
 
     pub(crate) fn to_bytes(&self) -> Bytes {

@@ -27,17 +27,21 @@
 //! | [`registry_core::Repository`], in the same process | yes | yes |
 //! | an OCI layout in a directory | [`Layout`] | [`LayoutWriter`] |
 //! | an archive: a layout in a tar file, or docker's `save` | [`ArchiveReader`] | [`Export`] |
+//! | images, indexes and artifacts that a program [builds](build) | [`build::Built`] | |
 //!
 //! The crate has no runtime and starts no task and no thread: a copy is a future that the host drives. Layouts use
 //! blocking calls, so drive such a copy on a thread that may block.
 
 mod archive;
+pub mod build;
 mod copy;
 mod document;
 mod error;
 mod layout;
+mod narrow;
 mod platform;
 mod repository;
+mod retag;
 mod source;
 mod target;
 pub mod walk;
@@ -52,6 +56,7 @@ pub use self::{
     error::Error,
     layout::{Entry, Layout, LayoutWriter, Names},
     platform::{InvalidPlatform, Platform},
+    retag::retag,
     source::{Blob, BlobStream, Origin, Page, Source},
     target::{Kind, Target},
 };

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    platform::{Narrowed, narrow},
+    narrow::{Narrowed, narrow},
     source::BlobStream,
     target::Kind,
     walk,

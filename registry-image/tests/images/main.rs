@@ -6,6 +6,7 @@
 )]
 
 mod archives;
+mod builds;
 mod copies;
 mod exports;
 mod failures;

@@ -4,7 +4,8 @@ use super::plan::Plan;
 use crate::{
     document,
     layout::{Names, blob_path},
-    platform::{Narrowed, Platform, narrow},
+    narrow::{Narrowed, narrow},
+    platform::Platform,
 };
 use registry_core::{Digest, Tag, manifest::Manifest, storage::StoredManifest};
 use serde::Serialize;

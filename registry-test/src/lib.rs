@@ -19,6 +19,7 @@
 //! |---|---|
 //! | [`TestRegistry`] | a registry on a port of its own, which records requests |
 //! | [`image`], [`index()`], [`artifact`] | content that a test [puts](TestRegistry::seed) into the registry |
+//! | [`fault`] | what goes wrong, and in which requests |
 //! | [`Quirk`] | behaviour in which registries differ |
 //! | [`tap`] | a proxy between a client and any registry, which records their exchanges and injects faults |
 //!

@@ -12,6 +12,7 @@ use crate::kind::Kind;
 use std::{
     collections::HashSet,
     fmt,
+    panic::{RefUnwindSafe, UnwindSafe},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -207,6 +208,10 @@ impl fmt::Debug for Rule {
 /// A rule that was added. Clones are the same rule.
 #[derive(Clone)]
 pub struct Handle(pub(super) Arc<Rule>);
+
+// A test may catch a panic of its own. No condition of a rule can leave its counts half-changed.
+impl UnwindSafe for Handle {}
+impl RefUnwindSafe for Handle {}
 
 impl Handle {
     /// Returns the number of times that the fault has happened.

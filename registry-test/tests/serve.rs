@@ -133,11 +133,11 @@ fn the_registry_ends_when_its_input_is_closed() {
 
 #[test]
 fn wrong_usage_has_an_exit_code_of_its_own() {
-    let wrong = run(&["serve", "--bearr", "ann:pw"]);
+    let wrong = run(&["serve", "--login", "ann:pw"]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(wrong.stdout.is_empty());
     let message = String::from_utf8(wrong.stderr).unwrap();
-    assert!(message.contains("unknown argument \"--bearr\""), "{message}");
+    assert!(message.contains("unknown argument \"--login\""), "{message}");
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -237,6 +237,14 @@ fn a_seed_is_there_for_clients_that_log_in() {
 }
 
 #[test]
+fn a_registry_for_other_machines_has_urls_for_this_one() {
+    let served = Served::start(&["serve", "--listen", "0.0.0.0:0", "--control", "0.0.0.0:0"]);
+    assert_eq!(served.ask("GET", "/v2/", "").0, 200);
+    assert!(served.text("control").starts_with("http://127.0.0.1:"));
+    assert_eq!(served.call("GET", "state", "").0, 200);
+}
+
+#[test]
 fn quirks_are_options() {
     let served = Served::start(&["serve", "--quirk", "without-catalog"]);
     assert_eq!(served.ask("GET", "/v2/_catalog", "").0, 404);
@@ -310,10 +318,16 @@ fn bad_calls_are_refused_and_name_the_field() {
         ("POST", "assert-pushed", "", 400, "not JSON"),
         ("POST", "assert-pushed", "[]", 400, "object"),
         ("POST", "assert-pushed", &nested, 400, "not JSON"),
-        ("POST", "assert-pushed", r#"{"nmae":"a"}"#, 400, "`nmae`"),
+        ("POST", "assert-pushed", r#"{"title":"a"}"#, 400, "`title`"),
         ("POST", "assert-pushed", r#"{"name":1}"#, 400, "`name`"),
         ("GET", "requests?take=2", "", 400, "take=1"),
-        ("POST", "seed", r#"{"name":"app:v1","imgae":{}}"#, 400, "imgae"),
+        (
+            "POST",
+            "seed",
+            r#"{"name":"app:v1","picture":{}}"#,
+            400,
+            "picture",
+        ),
         (
             "POST",
             "seed",
@@ -324,9 +338,9 @@ fn bad_calls_are_refused_and_name_the_field() {
         (
             "POST",
             "faults",
-            r#"{"on":"GET ping","staus":500}"#,
+            r#"{"on":"GET ping","statuses":500}"#,
             400,
-            "`staus`",
+            "`statuses`",
         ),
         ("PUT", "faults", "{}", 405, "method"),
         ("DELETE", "state", "", 405, "method"),

@@ -13,7 +13,12 @@ mod server;
 use self::{calls::Calls, server::Server};
 use crate::TestRegistry;
 use registry_core::storage::MemoryStorage;
-use std::{fmt::Write as _, io, net::SocketAddr, sync::Arc};
+use std::{
+    fmt::Write as _,
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 /// Control API of a registry, on a port of its own. Dropping it frees the port.
 ///
@@ -63,7 +68,15 @@ impl Control {
     ) -> io::Result<Self> {
         let token = token()?;
         let server = Server::start(listen, Calls::new(registry, storage, token.clone()))?;
-        let url = format!("http://{}/{token}", server.address());
+        let mut address = server.address();
+        if address.ip().is_unspecified() {
+            // Every address of this machine is one to connect to.
+            address.set_ip(match address {
+                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        let url = format!("http://{address}/{token}");
         Ok(Self { url, _server: server })
     }
 

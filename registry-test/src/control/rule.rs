@@ -451,7 +451,7 @@ mod tests {
                 json!({ "status": 500, "refuse": true }),
                 "`status` and `refuse` are two faults",
             ),
-            (json!({ "staus": 500 }), "unknown field `staus`"),
+            (json!({ "statuses": 500 }), "unknown field `statuses`"),
             (json!({ "status": 500, "reset": true }), "unknown field `reset`"),
             (json!({ "status": 100 }), "`status`"),
             (json!({ "status": -1 }), "`status`"),

@@ -217,7 +217,7 @@ mod tests {
         for (line, part) in [
             ("", "no command"),
             ("run", "unknown command \"run\""),
-            ("serve --bearr a:b", "unknown argument \"--bearr\""),
+            ("serve --login a:b", "unknown argument \"--login\""),
             ("serve now", "unknown argument \"now\""),
             ("serve --basic", "--basic needs a value"),
             ("serve --quirk", "--quirk needs a value"),

@@ -1,0 +1,217 @@
+"""The fixture itself: the calls, the plugin, the life of the process."""
+
+import json
+import os
+import socket
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
+
+import pytest
+import registry_test
+from registry_test import ControlError, FaultNotInjected, TestRegistry
+
+IMAGE = {"files": [["etc/a", "1"]], "platform": "linux/arm64"}
+OCI = "application/vnd.oci.image.manifest.v1+json"
+
+
+def get(url, **options):
+    request = urllib.request.Request(url, headers={"Accept": OCI})
+    with urllib.request.urlopen(request, timeout=30, **options) as answer:
+        return answer.read()
+
+
+def test_a_seed_is_there_to_pull(registry):
+    digest = registry.seed("team/app:v1", image=IMAGE)
+
+    assert registry.digest("team/app:v1") == digest
+    manifest = json.loads(get(f"{registry.url}/v2/team/app/manifests/v1"))
+    assert registry.state()["repositories"]["team/app"] == {"tags": {"v1": digest}, "manifests": [digest]}
+    assert get(f"{registry.url}/v2/team/app/blobs/{manifest['layers'][0]['digest']}")
+    assert registry.pushed("team/app:v1")
+
+
+def test_the_message_says_what_is_missing(registry):
+    with pytest.raises(AssertionError, match="app:v1"):
+        registry.pushed("app:v1")
+
+
+def test_requests_have_their_answers(registry):
+    registry.seed("app:v1", image=IMAGE)
+    get(f"{registry.url}/v2/")
+    get(f"{registry.url}/v2/app/manifests/v1")
+
+    [pull] = registry.requests("GET manifest")
+    assert (pull.operation, pull.repository, pull.reference, pull.status) == ("get manifest", "app", "v1", 200)
+    assert pull.headers["accept"] == OCI
+    assert pull.response_headers["content-type"] == OCI
+    assert pull.received == int(pull.response_headers["content-length"])
+    assert len(registry.take_requests()) == 2
+    assert registry.requests() == []
+
+
+def test_faults_are_counted_and_removed(registry):
+    rule = registry.fault(on="GET ping", first=2, status=429, retry_after=1)
+    registry.fault(on="DELETE blob", refuse=True)
+
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        get(f"{registry.url}/v2/")
+    assert (refused.value.code, refused.value.headers["retry-after"]) == (429, "1")
+    assert [(fault["id"], fault["fired"]) for fault in registry.faults()] == [(rule, 1), (rule + 1, 0)]
+
+    registry.clear_faults()
+    assert registry.faults() == []
+    get(f"{registry.url}/v2/")
+
+
+def test_a_stalled_answer_goes_on_when_its_gate_opens(registry):
+    registry.fault(on="GET ping", stall="response", gate="pong")
+    with socket.create_connection(registry.host.rsplit(":", 1), timeout=30) as client:
+        client.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        registry.open_gate("pong")
+        assert client.recv(12) == b"HTTP/1.1 200"
+
+
+@pytest.mark.parametrize(
+    "rule, part",
+    [
+        ({"on": "PUSH manifest", "status": 500}, "on"),
+        ({"on": "GET ping", "statuses": 500}, "statuses"),
+        ({"on": "GET ping"}, "fault"),
+        ({"on": "GET ping", "status": "many"}, "status"),
+    ],
+)
+def test_a_wrong_rule_is_refused_by_name(registry, rule, part):
+    with pytest.raises(ControlError, match=part):
+        registry.fault(**rule)
+
+
+def test_wrong_calls_are_refused(registry):
+    with pytest.raises(ControlError, match="gate"):
+        registry.open_gate("unknown")
+    with pytest.raises(ControlError, match="name"):
+        registry.seed("App:v1", image=IMAGE)
+    with pytest.raises(ControlError, match="picture"):
+        registry.seed("app:v1", picture=IMAGE)
+    with pytest.raises(ValueError, match="'push'"):
+        registry.requests("push")
+
+
+def test_content_stays_over_a_restart_and_goes_with_a_reset(registry):
+    registry.seed("app:v1", image=IMAGE)
+    registry.fault(on="DELETE blob", refuse=True)
+    registry.restart()
+    get(f"{registry.url}/v2/app/manifests/v1")
+
+    registry.reset()
+
+    assert registry.state() == {"repositories": {}, "uploads": []}
+    assert registry.requests() == []
+    assert registry.faults() == []
+
+
+def test_an_open_upload_is_listed(registry):
+    post = urllib.request.Request(f"{registry.url}/v2/app/blobs/uploads/", method="POST")
+    urllib.request.urlopen(post, timeout=30).close()
+
+    [upload] = registry.uploads_left_open()
+    assert (upload["repository"], upload["offset"]) == ("app", 0)
+
+
+def test_tls_is_trusted_by_the_authority_of_the_registry(registry_factory):
+    registry = registry_factory(tls=True)
+
+    assert registry.url.startswith("https://")
+    get(f"{registry.url}/v2/", context=ssl.create_default_context(cafile=registry.ca))
+    with pytest.raises(urllib.error.URLError):
+        get(f"{registry.url}/v2/")
+
+
+def test_options_make_a_read_only_registry_with_quirks(registry_factory):
+    registry = registry_factory(read_only=True, quirk=["without-catalog"])
+    registry.seed("app:v1", image=IMAGE)
+
+    post = urllib.request.Request(f"{registry.url}/v2/app/blobs/uploads/", method="POST")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(post, timeout=30)
+    assert refused.value.code in (403, 405)
+    with pytest.raises(urllib.error.HTTPError):
+        get(f"{registry.url}/v2/_catalog")
+
+
+def test_a_wrong_option_is_an_error_with_its_reason():
+    with pytest.raises(RuntimeError, match="--quirk.*without-wheels"):
+        TestRegistry(quirk="without-wheels")
+    with pytest.raises(RuntimeError, match="unknown argument"):
+        TestRegistry(port="5000")
+
+
+def test_the_end_frees_the_port_and_removes_the_files():
+    with TestRegistry(basic="ann:pw") as registry:
+        config = os.path.join(registry.docker_config_dir, "config.json")
+        assert registry.host in open(config).read()
+        assert registry.environment()["DOCKER_CONFIG"] == registry.docker_config_dir
+    assert not os.path.exists(registry.docker_config_dir)
+    with socket.socket() as again:
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        host, port = registry.host.rsplit(":", 1)
+        again.bind((host, int(port)))
+
+
+def test_the_end_without_a_use_of_a_fault_is_an_error():
+    with pytest.raises(FaultNotInjected, match=r"on\(DELETE\)\.blob"):
+        with TestRegistry() as registry:
+            registry.fault(on="DELETE blob", refuse=True)
+    with TestRegistry() as registry:
+        registry.fault(on="DELETE blob", refuse=True, optional=True)
+
+
+def test_a_test_fails_whose_fault_was_never_injected(pytester):
+    pytester.makepyfile(
+        """
+        import urllib.request
+
+        def test_unused(registry):
+            registry.fault(on="DELETE blob", status=500)
+
+        def test_used(registry):
+            registry.fault(on="GET ping", set_header={"X-Seen": "1"})
+            assert urllib.request.urlopen(registry.url + "/v2/").headers["X-Seen"] == "1"
+
+        def test_fails_for_its_own_reason(registry):
+            registry.fault(on="DELETE blob", status=500)
+            assert 1 == 2
+        """
+    )
+    result = pytester.runpytest()
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(["*on(DELETE).blob()*never happened*", "*assert 1 == 2*"])
+
+
+def test_the_program_is_searched(monkeypatch, tmp_path):
+    monkeypatch.delenv("REGISTRY_TEST_BIN", raising=False)
+    monkeypatch.setattr("registry_test._binary._BUNDLED", tmp_path / "none")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="REGISTRY_TEST_BIN"):
+        TestRegistry()
+    program = tmp_path / "registry-test"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o700)
+    assert registry_test._binary.find() == str(program)
+
+
+def test_without_the_token_the_control_api_is_not_found(registry):
+    control = registry._control
+    for url in (control.rsplit("/", 1)[0] + "/state", control[:-1] + "/state"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            get(url)
+        assert refused.value.code == 404
+
+
+def test_the_program_says_how_to_use_it():
+    program = registry_test._binary.find()
+    helped = subprocess.run([program, "--help"], capture_output=True, text=True)
+    assert helped.returncode == 0 and "--quirk" in helped.stdout
+    wrong = subprocess.run([program, "serve", "--basic"], capture_output=True, text=True)
+    assert wrong.returncode == 2 and "--basic needs a value" in wrong.stderr and not wrong.stdout

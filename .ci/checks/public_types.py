@@ -46,7 +46,7 @@ ALLOWED = {
     "registry-health": set(),
     "registry-conformance": {"http", "libtest_mimic", "registry_core"},
     "registry-image": {"bytes", "futures_core", "registry_core"},
-    "registry-test": {"http", "registry_core"},
+    "registry-test": {"http", "registry_core", "rustls"},
     "registry-client": {"bytes", "http_body", "registry_core", "rustls"},
 }
 

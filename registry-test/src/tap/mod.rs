@@ -205,7 +205,7 @@ impl Tap {
     }
 
     /// Sets the function that ends the validity of all tokens of the registry, for
-    /// [`Token::Expire`](crate::fault::Token::Expire). Only the first call counts.
+    /// [`Token::Expire`]. Only the first call counts.
     pub fn set_expire(&self, expire: impl Fn() + Send + Sync + 'static) {
         // A second function would be of the same registry.
         let _ = self.shared.journal.expire.set(Box::new(expire));

@@ -106,6 +106,8 @@ impl RemoteRepository {
         let end = offset + bytes.len() as u64;
         let mut attempts = self.client.attempts();
         let mut from = offset;
+        // A registry whose offset goes up and down makes no progress.
+        let mut highest = offset;
         loop {
             let skipped = usize::try_from(from - offset).unwrap_or(usize::MAX);
             let part = bytes.slice(skipped..);
@@ -123,7 +125,8 @@ impl RemoteRepository {
             let held = self.offset_of(session).await?;
             match held.filter(|held| (offset..=end).contains(held)) {
                 Some(held) => {
-                    if held > from {
+                    if held > highest {
+                        highest = held;
                         attempts.progressed();
                     }
                     from = held;

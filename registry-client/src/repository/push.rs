@@ -111,6 +111,8 @@ impl RemoteRepository {
         let mut session = self.open_session().await?;
         // The offset of the session, once an attempt has failed.
         let mut held = None;
+        // A registry whose offset goes up and down makes no progress.
+        let mut highest = 0;
         let mut replaced = false;
         loop {
             let error = match self.send_rest(&mut session, &content, blob, held).await {
@@ -133,7 +135,8 @@ impl RemoteRepository {
             };
             match known {
                 Ok(Some(offset)) if offset <= blob.size => {
-                    if held.is_some_and(|before| before < offset) {
+                    if offset > highest {
+                        highest = offset;
                         attempts.progressed();
                     }
                     held = Some(offset);

@@ -9,7 +9,10 @@ use registry_core::{
     Algorithm, BoxError, Digest, MediaType, RepositoryName, Tag, manifest::Manifest, protocol::Precondition,
 };
 use registry_test::tap::{Exchange, Fault, Rule, Side};
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 fn manifest(layer: &[u8]) -> String {
     let config = Digest::of(Algorithm::Sha256, b"{}");
@@ -159,6 +162,31 @@ async fn a_registry_that_cannot_continue_gets_the_whole_blob_again() {
     let patches = received.iter().filter(|one| one.method == "PATCH");
     let sizes: Vec<_> = patches.map(|one| one.body.len()).collect();
     assert_eq!(sizes, [1_048_577, 1_047_577, 1_048_577, 1_047_577]);
+}
+
+#[tokio::test]
+async fn a_registry_whose_offset_goes_up_and_down_is_given_up() {
+    let up = AtomicBool::new(false);
+    let registry = Scripted::start(move |received| match &*received.method {
+        "POST" => reply(202).header("location", "/session"),
+        "GET" if up.fetch_not(Ordering::SeqCst) => reply(204).header("range", "0-999999"),
+        "GET" => reply(204).header("range", "0-99"),
+        "HEAD" => reply(404),
+        _ => reply(503),
+    });
+    let large = content((17 << 20) + 1);
+
+    let error = push_blob(&registry.repository("a"), &large[..2 << 20])
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    let stream = Full::new(Bytes::from(large));
+    let error = registry
+        .repository("a")
+        .push_stream(stream, Algorithm::Sha256)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 """The fixture itself: the calls, the plugin, the life of the process."""
 
+import hashlib
 import json
 import os
 import socket
@@ -30,6 +31,27 @@ def test_a_seed_is_there_to_pull(registry):
     assert registry.state()["repositories"]["team/app"] == {"tags": {"v1": digest}, "manifests": [digest]}
     assert get(f"{registry.url}/v2/team/app/blobs/{manifest['layers'][0]['digest']}")
     assert registry.pushed("team/app:v1")
+
+
+def test_the_images_of_a_layout_are_there_to_pull(registry, tmp_path):
+    def blob(content):
+        digest = hashlib.sha256(content).hexdigest()
+        (tmp_path / "blobs" / "sha256" / digest).write_bytes(content)
+        return {"digest": f"sha256:{digest}", "size": len(content)}
+
+    (tmp_path / "blobs" / "sha256").mkdir(parents=True)
+    config = {"mediaType": "application/vnd.oci.empty.v1+json", **blob(b"{}")}
+    image = blob(json.dumps({"schemaVersion": 2, "mediaType": OCI, "config": config, "layers": [config]}).encode())
+    entry = {"mediaType": OCI, **image, "annotations": {"org.opencontainers.image.ref.name": "team/app:v1"}}
+    (tmp_path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+    (tmp_path / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+
+    [name] = registry.seed_layout(tmp_path)
+
+    assert registry.digest("team/app:v1") == image["digest"]
+    assert "team/app" in name
+    with pytest.raises(ControlError, match="oci-layout"):
+        registry.seed_layout(tmp_path / "blobs")
 
 
 def test_the_message_says_what_is_missing(registry):

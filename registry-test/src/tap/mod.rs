@@ -190,17 +190,12 @@ impl Tap {
         rules.into_iter().for_each(|rule| Handle(rule).clear());
     }
 
-    /// Closes all connections, as the end of the registry's process does.
+    /// Closes all connections, as the death of the registry would. Later connections are accepted.
     pub fn disconnect(&self) {
-        let connections = std::mem::take(&mut *lock(&self.shared.connections));
-        for (connection, _) in &connections {
+        for (connection, _) in &*lock(&self.shared.connections) {
             if let Some(connection) = connection.upgrade() {
                 connection.close();
             }
-        }
-        for (_, thread) in connections {
-            // A thread that panicked, by a condition of the test, has ended too.
-            let _ = thread.join();
         }
     }
 
@@ -244,6 +239,14 @@ impl Drop for Tap {
         drop(self.acceptor.take());
         drop(lock(&self.other).take());
         self.disconnect();
+        let connections = std::mem::take(&mut *lock(&self.shared.connections));
+        for (_, thread) in connections {
+            // A condition of the test may have been the last owner of the tap.
+            if thread.thread().id() != thread::current().id() {
+                // A thread that panicked, by a condition of the test, has ended too.
+                let _ = thread.join();
+            }
+        }
     }
 }
 

@@ -11,8 +11,9 @@ use registry_core::protocol::Request;
 use std::{
     io::{BufReader, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{Arc, Mutex, mpsc},
     thread,
+    time::Instant,
 };
 
 /// Reads requests whole, passes on their bytes, and gives each the same answer. It ends with the test's process.
@@ -318,4 +319,35 @@ fn another_protocol_passes_unrecorded() {
     assert_eq!(answer, "HTTP/1.0 400 Bad Request\r\n\r\n");
     assert_eq!(registry.join().unwrap(), *b"\x16\x03\x01\0\x01\0");
     assert!(tap.exchanges().is_empty());
+}
+
+#[test]
+fn a_condition_may_disconnect_the_tap_and_own_it() {
+    let upstream = Upstream::answering(FIVE);
+    let tap = Arc::new(Tap::start(upstream.address).unwrap());
+    let (address, weak) = (tap.address(), Arc::downgrade(&tap));
+    let (reached, is_reached) = mpsc::channel();
+    let (goes_on, go_on) = mpsc::sync_channel::<()>(0);
+    let go_on = Mutex::new(go_on);
+    tap.fault(
+        on_any().when(move |_| {
+            let tap = weak.upgrade().unwrap();
+            tap.disconnect();
+            reached.send(()).unwrap();
+            // The test drops the tap meanwhile.
+            go_on.lock().unwrap().recv_timeout(SILENCE).is_ok()
+        }),
+        set_header("x-odd", "another"),
+    );
+    let client = thread::spawn(move || ask(address, GET));
+    is_reached.recv_timeout(SILENCE).unwrap();
+
+    drop(tap);
+    goes_on.send(()).unwrap();
+
+    assert_eq!(client.join().unwrap(), "");
+    assert!(
+        TcpStream::connect(address).is_err(),
+        "the last owner has freed the port"
+    );
 }

@@ -51,8 +51,8 @@ CRATES = {
     "registry-health": Rule(never=SERVERS | {"rustix"}),
     # Suites for backends and registries.
     "registry-conformance": Rule(may_use=CORE, never=SERVERS),
-    # Images, without a runtime: a copy is a future that the host drives.
-    "registry-image": Rule(may_use=CORE, never=RUNTIMES | SERVERS, packages=60),
+    # Images. Other registries come with a feature, and with the client its runtime.
+    "registry-image": Rule(may_use=CORE | {"registry-client"}, never=frozenset({"axum"}), packages=60),
     # A fixture of other programs' tests: a small tree, with a server.
     "registry-test": Rule(may_use=CORE, never=frozenset({"axum", "clap"}), packages=50),
     # A client in other programs: a small tree.

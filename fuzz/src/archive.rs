@@ -2,7 +2,7 @@
 
 use futures_util::{FutureExt as _, TryStreamExt as _};
 use registry_core::{Digest, Registry, Repository, storage::MemoryStorage};
-use registry_image::{ArchiveReader, Copy, CopyItem, Export, Layout, Names, Source as _, walk};
+use registry_image::{ArchiveReader, CopyItem, Export, ImageCopy, Layout, Names, Source as _, walk};
 use std::io::Cursor;
 
 /// Opens the bytes as an archive, and copies what is in it.
@@ -69,7 +69,7 @@ fn check(layout: &Layout) {
         }
         let _: Result<Vec<_>, _> = now(walk::referrers(layout, digest).try_collect());
         let item = CopyItem::digest(digest);
-        if now(Copy::new(layout, &to).run(std::slice::from_ref(&item))).is_ok() {
+        if now(ImageCopy::new(layout, &to).run(std::slice::from_ref(&item))).is_ok() {
             copied.push(item);
         }
     }
@@ -79,7 +79,7 @@ fn check(layout: &Layout) {
     let again = ArchiveReader::new().seekable("exported", Cursor::new(exported));
     let again = again.expect("an own archive is accepted");
     let target = repository();
-    now(Copy::new(&again, &target).run(&copied)).expect("an own archive is whole");
+    now(ImageCopy::new(&again, &target).run(&copied)).expect("an own archive is whole");
 }
 
 fn repository() -> Repository {

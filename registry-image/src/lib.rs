@@ -1,10 +1,10 @@
 //! Images in and out of OCI / Docker registries.
 //!
-//! [`Copy`] moves images, indexes and artifacts from any [`Source`] to any [`Target`]. Every digest is kept:
+//! [`ImageCopy`] moves images, indexes and artifacts from any [`Source`] to any [`Target`]. Every digest is kept:
 //!
 //! ```
 //! use registry_core::{Registry, Tag, service::ManifestPush, storage::MemoryStorage};
-//! use registry_image::{Copy, CopyItem};
+//! use registry_image::{ImageCopy, CopyItem};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -14,7 +14,7 @@
 //! let v1 = Tag::parse("v1")?;
 //! staging.put_manifest(ManifestPush::new(v1.clone(), index)).await?;
 //!
-//! let report = Copy::new(&staging, &live).run(&[CopyItem::tag(v1)]).await?;
+//! let report = ImageCopy::new(&staging, &live).run(&[CopyItem::tag(v1)]).await?;
 //!
 //! assert_eq!(report.copied.len(), 1);
 //! assert_eq!(live.manifest("v1").await?.ok_or("not copied")?.bytes, index);
@@ -25,11 +25,13 @@
 //! | place | source | target |
 //! |---|---|---|
 //! | [`registry_core::Repository`], in the same process | yes | yes |
+//! | `registry_client::RemoteRepository`, with the feature `remote` | yes | yes |
 //! | an OCI layout in a directory | [`Layout`] | [`LayoutWriter`] |
 //! | an archive: a layout in a tar file, or docker's `save` | [`ArchiveReader`] | [`Export`] |
 //! | images, indexes and artifacts that a program [builds](build) | [`build::Built`] | |
 //!
-//! The crate has no runtime and starts no task and no thread: a copy is a future that the host drives. Layouts use
+//! The crate starts no task and no thread: a copy is a future that the host drives, by any executor without the feature
+//! `remote`, and with it by tokio, which `registry-client` needs. Layouts use
 //! blocking calls, so drive such a copy on a thread that may block.
 
 mod archive;
@@ -40,6 +42,8 @@ mod error;
 mod layout;
 mod narrow;
 mod platform;
+#[cfg(feature = "remote")]
+mod remote;
 mod repository;
 mod retag;
 mod source;
@@ -52,7 +56,7 @@ mod readme {}
 
 pub use self::{
     archive::{ArchiveReader, Export, Exported},
-    copy::{Copied, Copy, CopyItem, Event, NotCopied, Report},
+    copy::{Copied, CopyItem, Event, ImageCopy, NotCopied, Report},
     error::Error,
     layout::{Entry, Layout, LayoutWriter, Names},
     platform::{InvalidPlatform, Platform},

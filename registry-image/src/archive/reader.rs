@@ -29,7 +29,7 @@ use std::{
 ///
 /// ```no_run
 /// use registry_core::{Registry, storage::MemoryStorage};
-/// use registry_image::{ArchiveReader, Copy, CopyItem};
+/// use registry_image::{ArchiveReader, ImageCopy, CopyItem};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -39,7 +39,7 @@ use std::{
 /// let archive = ArchiveReader::new().open("app.tar.gz")?;
 /// for entry in archive.entries() {
 ///     let item = CopyItem::digest(entry.descriptor.digest).with_tags(entry.tags());
-///     Copy::new(&archive, &repository).run(&[item]).await?;
+///     ImageCopy::new(&archive, &repository).run(&[item]).await?;
 /// }
 /// # Ok(())
 /// # }

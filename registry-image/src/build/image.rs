@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 ///
 /// ```
 /// use registry_core::{Registry, Tag, storage::MemoryStorage};
-/// use registry_image::{Copy, CopyItem, Platform, build::{ImageBuilder, LayerBuilder}};
+/// use registry_image::{ImageCopy, CopyItem, Platform, build::{ImageBuilder, LayerBuilder}};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// let registry = Registry::builder(MemoryStorage::new()).build();
 /// let repository = registry.repository("team/app")?;
 /// let item = CopyItem::digest(image.digest()).with_tags([Tag::parse("v1")?]);
-/// Copy::new(&image, &repository).run(&[item]).await?;
+/// ImageCopy::new(&image, &repository).run(&[item]).await?;
 /// assert_eq!(repository.manifest("v1").await?.ok_or("no such tag")?.digest, image.digest());
 /// # Ok(())
 /// # }

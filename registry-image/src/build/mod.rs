@@ -1,6 +1,6 @@
 //! Builders of images, indexes and artifacts. The same calls make the same bytes, on all platforms.
 //!
-//! Everything built is in memory, and a [`Source`](crate::Source): a [`Copy`](crate::Copy) puts it into a registry or a
+//! Everything built is in memory, and a [`Source`](crate::Source): a [`ImageCopy`](crate::ImageCopy) puts it into a registry or a
 //! layout.
 
 mod artifact;

@@ -1,4 +1,4 @@
-//! [`Copy`]: moves images from any source to any target.
+//! [`ImageCopy`]: moves images from any source to any target.
 
 mod event;
 mod options;
@@ -7,6 +7,6 @@ mod run;
 
 pub use self::{
     event::Event,
-    options::{Copy, CopyItem},
+    options::{CopyItem, ImageCopy},
     report::{Copied, NotCopied, Report},
 };

@@ -1,4 +1,4 @@
-//! [`Copy`] and its options. `run` has the copy itself.
+//! [`ImageCopy`] and its options. `run` has the copy itself.
 
 use super::event::Event;
 use crate::{platform::Platform, source::Source, target::Target};
@@ -19,11 +19,11 @@ pub(super) type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
 ///
 /// ```
 /// use registry_core::{Registry, storage::MemoryStorage};
-/// use registry_image::{Copy, Platform};
+/// use registry_image::{ImageCopy, Platform};
 ///
 /// let registry = Registry::builder(MemoryStorage::new()).build();
 /// let (from, to) = (registry.repository("team/app")?, registry.repository("mirror/app")?);
-/// let copy = Copy::new(&from, &to)
+/// let copy = ImageCopy::new(&from, &to)
 ///     .jobs(8)
 ///     .platforms([Platform::parse("linux/arm64")?])
 ///     .referrers(true)
@@ -32,7 +32,7 @@ pub(super) type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
 /// ```
 #[derive(Clone)]
 #[must_use]
-pub struct Copy<'a> {
+pub struct ImageCopy<'a> {
     pub(super) source: &'a dyn Source,
     pub(super) target: &'a dyn Target,
     pub(super) jobs: usize,
@@ -83,7 +83,7 @@ impl CopyItem {
     }
 }
 
-impl<'a> Copy<'a> {
+impl<'a> ImageCopy<'a> {
     /// Describes a copy of whole images, without their referrers.
     pub const fn new(source: &'a dyn Source, target: &'a dyn Target) -> Self {
         Self {
@@ -154,9 +154,9 @@ impl<'a> Copy<'a> {
     }
 }
 
-impl fmt::Debug for Copy<'_> {
+impl fmt::Debug for ImageCopy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Copy")
+        f.debug_struct("ImageCopy")
             .field("source", &self.source)
             .field("target", &self.target)
             .field("jobs", &self.jobs)

@@ -9,7 +9,7 @@ use registry_core::{Digest, Reference, Tag};
 pub struct Report {
     /// Items that were copied, in their order.
     pub copied: Vec<Copied>,
-    /// Items that failed, if the copy [keeps going](super::Copy::keep_going).
+    /// Items that failed, if the copy [keeps going](super::ImageCopy::keep_going).
     pub failed: Vec<NotCopied>,
     /// Number of blobs that were transferred.
     pub blobs: u64,

@@ -4,7 +4,7 @@
 
 use super::{
     event::Event,
-    options::{Copy, CopyItem},
+    options::{CopyItem, ImageCopy},
     report::{Copied, NotCopied, Report},
 };
 use crate::{
@@ -30,7 +30,7 @@ use std::{
 const DEPTH: usize = 16;
 
 struct Run<'a> {
-    copy: &'a Copy<'a>,
+    copy: &'a ImageCopy<'a>,
     progress: Mutex<Progress>,
 }
 
@@ -50,7 +50,7 @@ struct Wanted {
     is_foreign: bool,
 }
 
-impl Copy<'_> {
+impl ImageCopy<'_> {
     /// Copies the items, one after the other.
     ///
     /// # Cancel safety
@@ -83,7 +83,7 @@ impl Copy<'_> {
 }
 
 impl<'a> Run<'a> {
-    fn new(copy: &'a Copy<'a>) -> Self {
+    fn new(copy: &'a ImageCopy<'a>) -> Self {
         Self {
             copy,
             progress: Mutex::default(),
@@ -260,7 +260,7 @@ impl<'a> Run<'a> {
     }
 
     async fn blob(&self, wanted: &Wanted) -> Result<(), Error> {
-        let Copy { source, target, .. } = self.copy;
+        let ImageCopy { source, target, .. } = self.copy;
         let &Wanted { digest, size, .. } = wanted;
         if target.has(Kind::Blob, &digest, size).await? {
             self.update(|progress| progress.totals.skipped += 1);

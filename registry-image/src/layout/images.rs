@@ -21,7 +21,7 @@ use std::{
 ///
 /// ```
 /// use registry_core::{Registry, Tag, service::ManifestPush, storage::MemoryStorage};
-/// use registry_image::{Copy, CopyItem, Layout, LayoutWriter};
+/// use registry_image::{ImageCopy, CopyItem, Layout, LayoutWriter};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -34,11 +34,11 @@ use std::{
 /// let items = [CopyItem::tag(Tag::parse("v1")?)];
 ///
 /// let layout = LayoutWriter::create(&directory)?;
-/// Copy::new(&from, &layout).run(&items).await?;
+/// ImageCopy::new(&from, &layout).run(&items).await?;
 ///
 /// let layout = Layout::open(&directory)?;
 /// assert_eq!(layout.entries()[0].reference(), Some("v1"));
-/// Copy::new(&layout, &to).run(&items).await?;
+/// ImageCopy::new(&layout, &to).run(&items).await?;
 /// assert!(to.manifest("v1").await?.is_some());
 /// # Ok(())
 /// # }

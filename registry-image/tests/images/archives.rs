@@ -8,7 +8,7 @@ use crate::{
 };
 use flate2::{Compression, write::GzEncoder};
 use registry_core::MediaType;
-use registry_image::{ArchiveReader, Copy, CopyItem, Error, Export, Layout, Names, Source as _};
+use registry_image::{ArchiveReader, CopyItem, Error, Export, ImageCopy, Layout, Names, Source as _};
 use serde_json::{Value, json};
 use std::io::{Cursor, Write as _};
 use tar::EntryType;
@@ -73,7 +73,7 @@ async fn an_image_of_docker_keeps_its_config_and_layers_and_gets_a_manifest() {
     let archive = open(saved().finish()).unwrap();
     let entry = &archive.entries()[0];
     let item = CopyItem::digest(entry.descriptor.digest).with_tags(entry.tags());
-    Copy::new(&archive, &to).run(&[item]).await.unwrap();
+    ImageCopy::new(&archive, &to).run(&[item]).await.unwrap();
 
     for name in ["v1", "latest"] {
         assert_eq!(to.manifest(name).await.unwrap().unwrap().bytes, manifest);
@@ -305,7 +305,7 @@ async fn a_layout_counts_unless_docker_left_out_its_layers() {
         let digest = archive.entries()[0].descriptor.digest;
         assert_eq!(digest == sha256(&manifest), !docker_counts);
         let to = repository("to");
-        Copy::new(&archive, &to)
+        ImageCopy::new(&archive, &to)
             .run(&[CopyItem::digest(digest)])
             .await
             .unwrap();
@@ -376,7 +376,7 @@ async fn an_archive_and_back_keeps_every_digest() {
         .unwrap();
 
     let archive = open(bytes).unwrap();
-    Copy::new(&archive, &to).run(&items).await.unwrap();
+    ImageCopy::new(&archive, &to).run(&items).await.unwrap();
 
     assert_same(&from, &to, &root).await;
     assert_eq!(to.manifest("v1").await.unwrap().unwrap().digest, root);

@@ -4,7 +4,7 @@ use crate::fixture::{assert_same, read, repository, sha256, tag};
 use flate2::read::GzDecoder;
 use registry_core::MediaType;
 use registry_image::{
-    Copy, CopyItem, Platform, Source as _,
+    CopyItem, ImageCopy, Platform, Source as _,
     build::{ArtifactBuilder, Built, ImageBuilder, IndexBuilder, Layer, LayerBuilder},
     retag,
 };
@@ -112,8 +112,8 @@ async fn an_index_and_an_artifact_are_copied_with_everything() {
     let artifact = artifact.subject(index.descriptor()).build();
     let item = CopyItem::digest(index.digest()).with_tags([tag("v1")]);
 
-    Copy::new(&index, &to).run(&[item]).await.unwrap();
-    Copy::new(&artifact, &to)
+    ImageCopy::new(&index, &to).run(&[item]).await.unwrap();
+    ImageCopy::new(&artifact, &to)
         .run(&[CopyItem::digest(artifact.digest())])
         .await
         .unwrap();
@@ -130,7 +130,7 @@ async fn an_index_and_an_artifact_are_copied_with_everything() {
     );
 
     let arm = repository("arm");
-    let narrowed = Copy::new(&index, &arm).platforms([Platform::parse("linux/arm64").unwrap()]);
+    let narrowed = ImageCopy::new(&index, &arm).platforms([Platform::parse("linux/arm64").unwrap()]);
     let report = narrowed.run(&[CopyItem::digest(index.digest())]).await.unwrap();
     assert_eq!(report.copied[0].target, full().digest());
 }
@@ -181,7 +181,7 @@ async fn tags_are_moved_within_a_repository() {
     let to = repository("team/app");
     let image = full();
     let item = CopyItem::digest(image.digest()).with_tags([tag("v1")]);
-    Copy::new(&image, &to).run(&[item]).await.unwrap();
+    ImageCopy::new(&image, &to).run(&[item]).await.unwrap();
 
     let moved = retag(&to, &(&tag("v1")).into(), &[tag("stable"), tag("latest")])
         .await

@@ -2,7 +2,7 @@
 
 use crate::fixture::{artifact, assert_same, digest_of, image, index, put, repository, sha256, tag};
 use registry_core::{Reference, Registry, storage::MemoryStorage};
-use registry_image::{Copy, CopyItem, Event, Platform, Source as _};
+use registry_image::{CopyItem, Event, ImageCopy, Platform, Source as _};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 
@@ -16,8 +16,8 @@ async fn an_index_is_copied_with_all_its_images_and_then_skipped() {
     let root = digest_of(&index(&from, &entries, &["v1"]).await);
     let items = [CopyItem::tag(tag("v1")).with_tags([tag("v1"), tag("latest")])];
 
-    let first = Copy::new(&from, &to).run(&items).await.unwrap();
-    let second = Copy::new(&from, &to).run(&items).await.unwrap();
+    let first = ImageCopy::new(&from, &to).run(&items).await.unwrap();
+    let second = ImageCopy::new(&from, &to).run(&items).await.unwrap();
 
     assert_same(&from, &to, &root).await;
     for name in ["v1", "latest"] {
@@ -38,7 +38,7 @@ async fn blobs_of_the_same_registry_are_mounted() {
     );
     let root = digest_of(&image(&from, "amd64", &["layer"]).await);
 
-    let report = Copy::new(&from, &to)
+    let report = ImageCopy::new(&from, &to)
         .run(&[CopyItem::digest(root)])
         .await
         .unwrap();
@@ -60,11 +60,15 @@ async fn referrers_and_signature_tags_are_copied_on_demand() {
     put(&from, &serde_json::from_slice(&document.bytes).unwrap(), &[&name]).await;
     let items = [CopyItem::digest(root)];
 
-    Copy::new(&from, &to).run(&items).await.unwrap();
+    ImageCopy::new(&from, &to).run(&items).await.unwrap();
     assert!(to.manifest(digest_of(&report)).await.unwrap().is_none());
     assert!(to.manifest(&name).await.unwrap().is_none());
 
-    Copy::new(&from, &to).referrers(true).run(&items).await.unwrap();
+    ImageCopy::new(&from, &to)
+        .referrers(true)
+        .run(&items)
+        .await
+        .unwrap();
     for copied in [&app, &report, &of_report, &signature] {
         assert_same(&from, &to, &digest_of(copied)).await;
     }
@@ -91,7 +95,7 @@ async fn platforms_narrow_an_index_and_the_report_has_both_digests() {
     let items = [CopyItem::tag(tag("v1"))];
 
     let one = repository("one");
-    let report = Copy::new(&from, &one)
+    let report = ImageCopy::new(&from, &one)
         .platforms(wanted(&["arm64"]))
         .run(&items)
         .await
@@ -103,7 +107,7 @@ async fn platforms_narrow_an_index_and_the_report_has_both_digests() {
     assert_eq!(report.blobs, 2);
 
     let two = repository("two");
-    let copy = Copy::new(&from, &two).platforms(wanted(&["arm64", "amd64"]));
+    let copy = ImageCopy::new(&from, &two).platforms(wanted(&["arm64", "amd64"]));
     let target = copy.run(&items).await.unwrap().copied[0].target;
     assert_same(&two, &two, &target).await;
     let again = copy.run(&items).await.unwrap().copied[0].target;
@@ -111,7 +115,7 @@ async fn platforms_narrow_an_index_and_the_report_has_both_digests() {
     assert!(two.manifest(digest_of(&entries[2])).await.unwrap().is_none());
     assert!(two.manifest(root).await.unwrap().is_none());
 
-    let missing = Copy::new(&from, &two)
+    let missing = ImageCopy::new(&from, &two)
         .platforms(wanted(&["riscv64"]))
         .run(&items)
         .await;
@@ -126,9 +130,13 @@ async fn a_dry_run_reports_the_same_and_writes_nothing() {
     index(&from, &entries, &["v1"]).await;
     let items = [CopyItem::tag(tag("v1"))];
 
-    let dry = Copy::new(&from, &to).dry_run(true).run(&items).await.unwrap();
+    let dry = ImageCopy::new(&from, &to)
+        .dry_run(true)
+        .run(&items)
+        .await
+        .unwrap();
     assert!(to.tags(&Default::default()).await.unwrap().is_none());
-    let real = Copy::new(&from, &to).run(&items).await.unwrap();
+    let real = ImageCopy::new(&from, &to).run(&items).await.unwrap();
 
     assert_eq!((dry.blobs, dry.bytes), (real.blobs, real.bytes));
     assert_eq!(dry.copied[0].target, real.copied[0].target);
@@ -141,7 +149,7 @@ async fn events_report_every_byte_and_the_tags_last() {
     let events: Arc<Mutex<Vec<Event>>> = Arc::default();
     let heard = Arc::clone(&events);
 
-    let copy = Copy::new(&from, &to).on_event(move |event| heard.lock().unwrap().push(event.clone()));
+    let copy = ImageCopy::new(&from, &to).on_event(move |event| heard.lock().unwrap().push(event.clone()));
     let report = copy
         .run(&[CopyItem::digest(manifest).with_tags([tag("v1")])])
         .await
@@ -181,7 +189,7 @@ async fn a_blob_can_be_read_from_any_offset() {
 #[tokio::test]
 async fn a_tag_that_does_not_exist_is_named() {
     let (from, to) = (repository("from/app"), repository("to"));
-    let refused = Copy::new(&from, &to)
+    let refused = ImageCopy::new(&from, &to)
         .run(&[CopyItem::tag(tag("v9"))])
         .await
         .unwrap_err();
@@ -204,11 +212,15 @@ async fn an_index_without_some_of_its_images_is_copied_where_the_target_accepts_
     let events: Arc<Mutex<Vec<Event>>> = Arc::default();
     let heard = Arc::clone(&events);
 
-    let strict = Copy::new(&from, &to).strict(true).run(&items).await.unwrap_err();
+    let strict = ImageCopy::new(&from, &to)
+        .strict(true)
+        .run(&items)
+        .await
+        .unwrap_err();
     assert!(strict.to_string().contains(&sha256("?").to_string()), "{strict}");
     assert!(to.manifest("v1").await.unwrap().is_none());
 
-    let copy = Copy::new(&from, &to).on_event(move |event| heard.lock().unwrap().push(event.clone()));
+    let copy = ImageCopy::new(&from, &to).on_event(move |event| heard.lock().unwrap().push(event.clone()));
     copy.run(&items).await.unwrap();
     assert_eq!(to.manifest("v1").await.unwrap().unwrap().digest, root);
     let is_warning =

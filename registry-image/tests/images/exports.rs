@@ -2,7 +2,7 @@
 
 use crate::fixture::{CONFIG, LAYER, artifact, digest_of, image, index, repository, sha256, tag};
 use registry_core::{Digest, Repository, service::ManifestPush};
-use registry_image::{ArchiveReader, Copy, CopyItem, Event, Export, LayoutWriter, Names, Platform};
+use registry_image::{ArchiveReader, CopyItem, Event, Export, ImageCopy, LayoutWriter, Names, Platform};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -191,7 +191,11 @@ async fn artifacts_and_referrers_have_no_manifest_json_and_are_found_again() {
     let archive = written(&Export::new().add(&from, &items, Names::tags()).referrers(true)).await;
     let layout = ArchiveReader::new().read("archive", &*archive).unwrap();
     let to = repository("to");
-    Copy::new(&layout, &to).referrers(true).run(&items).await.unwrap();
+    ImageCopy::new(&layout, &to)
+        .referrers(true)
+        .run(&items)
+        .await
+        .unwrap();
     assert!(to.manifest(digest_of(&report)).await.unwrap().is_some());
 }
 
@@ -221,7 +225,7 @@ async fn a_file_appears_when_it_is_complete() {
     let layout = directory.path().join("layout");
     let items = [CopyItem::tag(tag("v1"))];
     let writer = LayoutWriter::create(&layout).unwrap();
-    Copy::new(&from, &writer).run(&items).await.unwrap();
+    ImageCopy::new(&from, &writer).run(&items).await.unwrap();
     let layout = registry_image::Layout::open(&layout).unwrap();
     let damaged = directory
         .path()
@@ -285,6 +289,6 @@ async fn names_too_long_for_a_header_are_read_again() {
 
     let to = repository("to");
     let archive = ArchiveReader::new().read("archive", &*bytes).unwrap();
-    Copy::new(&archive, &to).run(&items).await.unwrap();
+    ImageCopy::new(&archive, &to).run(&items).await.unwrap();
     crate::fixture::assert_same(&from, &to, &root).await;
 }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use registry_core::{Descriptor, Digest, Reference, Repository, Tag, storage::StoredManifest};
-use registry_image::{Blob, BlobStream, Copy, CopyItem, Error, Kind, Origin, Page, Source, Target};
+use registry_image::{Blob, BlobStream, CopyItem, Error, ImageCopy, Kind, Origin, Page, Source, Target};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 /// A source with a faulty blob.
@@ -96,11 +96,11 @@ async fn a_failed_image_is_not_visible_and_the_others_are_copied() {
         };
         let items = [CopyItem::tag(tag("bad")), CopyItem::tag(tag("good"))];
 
-        let error = Copy::new(&source, &to).run(&items).await.unwrap_err();
+        let error = ImageCopy::new(&source, &to).run(&items).await.unwrap_err();
         assert!(error.to_string().contains(&message), "{error}");
         assert_eq!(error.is_transient(), matches!(source.fault, Fault::Cut));
 
-        let report = Copy::new(&source, &to)
+        let report = ImageCopy::new(&source, &to)
             .keep_going(true)
             .run(&items)
             .await
@@ -113,7 +113,7 @@ async fn a_failed_image_is_not_visible_and_the_others_are_copied() {
         assert!(to.blob(&sha256("bad layer")).await.unwrap().is_none());
 
         // Repeated with a source that works, it continues with what is missing.
-        let report = Copy::new(&source.inner, &to).run(&items[..1]).await.unwrap();
+        let report = ImageCopy::new(&source.inner, &to).run(&items[..1]).await.unwrap();
         assert_eq!(report.failed.len(), 0);
         assert!(to.manifest("bad").await.unwrap().is_some());
     }
@@ -175,7 +175,7 @@ async fn as_many_blobs_as_jobs_are_in_transfer() {
             now: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
         };
-        Copy::new(&from, &to)
+        ImageCopy::new(&from, &to)
             .jobs(jobs)
             .run(&[CopyItem::digest(root)])
             .await
@@ -191,7 +191,7 @@ async fn manifests_that_refer_to_each_other_without_end_are_refused() {
     for _ in 0..20 {
         entry = index(&from, &[entry], &[]).await;
     }
-    let refused = Copy::new(&from, &to)
+    let refused = ImageCopy::new(&from, &to)
         .run(&[CopyItem::digest(digest_of(&entry))])
         .await
         .unwrap_err();

@@ -3,7 +3,7 @@
 use crate::fixture::{artifact, assert_same, digest_of, image, index, read, repository, sha256, tag};
 use futures_util::TryStreamExt as _;
 use registry_core::{Repository, Tag};
-use registry_image::{Copy, CopyItem, Layout, LayoutWriter, Names, Source as _, Target as _, walk};
+use registry_image::{CopyItem, ImageCopy, Layout, LayoutWriter, Names, Source as _, Target as _, walk};
 use serde_json::Value;
 use std::{fs, path::Path};
 use tempfile::TempDir;
@@ -20,7 +20,7 @@ fn blob(layout: &Path, content: impl AsRef<[u8]>) -> std::path::PathBuf {
 async fn export(from: &Repository, layout: &Path, names: Names, tags: &[&str]) {
     let writer = LayoutWriter::create(layout).unwrap().named(names);
     let items: Vec<_> = tags.iter().map(|name| CopyItem::tag(tag(name))).collect();
-    Copy::new(from, &writer)
+    ImageCopy::new(from, &writer)
         .referrers(true)
         .run(&items)
         .await
@@ -46,7 +46,11 @@ async fn a_layout_and_back_keeps_every_digest_and_the_referrers() {
     let tags: Vec<Tag> = walk::tags(&layout).try_collect().await.unwrap();
     assert_eq!(tags, [tag("v1")]);
     let items = [CopyItem::tag(tag("v1"))];
-    Copy::new(&layout, &to).referrers(true).run(&items).await.unwrap();
+    ImageCopy::new(&layout, &to)
+        .referrers(true)
+        .run(&items)
+        .await
+        .unwrap();
 
     for copied in [&root, &report] {
         assert_same(&from, &to, &digest_of(copied)).await;
@@ -126,7 +130,11 @@ async fn damage_is_found_while_reading_and_nothing_is_visible() {
         fs::write(&damaged, content).unwrap();
         let layout = Layout::open(directory.path()).unwrap();
         let to = repository("to");
-        let error = Copy::new(&layout, &to).run(&items).await.unwrap_err().to_string();
+        let error = ImageCopy::new(&layout, &to)
+            .run(&items)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains(message) && error.contains(&sha256("amd64").to_string()),
             "{error}"
@@ -153,7 +161,7 @@ async fn what_is_no_regular_file_is_refused() {
     std::os::unix::fs::symlink(elsewhere.path().join("base"), &linked).unwrap();
     let layout = Layout::open(directory.path()).unwrap();
 
-    let refused = Copy::new(&layout, &repository("to"))
+    let refused = ImageCopy::new(&layout, &repository("to"))
         .run(&[CopyItem::tag(tag("v1"))])
         .await;
 
@@ -256,7 +264,7 @@ async fn referrers_under_a_referrers_tag_are_found() {
     let fallback = Tag::of_referrers(&digest_of(&app));
     index(&from, std::slice::from_ref(&report), &[fallback.as_str()]).await;
     let writer = LayoutWriter::create(directory.path()).unwrap();
-    Copy::new(&from, &writer)
+    ImageCopy::new(&from, &writer)
         .run(&[CopyItem::tag(fallback), CopyItem::tag(tag("v1"))])
         .await
         .unwrap();

@@ -4,7 +4,7 @@ use registry_core::{
     Algorithm, Digest, Registry, Repository, Tag, manifest::Manifest, service::ManifestPush,
     storage::MemoryStorage,
 };
-use registry_image::{Copy, CopyItem, Export, Layout, Names, Source as _};
+use registry_image::{CopyItem, Export, ImageCopy, Layout, Names, Source as _};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -127,7 +127,7 @@ impl Bench {
         let registry = Registry::builder(MemoryStorage::new()).build();
         let to = registry.repository("imported").unwrap();
         let digest = archive.entries()[0].descriptor.digest;
-        wait(Copy::new(archive, &to).run(&[CopyItem::digest(digest)])).unwrap();
+        wait(ImageCopy::new(archive, &to).run(&[CopyItem::digest(digest)])).unwrap();
         let found = wait(to.manifest(digest)).unwrap().unwrap();
         Manifest::parse(&found.bytes, Some(&found.media_type)).unwrap()
     }
@@ -150,7 +150,7 @@ impl Bench {
         assert_eq!(found.expect("the tag exists").digest, digest);
         let registry = Registry::builder(MemoryStorage::new()).build();
         let to = registry.repository("imported").unwrap();
-        wait(Copy::new(layout, &to).run(&[CopyItem::tag(tag)])).unwrap();
+        wait(ImageCopy::new(layout, &to).run(&[CopyItem::tag(tag)])).unwrap();
     }
 }
 

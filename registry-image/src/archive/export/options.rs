@@ -76,7 +76,7 @@ impl<'a> Export<'a> {
         self
     }
 
-    /// Exports only images for these platforms, see [`Copy::platforms`](crate::Copy::platforms).
+    /// Exports only images for these platforms, see [`ImageCopy::platforms`](crate::ImageCopy::platforms).
     pub fn platforms(self, platforms: impl IntoIterator<Item = Platform>) -> Self {
         Self {
             platforms: platforms.into_iter().collect(),
@@ -92,7 +92,7 @@ impl<'a> Export<'a> {
         }
     }
 
-    /// Exports signatures and other referrers too, see [`Copy::referrers`](crate::Copy::referrers).
+    /// Exports signatures and other referrers too, see [`ImageCopy::referrers`](crate::ImageCopy::referrers).
     pub fn referrers(self, referrers: bool) -> Self {
         Self { referrers, ..self }
     }

@@ -2,7 +2,7 @@
 
 use super::options::{Export, Group};
 use crate::{
-    copy::{Copied, Copy, Event},
+    copy::{Copied, Event, ImageCopy},
     error::Error,
     layout::{Listing, Names},
     source::{BlobStream, Origin},
@@ -54,7 +54,7 @@ impl Plan {
             names: group.names.clone(),
             plan: Mutex::new(self),
         };
-        let mut copy = Copy::new(group.source, &planner)
+        let mut copy = ImageCopy::new(group.source, &planner)
             .platforms(export.platforms.iter().cloned())
             .referrers(export.referrers)
             .strict(export.strict);

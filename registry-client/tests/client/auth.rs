@@ -104,6 +104,28 @@ async fn a_password_is_not_sent_before_a_challenge_nor_to_another_host() {
     assert_eq!(authorizations(&store), [None]);
 }
 
+#[tokio::test]
+async fn another_host_may_not_ask_for_the_password_of_the_registry() {
+    let thief = Arc::new(Scripted::start(|_| reply(200).body(r#"{"token":"t"}"#)));
+    for challenge in [
+        "Basic realm=r".to_owned(),
+        format!("Bearer realm=\"{}\"", thief.url("/token")),
+    ] {
+        let store = Arc::new(Scripted::start(move |_| {
+            reply(401).header("www-authenticate", challenge.clone())
+        }));
+        let location = store.url("/blob");
+        let registry = Scripted::start(move |_| reply(307).header("location", location.clone()));
+
+        let error = logged_in(&registry, password()).manifest("v1").await.unwrap_err();
+
+        assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
+        assert_eq!(authorizations(&store), [None]);
+        assert_eq!(authorizations(&registry), [None]);
+    }
+    assert!(thief.received().is_empty());
+}
+
 /// Token service that counts its tokens: `t1`, `t2` and so on.
 fn token_service(lifetime: u32) -> Arc<Scripted> {
     let count = AtomicUsize::new(0);

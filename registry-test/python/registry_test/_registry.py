@@ -177,7 +177,11 @@ class TestRegistry:
         self._call("POST", "reset")
 
     def assert_faults_fired(self) -> None:
-        """Raises `FaultNotInjected` if a rule that is not optional was never used."""
+        """Raises `FaultNotInjected` if a rule that is not optional was never used. After `close`, repeats what that found."""
+        if self._process.returncode is not None:
+            if self._problem is not None:
+                raise FaultNotInjected(self._problem)
+            return
         complaints = [fault["complaint"] for fault in self.faults() if fault["complaint"]]
         if complaints:
             raise FaultNotInjected("\n".join(complaints))
@@ -210,8 +214,8 @@ class TestRegistry:
     def __exit__(self, kind: Any, _error: Any, _trace: Any) -> None:
         self.close()
         # The first failure is the one to show.
-        if self._problem is not None and kind is None:
-            raise FaultNotInjected(self._problem)
+        if kind is None:
+            self.assert_faults_fired()
 
     def __repr__(self) -> str:
         return f"<TestRegistry {self.url}>"

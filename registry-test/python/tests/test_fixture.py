@@ -1,6 +1,7 @@
 """The fixture itself: the calls, the plugin, the life of the process."""
 
 import hashlib
+import importlib.metadata
 import json
 import os
 import socket
@@ -201,13 +202,21 @@ def test_a_test_fails_whose_fault_was_never_injected(pytester):
             registry.fault(on="GET ping", set_header={"X-Seen": "1"})
             assert urllib.request.urlopen(registry.url + "/v2/").headers["X-Seen"] == "1"
 
+        def test_used_and_closed(registry_factory):
+            with registry_factory() as registry:
+                registry.fault(on="DELETE blob", status=500, optional=True)
+
+        def test_unused_and_closed(registry):
+            registry.fault(on="DELETE blob", status=500)
+            registry.close()
+
         def test_fails_for_its_own_reason(registry):
             registry.fault(on="DELETE blob", status=500)
             assert 1 == 2
         """
     )
     result = pytester.runpytest()
-    result.assert_outcomes(passed=1, failed=2)
+    result.assert_outcomes(passed=2, failed=3)
     result.stdout.fnmatch_lines(["*on(DELETE).blob()*never happened*", "*assert 1 == 2*"])
 
 
@@ -235,5 +244,7 @@ def test_the_program_says_how_to_use_it():
     program = registry_test._binary.find()
     helped = subprocess.run([program, "--help"], capture_output=True, text=True)
     assert helped.returncode == 0 and "--quirk" in helped.stdout
+    version = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+    assert version == f"registry-test {importlib.metadata.version('registry-test')}\n"
     wrong = subprocess.run([program, "serve", "--basic"], capture_output=True, text=True)
     assert wrong.returncode == 2 and "--basic needs a value" in wrong.stderr and not wrong.stdout

@@ -5,7 +5,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use registry_core::{Descriptor, Digest, Reference, Repository, Tag, storage::StoredManifest};
-use registry_image::{Blob, BlobStream, CopyItem, Error, ImageCopy, Kind, Origin, Page, Source, Target};
+use registry_image::{
+    Blob, BlobStream, CopyItem, Error, Export, ImageCopy, Kind, Names, Origin, Page, Source, Target,
+};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 /// A source with a faulty blob.
@@ -21,6 +23,8 @@ enum Fault {
     WrongBytes,
     Cut,
     Absent,
+    /// The manifest with this digest has another byte.
+    WrongManifest,
 }
 
 #[async_trait]
@@ -34,7 +38,13 @@ impl Source for Faulty {
     }
 
     async fn manifest(&self, digest: &Digest) -> Result<Option<StoredManifest>, Error> {
-        Source::manifest(&self.inner, digest).await
+        let mut found = Source::manifest(&self.inner, digest).await?;
+        if let (Fault::WrongManifest, Some(found)) =
+            (&self.fault, found.as_mut().filter(|_| *digest == self.blob))
+        {
+            found.bytes = [&found.bytes[..], b" "].concat().into();
+        }
+        Ok(found)
     }
 
     async fn blob(&self, digest: &Digest, from: u64) -> Result<Option<Blob>, Error> {
@@ -54,6 +64,7 @@ impl Source for Faulty {
                 Box::pin(first.chain(stream::iter([Err(cut)])))
             }
             Fault::Absent => return Ok(None),
+            Fault::WrongManifest => return Ok(Some(read)),
         };
         Ok(Some(Blob::new(read.size, stream)))
     }
@@ -116,6 +127,44 @@ async fn a_failed_image_is_not_visible_and_the_others_are_copied() {
         let report = ImageCopy::new(&source.inner, &to).run(&items[..1]).await.unwrap();
         assert_eq!(report.failed.len(), 0);
         assert!(to.manifest("bad").await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_with_other_bytes_is_not_copied() {
+    let (from, to) = (repository("from"), repository("to"));
+    let child = digest_of(&image(&from, "amd64", &["layer"]).await);
+    let source = Faulty {
+        inner: from,
+        blob: child,
+        fault: Fault::WrongManifest,
+    };
+
+    let refused = ImageCopy::new(&source, &to)
+        .run(&[CopyItem::digest(child)])
+        .await
+        .unwrap_err();
+
+    assert!(
+        matches!(refused, Error::Digest { digest, .. } if digest == child),
+        "{refused}"
+    );
+    assert!(to.blob(&sha256("layer")).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_export_verifies_what_a_source_sends() {
+    let from = repository("from");
+    let root = digest_of(&image(&from, "amd64", &["bad layer"]).await);
+    for (fault, is_digest) in [(Fault::WrongBytes, true), (Fault::Cut, false)] {
+        let source = Faulty {
+            inner: from.clone(),
+            blob: sha256("bad layer"),
+            fault,
+        };
+        let export = Export::new().add(&source, &[CopyItem::digest(root)], Names::tags());
+        let refused = export.write(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(matches!(refused, Error::Digest { .. }), is_digest, "{refused}");
     }
 }
 

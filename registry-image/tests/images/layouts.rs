@@ -278,3 +278,21 @@ async fn referrers_under_a_referrers_tag_are_found() {
     let digests: Vec<_> = found.iter().map(|found| found.digest).collect();
     assert_eq!(digests, [digest_of(&report)]);
 }
+
+#[tokio::test]
+async fn a_referrer_that_an_index_lists_is_found_too() {
+    let (from, directory) = (repository("from"), directory());
+    let app = image(&from, "amd64", &["layer"]).await;
+    let report = artifact(&from, "report", &app).await;
+    index(&from, &[app.clone(), report.clone()], &["v1"]).await;
+    export(&from, directory.path(), Names::tags(), &["v1"]).await;
+    let layout = Layout::open(directory.path()).unwrap();
+
+    let found: Vec<_> = walk::referrers(&layout, digest_of(&app))
+        .try_collect()
+        .await
+        .unwrap();
+
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].digest, digest_of(&report));
+}

@@ -11,7 +11,7 @@ use oci_client::{
     errors::OciDistributionError,
     secrets::RegistryAuth,
 };
-use registry_test::TestRegistry;
+use registry_test::{GET, PUT, Side::Response, TestRegistry, cut, image, on, status};
 
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
@@ -81,4 +81,35 @@ async fn it_logs_in_with_basic_credentials_and_gets_tokens() {
             registry.requests()
         );
     }
+}
+
+#[tokio::test]
+async fn it_reports_a_429_as_an_error() {
+    let registry = TestRegistry::start();
+    let busy = registry.fault(on(PUT).manifest(), status(429).retry_after(1));
+
+    let refused = push(&registry, &RegistryAuth::Anonymous).await.unwrap_err();
+
+    assert!(
+        refused.to_string().contains("429") || refused.to_string().contains("TOOMANYREQUESTS"),
+        "{refused}"
+    );
+    assert_eq!(busy.fired(), 1);
+    assert!(registry.check_pushed("team/app:v1").is_err());
+    push(&registry, &RegistryAuth::Anonymous).await.unwrap();
+    registry.assert_pushed("team/app:v1");
+}
+
+#[tokio::test]
+async fn it_reports_a_cut_body_as_an_error() {
+    let registry = TestRegistry::builder()
+        .seed("team/app:v1", image().files([("etc/motd", "hello")]))
+        .start();
+    registry.fault(on(GET).blob(), cut(Response).after(10));
+
+    assert!(pull(&registry, &RegistryAuth::Anonymous).await.is_err());
+
+    let layer = pull(&registry, &RegistryAuth::Anonymous).await.unwrap();
+    let digest = registry_core::Digest::of(registry_core::Algorithm::Sha256, &layer);
+    assert_eq!(registry.blob("team/app", &digest), Some(layer));
 }

@@ -14,6 +14,7 @@ import comments
 import crates
 import dependencies
 import features
+import newcomer
 import packages
 import public_types
 
@@ -27,6 +28,21 @@ class Dependencies(unittest.TestCase):
             ("GPL-3.0", False),
         ]:
             self.assertEqual(dependencies.satisfied(expression, {"MIT"}), met, expression)
+
+
+class Newcomer(unittest.TestCase):
+    def test_a_first_test_that_is_long_or_missing_is_refused(self):
+        self.assertIsNone(newcomer.too_long(["a\n" * 10 + "\n"]))
+        self.assertIsNotNone(newcomer.too_long(["a\n" * 11]))
+        self.assertIsNotNone(newcomer.too_long([]))
+
+    def test_the_blocks_of_one_language_are_found(self):
+        text = "```sh\ncargo new a\n```\n```rust\nfn a() {}\n```\n```rust\nfn b() {}\n```\n"
+        self.assertEqual(newcomer.blocks(text, "rust"), ["fn a() {}\n", "fn b() {}\n"])
+
+    def test_the_crate_of_this_workspace_is_used(self):
+        self.assertEqual(newcomer.here(["add", "registry-test"])[1:], ["--path", str(newcomer.CRATE)])
+        self.assertEqual(newcomer.here(["add", "oci-client"]), ["add", "oci-client"])
 
 
 class Crates(unittest.TestCase):

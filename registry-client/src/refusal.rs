@@ -24,14 +24,14 @@ struct Entry {
 
 /// Returns true if the same request may succeed later.
 pub(crate) fn is_transient(status: StatusCode) -> bool {
-    let final_ = matches!(
+    let permanent = matches!(
         status,
         StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED
     );
     matches!(
         status,
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
-    ) || (status.is_server_error() && !final_)
+    ) || (status.is_server_error() && !permanent)
 }
 
 /// Reads the error from a response that is not the expected one.

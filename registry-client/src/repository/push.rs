@@ -147,7 +147,10 @@ impl RemoteRepository {
                     held = None;
                     replaced |= refused;
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.cancel(session).await;
+                    return Err(error);
+                }
             }
         }
     }

@@ -210,3 +210,50 @@ fn parameter(target: &str, name: &str) -> Option<(String, String)> {
     };
     Some((rest, value.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_parameter_is_added_and_taken_off_again(target in "/[a-z/]{0,9}([?]([a-z&=]{0,9}))?", value in "[a-z0-9]{0,5}") {
+            let added = with_parameter(&target, LINK, &value);
+            let (rest, found) = parameter(&added, LINK).unwrap();
+            prop_assert_eq!(found, value);
+            // A query of nothing but the parameter goes with it.
+            prop_assert_eq!(rest.trim_end_matches('?'), target.trim_end_matches('?'));
+        }
+
+        #[test]
+        fn any_location_and_challenge_is_changed_or_left(text in "\\PC{0,40}", realm in "[ -~]{0,20}") {
+            let detours = Detours::default();
+            let _ = detours.other.set(([127, 0, 0, 1], 5000).into());
+            let challenge = format!("Bearer realm=\"{realm}\",service=\"s\"");
+            for text in [text, challenge] {
+                let Ok(value) = HeaderValue::try_from(text) else {
+                    continue;
+                };
+                for form in [Location::Absolute, Location::Relative, Location::WithQuery, Location::OtherHost] {
+                    let _ = detours.location(form, &value, "host");
+                }
+                detours.announce(&value);
+                if let Some(changed) = detours.challenge(&value) {
+                    prop_assert!(changed.to_str().unwrap().contains("realm=\"http://localhost:5000/"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_url_is_cut_to_its_path_and_query() {
+        for (url, path) in [
+            ("/v2/?a=http://x/y", "/v2/?a=http://x/y"),
+            ("http://host/v2/?n=1", "/v2/?n=1"),
+            ("https://host", "/"),
+        ] {
+            assert_eq!(origin_form(url), path);
+        }
+    }
+}

@@ -174,7 +174,7 @@ fn described(files: &dyn Files, path: &str) -> Result<Descriptor, Error> {
         if hasher.offset() == 0 {
             media_type.push_str(match Compression::of(bytes) {
                 Compression::Gzip => "+gzip",
-                Compression::Unsupported("zstd") => "+zstd",
+                Compression::Zstd => "+zstd",
                 Compression::None | Compression::Unsupported(_) => "",
             });
         }

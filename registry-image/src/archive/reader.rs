@@ -84,7 +84,7 @@ impl ArchiveReader {
         self
     }
 
-    /// Opens an archive in a file. One with compression is spooled.
+    /// Opens an archive in a file. One that is compressed by gzip or zstd is spooled.
     ///
     /// # Errors
     ///
@@ -129,7 +129,7 @@ impl ArchiveReader {
         let read = read.map_err(Error::io("read", &name))?;
         match Compression::of(begin.get(..read).unwrap_or_default()) {
             Compression::None => layout(name, Box::new(file)),
-            Compression::Gzip | Compression::Unsupported(_) => self.read(name, file),
+            Compression::Gzip | Compression::Zstd | Compression::Unsupported(_) => self.read(name, file),
         }
     }
 }

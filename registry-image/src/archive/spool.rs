@@ -5,10 +5,11 @@ use crate::{
     layout::{PIECE, fill},
 };
 use flate2::read::MultiGzDecoder;
+use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use std::{
     cell::Cell,
     fs::File,
-    io::{self, Read, Write as _},
+    io::{self, BufRead as _, BufReader, Read, Write as _},
     path::Path,
     rc::Rc,
 };
@@ -27,6 +28,7 @@ pub(super) struct Bounds {
 pub(super) enum Compression {
     None,
     Gzip,
+    Zstd,
     /// Name of a format that is not supported.
     Unsupported(&'static str),
 }
@@ -35,7 +37,7 @@ impl Compression {
     pub(super) fn of(begin: &[u8]) -> Self {
         match begin {
             [0x1f, 0x8b, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Unsupported("zstd"),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
             [0xfd, b'7', b'z', b'X', ..] => Self::Unsupported("xz"),
             [b'B', b'Z', b'h', ..] => Self::Unsupported("bzip2"),
             _ => Self::None,
@@ -63,6 +65,7 @@ pub(super) fn spool(
     let mut plain: Box<dyn Read + '_> = match compression {
         Compression::None => Box::new(counted),
         Compression::Gzip => Box::new(MultiGzDecoder::new(counted)),
+        Compression::Zstd => Box::new(Zstd::new(counted)),
         Compression::Unsupported(name) => {
             let reason = format!("compressed with {name}; decompress it first");
             return Err(Error::layout(place, "archive", reason));
@@ -97,6 +100,43 @@ pub(super) fn spool(
     }
 }
 
+/// Decompresses frames one after the other. The decoder accepts windows of at most 100 MiB, which are in memory.
+struct Zstd<R: Read> {
+    frame: Option<StreamingDecoder<BufReader<R>, FrameDecoder>>,
+    /// The reader before the first frame.
+    rest: Option<BufReader<R>>,
+}
+
+impl<R: Read> Zstd<R> {
+    fn new(reader: R) -> Self {
+        Self {
+            frame: None,
+            rest: Some(BufReader::new(reader)),
+        }
+    }
+}
+
+impl<R: Read> Read for Zstd<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if let Some(frame) = &mut self.frame {
+                let read = frame.read(buffer)?;
+                if read > 0 || buffer.is_empty() {
+                    return Ok(read);
+                }
+            }
+            let ended = self.frame.take().map(StreamingDecoder::into_inner);
+            let Some(mut rest) = ended.or_else(|| self.rest.take()) else {
+                return Ok(0);
+            };
+            if !rest.fill_buf()?.is_empty() {
+                let frame = StreamingDecoder::new(rest).map_err(io::Error::other)?;
+                self.frame = Some(frame);
+            }
+        }
+    }
+}
+
 /// Counts the bytes that are read.
 struct Counted<R> {
     reader: R,
@@ -115,6 +155,8 @@ impl<R: Read> Read for Counted<R> {
 mod tests {
     use super::*;
     use flate2::{Compression as Level, write::GzEncoder};
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+    use std::io::Seek as _;
 
     fn zeros(size: u64) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Level::best());
@@ -147,6 +189,33 @@ mod tests {
             spool(&bomb[..bomb.len() / 2], bounds(u64::MAX, 2000)).is_err(),
             "it is cut"
         );
+    }
+
+    #[test]
+    fn each_frame_of_zstd_counts_and_a_cut_one_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let bounds = Bounds {
+            bytes: 1 << 20,
+            ratio: 10,
+            free: 1 << 16,
+        };
+        let frame = |content: &[u8]| compress_to_vec(content, CompressionLevel::Fastest);
+        let spool = |bytes: &[u8]| spool("a.tar.zst", bytes, directory.path(), bounds);
+        let frames = [frame(b"one frame, "), frame(b"another frame")].concat();
+
+        let mut file = spool(&frames).unwrap();
+        let mut content = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut content).unwrap();
+        assert_eq!(content, "one frame, another frame");
+
+        assert!(spool(&frames[..frames.len() - 3]).is_err(), "it is cut");
+        assert!(
+            spool(&[&*frames, b"and more"].concat()).is_err(),
+            "it is no frame"
+        );
+        let bomb = spool(&frame(&[0; 1 << 17])).unwrap_err().to_string();
+        assert!(bomb.contains("10 times"), "{bomb}");
     }
 
     #[test]

@@ -22,6 +22,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             &["skopeo"],
             a_docker_archive_of_skopeo,
         ),
+        trial(
+            "reads::archives_compressed_by_gzip_and_zstd",
+            &["gzip", "zstd"],
+            archives_compressed_by_gzip_and_zstd,
+        ),
         trial("reads::archives_of_podman", &["podman"], archives_of_podman),
         engine_trial(
             "reads::an_archive_of_docker",
@@ -67,6 +72,21 @@ fn a_docker_archive_of_skopeo() {
     // It has links for docker's old names, and no manifest.
     assert_eq!(read.entries()[0].names(), [format!("{NAME}:v1")]);
     bench.assert_is_image(&bench.import(&read));
+}
+
+fn archives_compressed_by_gzip_and_zstd() {
+    let bench = Bench::new();
+    let exported = bench.export(&["v1", "multi"]);
+
+    for (program, extension) in [("gzip", "gz"), ("zstd", "zst")] {
+        bench.run(program, &["--quiet", "--keep", argument(&exported)]);
+        let archive = exported.with_extension(format!("tar.{extension}"));
+        let read = ArchiveReader::new()
+            .spool_in(bench.path(""))
+            .open(&archive)
+            .unwrap();
+        bench.assert_has(&read, "multi", bench.index);
+    }
 }
 
 fn archives_of_podman() {

@@ -30,7 +30,7 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// Returns the name of the target for messages, such as the path of a directory.
     fn describe(&self) -> String;
 
-    /// Returns true if the target has this content of `size` bytes.
+    /// Returns true if the target has this content of `size` bytes. False is always allowed: the content is put again.
     ///
     /// # Errors
     ///

@@ -109,6 +109,16 @@ impl LayoutWriter {
         Ok(())
     }
 
+    /// Returns true if a file of this size is there.
+    fn holds(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
+        let path = self.root.join(blob_path(digest));
+        match fs::symlink_metadata(&path) {
+            Ok(found) => Ok(found.is_file() && found.len() == size),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::io("read", path.display())(error)),
+        }
+    }
+
     fn place(&self) -> String {
         self.root.display().to_string()
     }
@@ -165,12 +175,11 @@ impl Target for LayoutWriter {
         self.place()
     }
 
-    async fn has(&self, _: Kind, digest: &Digest, size: u64) -> Result<bool, Error> {
-        let path = self.root.join(blob_path(digest));
-        match fs::symlink_metadata(&path) {
-            Ok(found) => Ok(found.is_file() && found.len() == size),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Error::io("read", path.display())(error)),
+    async fn has(&self, kind: Kind, digest: &Digest, size: u64) -> Result<bool, Error> {
+        match kind {
+            Kind::Blob => self.holds(digest, size),
+            // A killed copy leaves the file of a manifest without its entry, so a repeated one has to put it again.
+            Kind::Manifest => Ok(false),
         }
     }
 
@@ -210,7 +219,7 @@ impl Target for LayoutWriter {
             digest,
             source,
         })?;
-        if !self.has(Kind::Manifest, &digest, size).await? {
+        if !self.holds(&digest, size)? {
             let bytes = manifest.bytes.clone();
             let stream = futures_util::stream::once(async move { Ok(bytes) });
             self.put_blob(&digest, size, Box::pin(stream)).await?;

@@ -296,3 +296,35 @@ async fn a_referrer_that_an_index_lists_is_found_too() {
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].digest, digest_of(&report));
 }
+
+#[tokio::test]
+async fn a_copy_that_did_not_end_is_repeated_with_all_its_entries() {
+    let (from, directory) = (repository("from"), directory());
+    let root = app(&from).await;
+    let report = artifact(&from, "report", &root).await;
+    let items = [CopyItem::digest(digest_of(&root))];
+    // Without its end, as if the process had been killed.
+    let ended = LayoutWriter::create(directory.path()).unwrap();
+    for digest in [digest_of(&report), digest_of(&root)] {
+        let document = from.manifest(digest).await.unwrap().unwrap();
+        registry_image::Target::put_manifest(&ended, &document, &[])
+            .await
+            .unwrap();
+    }
+    drop(ended);
+
+    let writer = LayoutWriter::create(directory.path()).unwrap();
+    ImageCopy::new(&from, &writer)
+        .referrers(true)
+        .run(&items)
+        .await
+        .unwrap();
+
+    let layout = Layout::open(directory.path()).unwrap();
+    let listed: Vec<_> = layout
+        .entries()
+        .iter()
+        .map(|entry| entry.descriptor.digest)
+        .collect();
+    assert_eq!(listed, [digest_of(&report), digest_of(&root)]);
+}

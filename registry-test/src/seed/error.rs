@@ -41,6 +41,13 @@ pub(crate) enum SeedError {
         subject: String,
         repository: RepositoryName,
     },
+    /// The registry cannot tell if it has the subject of an artifact.
+    #[error("cannot read the subject {subject:?} of a seed: {source}")]
+    Lookup {
+        subject: String,
+        #[source]
+        source: Box<registry_core::Error>,
+    },
     /// A file of a layout cannot be used.
     #[error("cannot seed the OCI layout: {}: {problem}", path.display())]
     Layout {

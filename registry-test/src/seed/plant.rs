@@ -4,12 +4,15 @@ use super::{
     document::Object,
     error::SeedError,
     index::Seed,
-    layout::{Entry, Layout},
+    layout::Layout,
     name::SeedName,
     parts::{Part, Parts},
     subject::Subjects,
 };
-use registry_core::{Digest, MediaType, Reference, Registry, Repository, Tag, service::ManifestPush};
+use registry_core::{
+    Digest, MediaType, Reference, Registry, Repository, RepositoryName, Tag, service::ManifestPush,
+};
+use std::collections::HashMap;
 
 /// Puts a seed into the registry, with the authority of the host. Returns the digest of its manifest.
 pub(crate) async fn plant(registry: &Registry, name: &str, seed: &Seed) -> Result<Digest, SeedError> {
@@ -18,42 +21,71 @@ pub(crate) async fn plant(registry: &Registry, name: &str, seed: &Seed) -> Resul
     let subjects = subjects(&repository, seed).await?;
     let mut parts = Parts::new(&subjects);
     seed.render(&mut parts)?;
-    put_all(registry, &name, &parts.blobs, parts.manifests).await
+    let tag = tag(&name, root(&parts.manifests))?;
+    put_all(
+        &repository,
+        tag,
+        &parts.blobs,
+        &parts.manifests,
+        &mut Stored::new(),
+    )
+    .await
 }
 
 /// Puts the images of an OCI layout into the registry, with the authority of the host. Returns their names.
 pub(crate) async fn plant_layout(registry: &Registry, layout: Layout) -> Result<Vec<String>, SeedError> {
-    let mut names = Vec::new();
-    for Entry {
-        name,
-        blobs,
-        manifests,
-    } in layout.entries
-    {
-        put_all(registry, &name, &blobs, manifests).await?;
-        names.push(name.text);
+    // All names are checked before anything is stored.
+    let tags = layout.entries.iter();
+    let tags: Vec<_> = tags
+        .map(|entry| tag(&entry.name, root(&entry.manifests)))
+        .collect::<Result<_, _>>()?;
+    let (mut names, mut stored) = (Vec::new(), Stored::new());
+    for (entry, tag) in layout.entries.into_iter().zip(tags) {
+        let repository = within(registry, &entry.name);
+        put_all(&repository, tag, &entry.blobs, &entry.manifests, &mut stored).await?;
+        names.push(entry.name.text);
     }
     Ok(names)
 }
 
-/// Puts blobs and manifests, whose last one gets the name.
+/// Blobs that are stored already, each with a repository that holds it.
+type Stored = HashMap<Digest, RepositoryName>;
+
+/// Puts blobs and manifests. The last manifest gets the tag.
 async fn put_all(
-    registry: &Registry,
-    name: &SeedName,
+    repository: &Repository,
+    tag: Option<Tag>,
     blobs: &[Part],
-    mut manifests: Vec<Part>,
+    manifests: &[Part],
+    stored: &mut Stored,
 ) -> Result<Digest, SeedError> {
-    let repository = within(registry, name);
-    let root = manifests.pop().expect("a seed has a manifest");
-    let tag = tag(name, &root)?;
     for blob in blobs {
-        let pushed = repository.push_blob(blob.bytes.clone(), Some(blob.digest)).await;
-        pushed.map_err(|source| refused(blob.digest, source))?;
+        put_blob(repository, blob, stored).await?;
     }
-    for manifest in &manifests {
-        put(&repository, manifest, None).await?;
+    let (root, others) = manifests.split_last().expect("a seed has a manifest");
+    for manifest in others {
+        put(repository, manifest, None).await?;
     }
-    put(&repository, &root, tag).await
+    put(repository, root, tag).await
+}
+
+/// Pushes a blob, or mounts it: images of a layout may share large ones, which are hashed once.
+async fn put_blob(repository: &Repository, blob: &Part, stored: &mut Stored) -> Result<(), SeedError> {
+    if let Some(holder) = stored.get(&blob.digest) {
+        let mounted = repository.mount(&blob.digest, Some(holder)).await;
+        if mounted.map_err(|source| refused(blob.digest, source))?.is_some() {
+            return Ok(());
+        }
+    }
+    let pushed = repository.push_blob(blob.bytes.clone(), Some(blob.digest)).await;
+    pushed.map_err(|source| refused(blob.digest, source))?;
+    stored.insert(blob.digest, repository.name().clone());
+    Ok(())
+}
+
+/// Returns the manifest of a seed itself.
+fn root(manifests: &[Part]) -> &Part {
+    manifests.last().expect("a seed has a manifest")
 }
 
 fn within(registry: &Registry, name: &SeedName) -> Repository {
@@ -92,7 +124,11 @@ async fn subjects(repository: &Repository, seed: &Seed) -> Result<Subjects, Seed
         };
         let reference = subject.within(repository.name().as_str()).ok_or_else(missing)?;
         let found = repository.manifest(reference).await;
-        let found = found.ok().flatten().ok_or_else(missing)?;
+        let found = found.map_err(|source| SeedError::Lookup {
+            subject: subject.to_string(),
+            source: Box::new(source),
+        })?;
+        let found = found.ok_or_else(missing)?;
         let descriptor = Object::new()
             .text("mediaType", found.media_type.as_str())
             .text("digest", &found.digest.to_string())

@@ -9,7 +9,7 @@ mod problem;
 
 pub(crate) use self::problem::LayoutProblem;
 
-use self::problem::MAX_TOTAL;
+use self::problem::{MAX_DESCRIPTORS, MAX_MANIFESTS, MAX_TOTAL};
 use super::{error::SeedError, name::SeedName, parts::Part};
 use bytes::Bytes;
 use registry_core::{
@@ -113,6 +113,10 @@ struct Files {
     root: PathBuf,
     read: HashMap<Digest, Bytes>,
     total: u64,
+    /// Number of descriptors of all images, counted in each of them.
+    descriptors: usize,
+    /// Size of the manifests of all images, counted in each of them.
+    manifests: u64,
 }
 
 impl Files {
@@ -123,6 +127,8 @@ impl Files {
             root,
             read: HashMap::new(),
             total: 0,
+            descriptors: 0,
+            manifests: 0,
         })
     }
 
@@ -140,6 +146,10 @@ impl Files {
                 }
                 Step::Enter(parent, child) => (parent, child),
             };
+            self.descriptors = self.descriptors.saturating_add(1);
+            if self.descriptors > MAX_DESCRIPTORS {
+                return Err(refused(&parent, LayoutProblem::TooManyDescriptors));
+            }
             let part = self.part(&parent, &child)?;
             if !seen.insert(part.digest) {
                 continue;
@@ -149,6 +159,10 @@ impl Files {
                 continue;
             }
             let path = self.blob_path(&part.digest);
+            self.manifests = self.manifests.saturating_add(child.size);
+            if self.manifests > MAX_MANIFESTS {
+                return Err(refused(&path, LayoutProblem::ManifestsTooLarge));
+            }
             let document = Manifest::parse(&part.bytes, child.media_type.as_ref());
             let document = document.map_err(|error| refused(&path, error.into()))?;
             steps.push(Step::Leave(part));

@@ -6,6 +6,12 @@ use std::{io, path::PathBuf};
 /// Maximum size of all content of a layout.
 pub(super) const MAX_TOTAL: u64 = 1 << 30;
 
+/// Maximum number of descriptors in the images of a layout. Few files of a hostile layout can repeat many.
+pub(super) const MAX_DESCRIPTORS: usize = 100_000;
+
+/// Maximum size of the manifests in the images of a layout, for the same reason.
+pub(super) const MAX_MANIFESTS: u64 = 64 << 20;
+
 /// Reason for which a file of a layout is refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -27,6 +33,16 @@ pub(crate) enum LayoutProblem {
         "with it the layout has {size} bytes; at most {MAX_TOTAL} are read, since a test registry is in memory"
     )]
     TotalTooLarge { size: u64 },
+    /// The images of the layout have more descriptors than allowed.
+    #[error(
+        "with it the images of the layout have more than {MAX_DESCRIPTORS} descriptors, counted in each image"
+    )]
+    TooManyDescriptors,
+    /// The images of the layout have larger manifests than allowed.
+    #[error(
+        "with it the images of the layout have more than {MAX_MANIFESTS} bytes of manifests, counted in each image"
+    )]
+    ManifestsTooLarge,
     /// It has not the size of its descriptor.
     #[error("it has {found} bytes; its descriptor says {expected}")]
     Size { expected: u64, found: u64 },

@@ -256,6 +256,83 @@ fn a_file_of_an_absurd_size_is_not_read() {
     );
 }
 
+#[test]
+fn a_few_files_that_repeat_each_other_are_refused() {
+    let mut written = Written::new();
+    let digest = written.add(image(), &json!({}));
+    let mut entries = written.entries.clone();
+    let index = |entries: &[Value]| json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries});
+    for _ in 0..2 {
+        // Each of 400 entries has all 400 entries of the document before.
+        let document = index(&vec![entries[0].clone(); 400]).to_string();
+        written.entries.clear();
+        written.add_document(document.as_bytes(), &json!({}));
+        entries.clone_from(&written.entries);
+    }
+    written.index(&index(&vec![entries[0].clone(); 400]));
+    let registry = TestRegistry::start();
+
+    let refused = registry.try_seed_layout(&written.path).unwrap_err().to_string();
+
+    assert!(
+        refused.ends_with("more than 100000 descriptors, counted in each image"),
+        "{refused}"
+    );
+    assert_eq!(registry.digest(&format!("app@{digest}")), None);
+}
+
+#[test]
+fn large_manifests_that_many_images_name_are_refused() {
+    let mut written = Written::new();
+    let blank = " ".repeat(4_000_000);
+    let large = format!(
+        r#"{{"schemaVersion": 2,{blank}"mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}}"#
+    );
+    for _ in 0..17 {
+        written.add_document(large.as_bytes(), &json!({}));
+    }
+
+    let refused = super::Layout::read(&written.path).unwrap_err().to_string();
+
+    assert!(
+        refused.ends_with("more than 67108864 bytes of manifests, counted in each image"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn images_of_several_repositories_share_a_blob() {
+    let mut written = Written::new();
+    for name in ["a.example/one:v1", "a.example/one:v2", "a.example/two:v1"] {
+        written.add(
+            image().files([("a", "1")]),
+            &json!({"org.opencontainers.image.ref.name": name}),
+        );
+    }
+    let registry = TestRegistry::start();
+
+    for name in registry.seed_layout(&written.path) {
+        registry.assert_pushed(&name);
+    }
+}
+
+#[test]
+fn a_wrong_digest_in_the_last_name_leaves_nothing() {
+    let mut written = Written::new();
+    written.add(image(), &json!({"org.opencontainers.image.ref.name": "v1"}));
+    let name = format!("a.example/app@sha256:{}", "0".repeat(64));
+    written.add(
+        image().files([("a", "1")]),
+        &json!({"org.opencontainers.image.ref.name": name}),
+    );
+    let registry = TestRegistry::start();
+
+    let refused = registry.try_seed_layout(&written.path).unwrap_err().to_string();
+
+    assert!(refused.contains("the content has the digest"), "{refused}");
+    assert_eq!(registry.tags("app"), [""; 0]);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_file_outside_of_the_layout_is_not_read() {

@@ -75,6 +75,16 @@ pub(super) fn descriptor(part: &Part) -> Object {
         .json("size", &part.bytes.len().to_string())
 }
 
+/// Returns true if all numbers in a value are integers. How others are written depends on a feature of `serde_json`, too.
+pub(super) fn has_only_integers(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_i64() || number.is_u64(),
+        Value::Array(items) => items.iter().all(has_only_integers),
+        Value::Object(members) => members.values().all(has_only_integers),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+    }
+}
+
 pub(super) fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }

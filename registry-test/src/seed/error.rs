@@ -25,6 +25,9 @@ pub(crate) enum SeedError {
     /// The configuration of an image is no object.
     #[error("the configuration of an image is no JSON object: {0:?}")]
     Config(String),
+    /// The configuration of an image has a number with more than one way to write it.
+    #[error("the configuration of an image has a number that is no integer of 64 bits: {0:?}")]
+    Number(String),
     /// An artifact has a malformed type.
     #[error("{text:?} is no media type: {source}")]
     MediaType {

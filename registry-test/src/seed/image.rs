@@ -1,7 +1,7 @@
 //! [`Image`]: an image for one platform.
 
 use super::{
-    document::{self, Object, canonical, descriptor, quoted},
+    document::{self, Object, canonical, descriptor, has_only_integers, quoted},
     error::SeedError,
     layer::Layer,
     parts::{Part, Parts},
@@ -83,7 +83,7 @@ impl Image {
     }
 
     /// Sets the execution parameters (`config` of the image's configuration): a JSON object, with members such as
-    /// `Cmd`, `Env` and `Labels`.
+    /// `Cmd`, `Env` and `Labels`. Its numbers are integers.
     pub fn config(self, json: impl Into<String>) -> Self {
         Self {
             config: Some(json.into()),
@@ -135,6 +135,9 @@ impl Image {
         if let Some(given) = &self.config {
             let object = serde_json::from_str(given).ok().filter(Value::is_object);
             let object = object.ok_or_else(|| SeedError::Config(given.clone()))?;
+            if !has_only_integers(&object) {
+                return Err(SeedError::Number(given.clone()));
+            }
             config = config.json("config", &canonical(&object));
         }
         Ok(Part::new(

@@ -4,6 +4,12 @@ use super::error::SeedError;
 use std::collections::{BTreeMap, BTreeSet};
 use tar::{Builder, EntryType, Header};
 
+/// Maximum length of a path in a header.
+const NAME: usize = 100;
+
+/// Path of an entry whose content is the path of the next one, as GNU tar writes long paths.
+const LONG_NAME: &str = "././@LongLink";
+
 /// Files of a layer by path. A later file replaces an earlier one with the same path.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layer(BTreeMap<String, Vec<u8>>);
@@ -53,21 +59,36 @@ impl Layer {
 
 /// Adds a file, or a directory if there is no content.
 fn append(archive: &mut Builder<Vec<u8>>, path: &str, content: Option<&[u8]>) {
-    let mut header = Header::new_gnu();
     let (kind, mode) = match content {
         Some(_) => (EntryType::Regular, 0o644),
         None => (EntryType::Directory, 0o755),
     };
+    if path.len() > NAME {
+        let whole = [path.as_bytes(), b"\0"].concat();
+        append_entry(archive, LONG_NAME, EntryType::GNULongName, 0o644, &whole);
+    }
+    append_entry(archive, path, kind, mode, content.unwrap_or_default());
+}
+
+/// Adds an entry, whose header has only the beginning of a long path.
+///
+/// The path is written here: the methods of `Header` read it as a path of this system, on which `C:/a` may be absolute.
+fn append_entry(archive: &mut Builder<Vec<u8>>, path: &str, kind: EntryType, mode: u32, content: &[u8]) {
+    let mut header = Header::new_gnu();
+    let end = path.floor_char_boundary(NAME);
+    for (byte, of_path) in header.as_old_mut().name.iter_mut().zip(path.bytes().take(end)) {
+        *byte = of_path;
+    }
     header.set_entry_type(kind);
     header.set_mode(mode);
     header.set_mtime(0);
     header.set_uid(0);
     header.set_gid(0);
-    let content = content.unwrap_or_default();
     header.set_size(content.len() as u64);
+    header.set_cksum();
     archive
-        .append_data(&mut header, path, content)
-        .expect("the path is relative, and writing to memory succeeds");
+        .append(&header, content)
+        .expect("writing to memory succeeds");
 }
 
 /// Splits a path into its names. A leading `/` or `./` is left out.
@@ -113,6 +134,7 @@ mod tests {
             (&long, "3"),
             ("a/b.c", "4"),
             ("b", "5"),
+            ("C:/d", "6"),
         ]);
 
         let archive = layer.archive().unwrap();
@@ -133,6 +155,8 @@ mod tests {
         assert_eq!(
             read,
             [
+                directory("C:/"),
+                file("C:/d", "6"),
                 directory("a/"),
                 file("a/b.c", "4"),
                 directory("a/b/"),

@@ -140,11 +140,12 @@ async fn an_artifact_is_a_referrer_of_its_subject() {
 async fn a_seed_that_cannot_be_planted_leaves_nothing_and_has_a_reason() {
     let registry = registry();
     let other = Digest::of(registry_core::Algorithm::Sha256, b"other");
-    let cases: [(&str, Seed, &str); 7] = [
+    let cases: [(&str, Seed, &str); 8] = [
         ("App", image().into(), "REPOSITORY:TAG"),
         (&format!("app@{other}"), image().into(), "use this one, or a tag"),
         ("app:v1", image().platform("arm64").into(), "`os/architecture`"),
         ("app:v1", image().config("[]").into(), "no JSON object"),
+        ("app:v1", image().config(r#"{"a": [1.5]}"#).into(), "no integer"),
         ("app:v1", image().files([("../a", "")]).into(), "`.` or `..`"),
         ("app:v1", artifact("no type").into(), "is no media type"),
         (

@@ -8,7 +8,11 @@
 mod support;
 
 use registry_test::{TestRegistry, image};
-use std::time::Duration;
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
 use support::{Answer, ask};
 
 /// `ann:secret`
@@ -39,6 +43,52 @@ fn token(registry: &TestRegistry, scope: &str) -> String {
 fn post(registry: &TestRegistry, form: &str) -> Answer {
     let form_type = [("Content-Type", "application/x-www-form-urlencoded")];
     ask(registry.addr(), "POST /token", &form_type, form)
+}
+
+#[test]
+fn a_token_comes_from_the_host_that_the_client_uses() {
+    let registry = TestRegistry::builder()
+        .bearer("ann", "secret")
+        .bind(std::net::Ipv4Addr::UNSPECIFIED.into())
+        .start();
+    let realm = |host: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", registry.addr().port())).unwrap();
+        write!(
+            stream,
+            "GET /v2/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (_, realm) = answer.split_once("realm=\"").unwrap();
+        realm.split('"').next().unwrap().to_owned()
+    };
+
+    assert_eq!(realm("registry.test:5000"), "http://registry.test:5000/token");
+    assert_eq!(realm("a\"b"), format!("{}/token", registry.url()));
+    assert!(registry.url().starts_with("http://127.0.0.1:"));
+}
+
+#[test]
+fn a_registry_has_the_host_that_it_was_given() {
+    for (name, host) in [("registry.test", "registry.test"), ("::1", "[::1]")] {
+        let registry = TestRegistry::builder().bearer("ann", "secret").host(name).start();
+        let host = format!("{host}:{}", registry.addr().port());
+
+        assert_eq!(registry.reference("app:v1"), format!("{host}/app:v1"));
+        let challenge = without(&registry, "GET /v2/")
+            .header("www-authenticate")
+            .unwrap()
+            .to_owned();
+        assert!(
+            challenge.contains(&format!("realm=\"http://{host}/token\",service=\"{host}\"")),
+            "{challenge}"
+        );
+    }
+    for wrong in ["", "a/b", "a:5000", "ann@a", "a b"] {
+        let refused = TestRegistry::builder().host(wrong).try_start().unwrap_err();
+        assert!(refused.to_string().ends_with("without a port"), "{refused}");
+    }
 }
 
 #[test]

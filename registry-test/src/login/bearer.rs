@@ -19,7 +19,7 @@ impl Authenticator for Tokens {
     }
 
     fn challenges(&self, request: Option<AuthRequest<'_>>, _: &[Access]) -> Vec<Challenge> {
-        let challenge = Challenge::bearer(&*self.realm, &*self.service);
+        let challenge = Challenge::bearer(self.realm(request.as_ref()), &*self.service);
         let token = request.and_then(|request| request.bearer().ok().flatten());
         vec![match token.map(|token| self.identity(token)) {
             Some(Some(_lacking)) => challenge.because(TokenError::InsufficientScope),

@@ -15,6 +15,8 @@ pub(crate) struct Login {
     pub(crate) user: Option<(Scheme, User)>,
     pub(crate) anonymous_pull: bool,
     pub(crate) token_lifetime: Duration,
+    /// Clients reach the registry by hosts that it does not know.
+    pub(crate) any_host: bool,
 }
 
 /// Way in which a client logs in.
@@ -37,17 +39,18 @@ impl Default for Login {
             user: None,
             anonymous_pull: false,
             token_lifetime: LIFETIME,
+            any_host: false,
         }
     }
 }
 
 impl Login {
     /// Adds the login to a registry that clients reach at `url`.
-    pub(crate) fn apply(self, registry: service::Builder, url: &str) -> (service::Builder, Users) {
+    pub(crate) fn apply(&self, registry: service::Builder, url: &str) -> (service::Builder, Users) {
         let rules = Rules {
             anonymous_pull: self.anonymous_pull,
         };
-        match self.user {
+        match self.user.clone() {
             None => (registry.allow_anonymous_push(), Users::default()),
             Some((Scheme::Basic, user)) => {
                 let registry = registry.authenticator(Basic(user.clone())).authorizer(rules);
@@ -63,8 +66,7 @@ impl Login {
                 (registry, users)
             }
             Some((Scheme::Bearer, user)) => {
-                let tokens = Tokens::new(user.clone(), url, self.anonymous_pull, self.token_lifetime);
-                let tokens = Arc::new(tokens);
+                let tokens = Arc::new(Tokens::new(user.clone(), url, self));
                 // A client without a token is told to get one, also if it may pull.
                 let rules = Rules {
                     anonymous_pull: false,

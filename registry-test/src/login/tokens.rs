@@ -1,10 +1,11 @@
 //! [`Tokens`]: the tokens that a test registry has issued.
 
-use super::user::User;
-use crate::tap::lock;
+use super::{settings::Login, user::User};
+use crate::{kind::TOKEN_PATH, tap::lock};
+use http::{header, uri::Authority};
 use registry_core::{
     Action, Identity,
-    auth::{Access, Scope},
+    auth::{Access, AuthRequest, Scope},
 };
 use std::{
     collections::{HashMap, HashSet, hash_map::RandomState},
@@ -20,8 +21,10 @@ pub(crate) const LIFETIME: Duration = Duration::from_secs(60);
 /// Opaque tokens, each with the permissions that its client asked for and got.
 pub(crate) struct Tokens {
     pub(super) user: User,
-    /// URL of the endpoint.
-    pub(super) realm: String,
+    /// URL of the endpoint, unless the request decides.
+    realm: String,
+    /// Scheme of that URL, if the request decides about its host.
+    by_request: Option<String>,
     /// Name of the registry at the endpoint: its host.
     pub(super) service: String,
     pub(super) anonymous_pull: bool,
@@ -44,17 +47,28 @@ struct Token {
 }
 
 impl Tokens {
-    /// Issues tokens for a registry at `url`.
-    pub(crate) fn new(user: User, url: &str, anonymous_pull: bool, lifetime: Duration) -> Self {
-        let service = url.split_once("://").map_or(url, |(_, host)| host);
+    /// Issues tokens for a registry at `url`, as these settings demand.
+    pub(super) fn new(user: User, url: &str, login: &Login) -> Self {
+        let (scheme, service) = url.split_once("://").unwrap_or(("http", url));
         Self {
             user,
-            realm: format!("{url}{}", crate::kind::TOKEN_PATH),
+            realm: format!("{url}{TOKEN_PATH}"),
+            by_request: login.any_host.then(|| scheme.to_owned()),
             service: service.to_owned(),
-            anonymous_pull,
-            lifetime,
+            anonymous_pull: login.anonymous_pull,
+            lifetime: login.token_lifetime,
             random: RandomState::new(),
             issued: Mutex::default(),
+        }
+    }
+
+    /// Returns the URL of the endpoint for the client that sent a request.
+    pub(super) fn realm(&self, request: Option<&AuthRequest<'_>>) -> String {
+        let host = request.and_then(|request| request.headers.get(header::HOST));
+        let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+        match (&self.by_request, host) {
+            (Some(scheme), Some(host)) => format!("{scheme}://{host}{TOKEN_PATH}"),
+            _ => self.realm.clone(),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::{
     seed::Seed,
     tap::Tap,
 };
+use http::uri::Authority;
 use registry_core::{Registry, Storage, storage::MemoryStorage};
 use std::{
     io,
@@ -32,6 +33,7 @@ pub struct Builder {
     storage: Arc<dyn Storage>,
     address: IpAddr,
     port: u16,
+    host: Option<String>,
     pub(super) login: Login,
     read_only: bool,
     pub(super) quirks: Vec<Quirk>,
@@ -46,6 +48,7 @@ impl Default for Builder {
             storage: Arc::new(MemoryStorage::new()),
             address: Ipv4Addr::LOCALHOST.into(),
             port: 0,
+            host: None,
             login: Login::default(),
             read_only: false,
             quirks: Vec::new(),
@@ -66,9 +69,26 @@ impl Builder {
     }
 
     /// Sets the IP address to listen on. The default is `127.0.0.1`; another one may be needed by clients in containers
-    /// or virtual machines.
+    /// or virtual machines. With `0.0.0.0` or `::`, [`TestRegistry::url`] has the loopback address, and a client that
+    /// needs a token gets it by the host that it has used itself.
     pub fn bind(self, address: IpAddr) -> Self {
         Self { address, ..self }
+    }
+
+    /// Sets the name or the IP address by which clients reach the registry. Its URL, references to images, the files for
+    /// other programs and the certificate have this name. The default is the address to listen on.
+    ///
+    /// ```
+    /// use registry_test::TestRegistry;
+    ///
+    /// let registry = TestRegistry::builder().host("localhost").start();
+    /// assert_eq!(registry.url(), format!("http://localhost:{}", registry.addr().port()));
+    /// ```
+    pub fn host(self, name: impl Into<String>) -> Self {
+        Self {
+            host: Some(name.into()),
+            ..self
+        }
     }
 
     /// Sets the port to listen on. The default, 0, is a free one, so that tests may run at the same time.
@@ -92,19 +112,25 @@ impl Builder {
     /// If the registry cannot be started, with the reason and advice. [`try_start`](Self::try_start) returns the error
     /// instead.
     #[must_use]
+    #[track_caller]
     pub fn start(self) -> TestRegistry {
-        let address = self.address;
-        self.try_start().unwrap_or_else(|error| {
-            let advice = match error.kind() {
-                // The error names the setting.
-                io::ErrorKind::InvalidInput => "",
-                _ => {
-                    "; check that the address belongs to this machine and that the process may open more files \
-                     (`ulimit -n`), or use `Builder::try_start`"
-                }
-            };
-            panic!("cannot start a test registry on {address}: {error}{advice}")
-        })
+        let address = SocketAddr::new(self.address, self.port);
+        let error = match self.try_start() {
+            Ok(registry) => return registry,
+            Err(error) => error,
+        };
+        let advice = match error.kind() {
+            // The error names the setting.
+            io::ErrorKind::InvalidInput => "",
+            io::ErrorKind::AddrInUse => {
+                "; the port is in use: stop the other program, or leave out `Builder::port` for a free one"
+            }
+            _ => {
+                "; check that the address belongs to this machine and that the process may open more files \
+                 (`ulimit -n`), or use `Builder::try_start`"
+            }
+        };
+        panic!("cannot start a test registry on {address}: {error}{advice}")
     }
 
     /// Starts the registry. It accepts requests when this function returns.
@@ -117,7 +143,8 @@ impl Builder {
             storage,
             address,
             port,
-            login,
+            host,
+            mut login,
             read_only,
             quirks,
             seeds,
@@ -126,12 +153,15 @@ impl Builder {
         } = self;
         let listener = TcpListener::bind((address, port))?;
         let reached = reached(listener.local_addr()?);
+        login.any_host = address.is_unspecified() && host.is_none();
+        let name = host.unwrap_or_else(|| reached.ip().to_string());
+        let host = with_port(&name, reached.port())?;
         #[cfg(feature = "tls")]
-        let (certificates, encryption) = tls.certificates(reached.ip())?;
+        let (certificates, encryption) = tls.certificates(vec![name, reached.ip().to_string()])?;
         #[cfg(not(feature = "tls"))]
         let encryption = None;
         let scheme = if encryption.is_some() { "https" } else { "http" };
-        let (host, url) = (reached.to_string(), format!("{scheme}://{reached}"));
+        let url = format!("{scheme}://{host}");
         let (mut registry, users) = login.apply(Registry::builder(storage), &url);
         if read_only {
             registry = registry.read_only();
@@ -174,6 +204,7 @@ impl TestRegistry {
     ///
     /// If no port can be bound, or no thread started. [`Builder::try_start`] returns the error instead.
     #[must_use]
+    #[track_caller]
     pub fn start() -> Self {
         Self::builder().start()
     }
@@ -194,4 +225,21 @@ fn reached(bound: SocketAddr) -> SocketAddr {
         });
     }
     address
+}
+
+/// Returns the host of URLs, for a name or an IP address.
+fn with_port(name: &str, port: u16) -> io::Result<String> {
+    if let Ok(address) = name.parse() {
+        return Ok(SocketAddr::new(address, port).to_string());
+    }
+    let host = format!("{name}:{port}");
+    match host.parse::<Authority>() {
+        Ok(parsed) if parsed.host() == name && !name.is_empty() => Ok(host),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!(
+                "{name:?} is no host; write a name such as `registry.test`, or an IP address, without a port"
+            ),
+        )),
+    }
 }

@@ -10,7 +10,7 @@ use rustls::{
     RootCertStore, ServerConfig, crypto::CryptoProvider, pki_types::PrivatePkcs8KeyDer,
     server::WebPkiClientVerifier,
 };
-use std::{fmt, io, net::IpAddr, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
 /// A certificate that clients identify themselves with, and its key.
 #[derive(Clone)]
@@ -39,19 +39,20 @@ pub(crate) struct Certificates {
 }
 
 impl Certificates {
-    /// Creates a certificate for a server that clients reach at this address, or as `localhost`. With `client`, the server
-    /// requires the client's certificate.
+    /// Creates a certificate for a server that clients reach by these names and IP addresses, or as `localhost`. With
+    /// `client`, the server requires the client's certificate.
     ///
     /// # Errors
     ///
     /// An error of the provider, which may lack what TLS 1.2 and 1.3 need.
-    pub(crate) fn create(provider: Arc<CryptoProvider>, address: IpAddr, client: bool) -> io::Result<Self> {
+    pub(crate) fn create(
+        provider: Arc<CryptoProvider>,
+        mut names: Vec<String>,
+        client: bool,
+    ) -> io::Result<Self> {
+        names.push("localhost".into());
         let authority = authority().map_err(io::Error::other)?;
-        let (certificate, key) = issue(
-            &authority,
-            vec![address.to_string(), "localhost".into()],
-            ExtendedKeyUsagePurpose::ServerAuth,
-        )?;
+        let (certificate, key) = issue(&authority, names, ExtendedKeyUsagePurpose::ServerAuth)?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?;

@@ -3,9 +3,9 @@
 use super::certificates::Certificates;
 use crate::tap::Encryption;
 use rustls::crypto::CryptoProvider;
-use std::{io, net::IpAddr, sync::Arc};
+use std::{io, sync::Arc};
 
-/// Something that there is with TLS.
+/// A shared value that exists only with TLS.
 type Shared<T> = Option<Arc<T>>;
 
 /// Settings of TLS.
@@ -16,14 +16,14 @@ pub(crate) struct TlsSettings {
 }
 
 impl TlsSettings {
-    /// Creates the certificates of a registry at this address, also as the encryption of its connections.
+    /// Creates the certificates of a registry with these names, also as the encryption of its connections.
     pub(crate) fn certificates(
         self,
-        address: IpAddr,
+        names: Vec<String>,
     ) -> io::Result<(Shared<Certificates>, Shared<dyn Encryption>)> {
         match self.provider {
             Some(provider) => {
-                let certificates = Certificates::create(provider, address, self.client_certificate)?;
+                let certificates = Certificates::create(provider, names, self.client_certificate)?;
                 let certificates = Arc::new(certificates);
                 Ok((Some(Arc::clone(&certificates)), Some(certificates)))
             }

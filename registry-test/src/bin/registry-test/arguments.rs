@@ -25,6 +25,7 @@ Options:
                            without-ranges, without-catalog, without-delete, unsorted-tags, page-size=N,
                            smallest-chunk=N
   --listen IP:PORT         Listen on this address [default: 127.0.0.1:0, a free port]
+  --host NAME              Let clients use this name or IP address of the registry [default: that of --listen]
   --control IP:PORT        Listen on this address for the control API [default: 127.0.0.1:0]
   --detached               Run until a signal ends the process, also if standard input is closed
   --help                   Print this text
@@ -50,6 +51,7 @@ pub(crate) struct Options {
     pub(crate) read_only: bool,
     pub(crate) quirks: Vec<Quirk>,
     pub(crate) listen: SocketAddr,
+    pub(crate) host: Option<String>,
     pub(crate) control: SocketAddr,
     pub(crate) detached: bool,
 }
@@ -83,6 +85,7 @@ impl Default for Options {
             read_only: false,
             quirks: Vec::new(),
             listen: any_port,
+            host: None,
             control: any_port,
             detached: false,
         }
@@ -126,6 +129,7 @@ fn serve(mut arguments: impl Iterator<Item = Result<String, WrongUsage>>) -> Res
             "--bearer" => set_login(&mut options, Scheme::Bearer, &value()?)?,
             "--quirk" => options.quirks.push(quirk(&value()?)?),
             "--listen" => options.listen = address(flag, &value()?)?,
+            "--host" => options.host = Some(value()?),
             "--control" => options.control = address(flag, &value()?)?,
             "--anonymous-pull" => options.anonymous_pull = true,
             "--tls" => options.tls = true,
@@ -206,9 +210,10 @@ mod tests {
             anonymous_pull: true,
             quirks: vec![Quirk::WithoutMount, Quirk::PageSize(2)],
             listen: "0.0.0.0:5000".parse().unwrap(),
+            host: Some("registry.test".to_owned()),
             ..Options::default()
         };
-        let line = "serve --bearer ann:p:w --anonymous-pull --quirk without-mount --quirk=page-size=2 --listen=0.0.0.0:5000";
+        let line = "serve --bearer ann:p:w --anonymous-pull --quirk without-mount --quirk=page-size=2 --listen=0.0.0.0:5000 --host registry.test";
         assert_eq!(parse(line), Ok(Command::Serve(Box::new(expected))));
     }
 

@@ -59,6 +59,9 @@ fn builder(options: &Options) -> Builder {
     for quirk in &options.quirks {
         builder = builder.quirk(*quirk);
     }
+    if let Some(host) = &options.host {
+        builder = builder.host(host);
+    }
     if options.anonymous_pull {
         builder = builder.anonymous_pull();
     }

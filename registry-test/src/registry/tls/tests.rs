@@ -14,7 +14,7 @@ use rustls::{
 };
 use std::{
     io::{self, Read as _, Write as _},
-    net::{IpAddr, Ipv6Addr, TcpStream},
+    net::{IpAddr, Ipv6Addr, TcpStream, ToSocketAddrs},
     process::Command,
     sync::Arc,
     thread,
@@ -33,6 +33,17 @@ fn connect(registry: &TestRegistry) -> StreamOwned<ClientConnection, TcpStream> 
 
 /// Connects to another host, given as a URL without a path.
 fn connect_to(registry: &TestRegistry, host: &str) -> StreamOwned<ClientConnection, TcpStream> {
+    let host = host.strip_prefix("https://").unwrap_or(host);
+    let (name, _) = host.rsplit_once(':').unwrap();
+    connect_as(registry, name.trim_matches(['[', ']']), host)
+}
+
+/// Connects to an address, whose certificate has to have this name.
+fn connect_as(
+    registry: &TestRegistry,
+    name: &str,
+    address: impl ToSocketAddrs,
+) -> StreamOwned<ClientConnection, TcpStream> {
     let ca = CertificateDer::from_pem_slice(registry.ca_pem().unwrap().as_bytes()).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(ca).unwrap();
@@ -49,11 +60,9 @@ fn connect_to(registry: &TestRegistry, host: &str) -> StreamOwned<ClientConnecti
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let host = host.strip_prefix("https://").unwrap_or(host);
-    let (name, _) = host.rsplit_once(':').unwrap();
-    let name = name.trim_matches(['[', ']']).to_owned().try_into().unwrap();
+    let name = name.to_owned().try_into().unwrap();
     let connection = ClientConnection::new(Arc::new(config), name).unwrap();
-    StreamOwned::new(connection, TcpStream::connect(host).unwrap())
+    StreamOwned::new(connection, TcpStream::connect(address).unwrap())
 }
 
 /// Sends bytes; returns the answer, and how the connection ended.
@@ -81,6 +90,17 @@ fn a_client_that_trusts_the_authority_speaks_http_1() {
         assert_eq!(stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
         assert_eq!(registry.requests().ping().status(200).count(), 1);
     }
+}
+
+#[test]
+fn the_certificate_has_the_host_that_clients_use() {
+    let registry = TestRegistry::builder()
+        .tls(provider())
+        .host("registry.test")
+        .start();
+    let mut stream = connect_as(&registry, "registry.test", registry.addr());
+
+    assert!(exchange(&mut stream, GET).0.starts_with("HTTP/1.1 200"));
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl RemoteRepository {
             Ok(answered) => {
                 session.follow(&answered);
                 let last = answered.answer().last_byte().filter(|last| *last > 0);
-                Ok(Some(last.map_or(0, |last| last + 1)))
+                Ok(Some(last.map_or(0, |last| last.saturating_add(1))))
             }
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -99,7 +99,7 @@ impl RemoteRepository {
         let call = call.sending(payload);
         let answered = self.client.send_once(&call, &[StatusCode::ACCEPTED]).await?;
         session.follow(&answered);
-        Ok(answered.answer().last_byte().map(|last| last + 1))
+        Ok(answered.answer().last_byte().map(|last| last.saturating_add(1)))
     }
 
     /// Closes a session once, with its last bytes.

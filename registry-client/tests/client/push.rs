@@ -190,6 +190,22 @@ async fn a_registry_whose_offset_goes_up_and_down_is_given_up() {
 }
 
 #[tokio::test]
+async fn the_largest_offset_of_a_session_is_beyond_any_blob() {
+    let largest = format!("0-{}", u64::MAX);
+    let registry = Scripted::start(move |received| match &*received.method {
+        "POST" => reply(202).header("location", "/session"),
+        "GET" | "PATCH" => reply(202).header("range", largest.clone()),
+        _ => reply(404),
+    });
+
+    let error = push_blob(&registry.repository("a"), &content(2 << 20))
+        .await
+        .unwrap_err();
+
+    assert!(matches!(error, Error::Transport { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn content_of_another_digest_or_size_is_refused_and_leaves_nothing() {
     let tapped = Tapped::start();
     let repository = tapped.repository("team/app");

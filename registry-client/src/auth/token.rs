@@ -6,6 +6,7 @@ use registry_core::Digest;
 use serde::Deserialize;
 use std::{
     collections::HashMap,
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -24,7 +25,7 @@ const BEFORE_BODY: Duration = Duration::from_secs(60);
 const BEFORE_HEAD: Duration = Duration::from_secs(5);
 
 /// Purpose of a token.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) realm: String,
     pub(crate) service: Option<String>,
@@ -32,6 +33,17 @@ pub(crate) struct Key {
     pub(crate) scopes: Vec<String>,
     /// `None` for an anonymous user.
     pub(crate) credential: Option<Digest>,
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A digest of a password lets others try passwords.
+        f.debug_struct("Key")
+            .field("realm", &self.realm)
+            .field("service", &self.service)
+            .field("scopes", &self.scopes)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Token of a service.
@@ -124,6 +136,23 @@ mod tests {
         ] {
             assert!(token(body, now).is_none(), "{body}");
         }
+    }
+
+    #[test]
+    fn the_debug_form_of_a_client_has_no_trace_of_a_password() {
+        let fingerprint = Digest::of(registry_core::Algorithm::Sha256, b"password");
+        let tokens = Tokens::default();
+        tokens.slot(&Key {
+            realm: "https://tokens.example".into(),
+            service: None,
+            scopes: Vec::new(),
+            credential: Some(fingerprint),
+        });
+
+        let shown = format!("{tokens:?}");
+
+        assert!(shown.contains("tokens.example"), "{shown}");
+        assert!(!shown.contains(&fingerprint.to_string()[7..]), "{shown}");
     }
 
     #[test]

@@ -157,18 +157,18 @@ impl Client {
     /// Sends a call once, and returns the response if it has one of the statuses `expected`.
     pub(crate) async fn send_once(&self, call: &Call, expected: &[StatusCode]) -> Result<Answered> {
         let mut login = self.login(call).await?;
-        let mut answered = self.follow(call, login.as_ref()).await?;
+        let (mut answered, mut sent) = self.follow(call, login.as_ref()).await?;
         if answered.status == StatusCode::UNAUTHORIZED && self.is_own(call, &answered.url) {
             // A challenge is met once. A second one refuses what was offered.
             if let Some(next) = self.meet(call, &answered, login.as_ref()).await? {
-                answered = self.follow(call, Some(&next)).await?;
+                (answered, sent) = self.follow(call, Some(&next)).await?;
                 login = Some(next);
             }
         }
         if expected.contains(&answered.status) && !is_transient(answered.status) {
             return Ok(answered);
         }
-        let with_credential = login.is_some_and(|login| login.with_credential);
+        let with_credential = sent && login.is_some_and(|login| login.with_credential);
         Err(refusal(answered, with_credential).await)
     }
 
@@ -177,8 +177,9 @@ impl Client {
         url::same_origin(&self.url(&call.host, "/"), url)
     }
 
-    /// Sends a call once, and follows redirects. `login` is for the registry alone.
-    async fn follow(&self, call: &Call, login: Option<&Login>) -> Result<Answered> {
+    /// Sends a call once, and follows redirects. `login` is for the registry alone. Returns true beside the response if the
+    /// last request had it.
+    async fn follow(&self, call: &Call, login: Option<&Login>) -> Result<(Answered, bool)> {
         let own = self.url(&call.host, "/");
         let mut url = match &call.url {
             Some(url) => url.clone(),
@@ -192,7 +193,7 @@ impl Client {
             *request.method_mut() = call.request.method();
             *request.uri_mut() = url.clone();
             *request.headers_mut() = headers.clone();
-            // Also if another host leads back to the registry.
+            // Once another host has chosen the URL there is no login, also if it leads back to the registry.
             login = login.filter(|_| url::same_origin(&own, &url));
             if let Some(login) = login {
                 request
@@ -201,7 +202,7 @@ impl Client {
             }
             let answered = self.inner().transport.send(request).await?;
             match redirect(&call.request.method(), &answered)? {
-                None => return Ok(answered),
+                None => return Ok((answered, login.is_some())),
                 Some(next) => url = next,
             }
         }

@@ -220,6 +220,19 @@ impl Error {
         )
     }
 
+    /// Returns code and message of the registry in parentheses, if it sent them.
+    pub(crate) fn said(&self) -> String {
+        match self {
+            Self::NotFound { code, message, .. }
+            | Self::Unauthorized { code, message, .. }
+            | Self::Denied { code, message, .. }
+            | Self::ConditionFailed { code, message, .. }
+            | Self::Unsupported { code, message, .. }
+            | Self::Refused { code, message, .. } => said(code, message),
+            _ => String::new(),
+        }
+    }
+
     pub(crate) const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooMany { retry_after, .. } | Self::Unavailable { retry_after, .. } => *retry_after,

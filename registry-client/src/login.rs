@@ -5,7 +5,7 @@ use crate::{
     call::Call,
     client::Client,
     error::{Error, Result},
-    refusal::refusal,
+    refusal::{is_transient, refusal},
     transport::{Answered, Outgoing},
     url,
 };
@@ -197,7 +197,7 @@ impl Client {
         let began = Instant::now();
         let mut answered = self.inner().transport.send(request).await?;
         if answered.status != StatusCode::OK {
-            return Err(refusal(answered, with_credential).await);
+            return Err(no_token(answered, with_credential).await);
         }
         let body = Zeroizing::new(Vec::from(answered.read(TOKEN).await?));
         Token::parse(&body, began)
@@ -218,6 +218,20 @@ impl Client {
             "the registry names a token service without TLS, which is not allowed for this host",
         ))
     }
+}
+
+/// Reads the error of a token service. A `404` of the service is no word of the registry about its content.
+async fn no_token(answered: Answered, with_credential: bool) -> Error {
+    let (named, status) = (answered.named.clone(), answered.status);
+    let refused = refusal(answered, with_credential).await;
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) || is_transient(status) {
+        return refused;
+    }
+    let problem = format!(
+        "the token service sent status {status} and no token{}",
+        refused.said()
+    );
+    Error::protocol(named, problem)
 }
 
 const fn with_credential(header: HeaderValue) -> Login {

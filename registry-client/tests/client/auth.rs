@@ -170,6 +170,23 @@ async fn a_token_is_fetched_once_for_the_pulls_of_a_repository() {
 }
 
 #[tokio::test]
+async fn a_token_service_that_is_not_there_says_nothing_about_content() {
+    for status in [404, 405, 302] {
+        let body = r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no such page"}]}"#;
+        let tokens = Arc::new(Scripted::start(move |_| reply(status).body(body)));
+        let registry = Scripted::start(guarded(bearer(&tokens), "Bearer t1"));
+        let repository = logged_in(&registry, password());
+        let subject = descriptor(b"subject").digest;
+
+        let error = repository.manifest("v1").await.unwrap_err();
+        assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+        assert!(error.to_string().contains("no such page"), "{error}");
+        let error = repository.referrers(&subject, None).await.unwrap_err();
+        assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn another_repository_has_a_token_of_its_own() {
     let tokens = token_service(300);
     let challenge = bearer(&tokens);

@@ -130,9 +130,15 @@ impl Storage for Remote {
     ) -> Result<Listing<Descriptor>> {
         let repository = self.repository(repository);
         let found = repository
-            .referrers(of.subject, of.artifact_type)
+            .find_referrers(of.subject, of.artifact_type)
             .await
             .map_err(failed)?;
+        let found = found.ok_or_else(|| {
+            let place = format!("{}/{}@{}", self.host, repository.name(), of.subject);
+            StorageError::denied(format!(
+                "{place}: the registry does not tell whether there are referrers"
+            ))
+        })?;
         Ok(listing(found, &page, |descriptor| descriptor.digest))
     }
 

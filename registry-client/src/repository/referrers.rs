@@ -33,6 +33,17 @@ impl RemoteRepository {
     /// [`Error::TooLarge`] for more than 100 000 referrers, [`Error::Protocol`] if the list is malformed,
     /// [`Error::Denied`] and [`Error::Unauthorized`], and the failures of connections.
     pub async fn referrers(&self, subject: &Digest, artifact_type: Option<&str>) -> Result<Vec<Descriptor>> {
+        let found = self.find_referrers(subject, artifact_type).await?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// Returns the referrers; `None` if neither the list nor the tag is found and the registry does not say that the
+    /// content is missing, so that the repository may be hidden.
+    pub(crate) async fn find_referrers(
+        &self,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Option<Vec<Descriptor>>> {
         let request = Request::Referrers {
             repository: self.name.clone(),
             subject: *subject,
@@ -40,28 +51,49 @@ impl RemoteRepository {
             page: PageQuery::default(),
         };
         let call = Call::new(&self.host, request).accepting(MediaType::OCI_INDEX);
-        let all = match Pages::new(self.client.clone(), call, parse).all(MOST).await {
+        let mut pages = Pages::new(self.client.clone(), call, parse);
+        let (first, certain) = match pages.next().await {
+            Ok(first) => (first.unwrap_or_default().into_iter().collect(), true),
             // An empty list is no `404`.
-            Err(Error::NotFound { .. } | Error::Unsupported { .. } | Error::Refused { .. }) => None,
-            Ok(all) => all.into_iter().collect(),
+            Err(error @ (Error::NotFound { .. } | Error::Unsupported { .. })) => (None, error.is_absence()),
             Err(error) => return Err(error),
         };
         self.learned
-            .note(|abilities| abilities.referrers = Some(all.is_some()));
-        let all = match all {
-            Some(all) => all,
-            None => self.referrers_by_tag(subject).await?,
+            .note(|abilities| abilities.referrers = Some(first.is_some()));
+        let all: Option<Vec<Descriptor>> = match first {
+            Some(first) => Some(self.further_pages(subject, first, pages).await?),
+            None => self.referrers_by_tag(subject, certain).await?,
         };
-        Ok(all
-            .into_iter()
-            .filter(|descriptor| descriptor.is_of(artifact_type))
-            .collect())
+        let selected = |all: Vec<Descriptor>| all.into_iter().filter(|found| found.is_of(artifact_type));
+        Ok(all.map(|all| selected(all).collect()))
     }
 
-    async fn referrers_by_tag(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
+    /// Reads the pages after the first one. Their failures do not mean that there is no list.
+    async fn further_pages(
+        &self,
+        subject: &Digest,
+        mut all: Vec<Descriptor>,
+        pages: Pages<Option<Descriptor>>,
+    ) -> Result<Vec<Descriptor>> {
+        let left = MOST.saturating_sub(all.len());
+        for found in pages.all(left).await? {
+            let malformed = || {
+                let place = format!("{}/{}@{subject}", self.host, self.name);
+                Error::protocol(place, "a page of the list of referrers is no index")
+            };
+            all.push(found.ok_or_else(malformed)?);
+        }
+        Ok(all)
+    }
+
+    /// Reads the index under the tag. `certain` is true if its absence alone means that there are no referrers.
+    async fn referrers_by_tag(&self, subject: &Digest, certain: bool) -> Result<Option<Vec<Descriptor>>> {
         match self.manifest(Tag::of_referrers(subject)).await {
-            Ok(index) => descriptors(&index.bytes).ok_or_else(|| self.malformed(subject)),
-            Err(Error::NotFound { .. }) => Ok(Vec::new()),
+            Ok(index) => {
+                let all = descriptors(&index.bytes).ok_or_else(|| self.malformed(subject))?;
+                Ok(Some(all))
+            }
+            Err(error @ Error::NotFound { .. }) => Ok((certain || error.is_absence()).then(Vec::new)),
             Err(error) => Err(error),
         }
     }

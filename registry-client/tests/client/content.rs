@@ -99,6 +99,23 @@ async fn referrers_are_read_from_the_tag_if_there_is_no_list() {
         assert!(repository.referrers(&other, None).await.unwrap().is_empty());
         assert_eq!(repository.abilities().referrers, Some(false));
     }
+    // Only a missing list is replaced by the tag.
+    let (path, type_of_list) = (
+        format!("/v2/a/referrers/{subject}"),
+        "application/vnd.oci.image.index.v1+json",
+    );
+    for status in [400, 404, 422] {
+        let (first, list) = (path.clone(), index.clone());
+        let broken = Scripted::start(move |received| match received.target == first && status != 422 {
+            true => reply(200)
+                .header("content-type", type_of_list)
+                .header("link", format!("<{first}?page=2>; rel=next"))
+                .body(list.clone()),
+            false => reply(status),
+        });
+        let repository = broken.repository("a");
+        assert!(repository.referrers(&subject, None).await.is_err(), "{status}");
+    }
     let down = Scripted::start(|_| reply(503));
     let error = down.repository("a").referrers(&subject, None).await.unwrap_err();
     assert!(

@@ -158,6 +158,12 @@ async fn only_certain_absence_is_none() {
         assert!(matches!(manifest, StorageError::Denied { .. }), "{manifest:?}");
         let tags = remote.tags(&name("a"), Page::first(1)).await.unwrap_err();
         assert!(matches!(tags, StorageError::Denied { .. }), "{tags:?}");
+        let referring = Referring::new(&missing);
+        let referrers = remote
+            .referrers(&name("a"), referring, Page::first(1))
+            .await
+            .unwrap_err();
+        assert!(matches!(referrers, StorageError::Denied { .. }), "{referrers:?}");
     }
     let busy = Scripted::start(|_| reply(429).header("retry-after", "99999"));
     let error = remote_of(&busy.host())

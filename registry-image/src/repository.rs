@@ -106,9 +106,17 @@ impl Target for Repository {
     }
 
     async fn mount(&self, digest: &Digest, _: u64, origin: Option<&Origin>) -> Result<bool, Error> {
+        // Without a repository, the registry would try all that hold the blob. A source that only names a digest would
+        // then obtain content that it never had.
+        let Some(Origin {
+            host: None,
+            repository,
+        }) = origin
+        else {
+            return Ok(false);
+        };
         // A repository of this name in another registry is no obstacle: the digest names the same bytes.
-        let named = origin.map(|origin| &origin.repository);
-        let mounted = Self::mount(self, digest, named).await;
+        let mounted = Self::mount(self, digest, Some(repository)).await;
         Ok(mounted
             .map_err(|error| Error::registry(self.name(), error))?
             .is_some())

@@ -2,8 +2,10 @@
 
 use crate::fixture::{artifact, assert_same, digest_of, image, index, put, repository, sha256, tag};
 use registry_core::{Reference, Registry, storage::MemoryStorage};
-use registry_image::{CopyItem, Event, ImageCopy, Platform, Source as _};
-use serde_json::json;
+use registry_image::{
+    CopyItem, Error, Event, ImageCopy, Layout, LayoutWriter, Origin, Platform, Source as _, Target,
+};
+use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 
 #[tokio::test]
@@ -45,6 +47,39 @@ async fn blobs_of_the_same_registry_are_mounted() {
 
     assert_eq!((report.mounted, report.blobs), (2, 0));
     assert_same(&from, &to, &root).await;
+}
+
+#[tokio::test]
+async fn a_source_that_only_names_a_blob_does_not_obtain_that_of_another_repository() {
+    let registry = Registry::builder(MemoryStorage::new()).build();
+    let (private, to) = (
+        registry.repository("tenant/private").unwrap(),
+        registry.repository("other/app").unwrap(),
+    );
+    let layer = private.push_blob("private layer", None).await.unwrap();
+    let from = repository("tenant/private");
+    let root = digest_of(&image(&from, "amd64", &["private layer"]).await);
+    let directory = tempfile::tempdir().unwrap();
+    let writer = LayoutWriter::create(directory.path()).unwrap();
+    ImageCopy::new(&from, &writer)
+        .run(&[CopyItem::digest(root)])
+        .await
+        .unwrap();
+    drop(writer);
+    let blobs = directory.path().join("blobs/sha256");
+    std::fs::remove_file(blobs.join(layer.digest.hex())).unwrap();
+    let hostile = Layout::open(directory.path()).unwrap();
+
+    let refused = ImageCopy::new(&hostile, &to)
+        .run(&[CopyItem::digest(root)])
+        .await
+        .unwrap_err();
+
+    assert!(matches!(refused, Error::NoBlob { .. }), "{refused}");
+    assert!(to.blob(&layer.digest).await.unwrap().is_none());
+    let elsewhere = Origin::at("registry.example.com", private.name().clone());
+    let mounted = Target::mount(&to, &layer.digest, layer.size, Some(&elsewhere)).await;
+    assert!(!mounted.unwrap());
 }
 
 #[tokio::test]
@@ -109,7 +144,12 @@ async fn platforms_narrow_an_index_and_the_report_has_both_digests() {
     let two = repository("two");
     let copy = ImageCopy::new(&from, &two).platforms(wanted(&["arm64", "amd64"]));
     let target = copy.run(&items).await.unwrap().copied[0].target;
-    assert_same(&two, &two, &target).await;
+    for child in &entries[..2] {
+        assert_same(&from, &two, &digest_of(child)).await;
+    }
+    let narrowed = two.manifest(target).await.unwrap().unwrap();
+    let narrowed: Value = serde_json::from_slice(&narrowed.bytes).unwrap();
+    assert_eq!(narrowed["manifests"], json!(entries[..2]));
     let again = copy.run(&items).await.unwrap().copied[0].target;
     assert_eq!(target, again);
     assert!(two.manifest(digest_of(&entries[2])).await.unwrap().is_none());

@@ -66,7 +66,14 @@ impl Login {
                 (registry, users)
             }
             Some((Scheme::Bearer, user)) => {
-                let tokens = Arc::new(Tokens::new(user.clone(), url, self));
+                let tokens = Tokens::new(
+                    user.clone(),
+                    url,
+                    self.any_host,
+                    self.anonymous_pull,
+                    self.token_lifetime,
+                );
+                let tokens = Arc::new(tokens);
                 // A client without a token is told to get one, also if it may pull.
                 let rules = Rules {
                     anonymous_pull: false,

@@ -1,6 +1,6 @@
 //! [`Tokens`]: the tokens that a test registry has issued.
 
-use super::{settings::Login, user::User};
+use super::user::User;
 use crate::{kind::TOKEN_PATH, tap::lock};
 use http::{header, uri::Authority};
 use registry_core::{
@@ -47,16 +47,22 @@ struct Token {
 }
 
 impl Tokens {
-    /// Issues tokens for a registry at `url`, as these settings demand.
-    pub(super) fn new(user: User, url: &str, login: &Login) -> Self {
+    /// Issues tokens for a registry at `url`, or with `any_host` at the host of each request.
+    pub(super) fn new(
+        user: User,
+        url: &str,
+        any_host: bool,
+        anonymous_pull: bool,
+        lifetime: Duration,
+    ) -> Self {
         let (scheme, service) = url.split_once("://").unwrap_or(("http", url));
         Self {
             user,
             realm: format!("{url}{TOKEN_PATH}"),
-            by_request: login.any_host.then(|| scheme.to_owned()),
+            by_request: any_host.then(|| scheme.to_owned()),
             service: service.to_owned(),
-            anonymous_pull: login.anonymous_pull,
-            lifetime: login.token_lifetime,
+            anonymous_pull,
+            lifetime,
             random: RandomState::new(),
             issued: Mutex::default(),
         }

@@ -131,6 +131,54 @@ fn the_registry_ends_when_its_input_is_closed() {
     assert!(!Path::new(&files).exists());
 }
 
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_the_registry_and_removes_its_files() {
+    for arguments in [&["serve"][..], &["serve", "--detached"]] {
+        for (signal, fault) in [("TERM", false), ("INT", true)] {
+            let mut served = Served::start(arguments);
+            let files = served.text("docker_config_dir").to_owned();
+            if fault {
+                served.call("POST", "faults", &json!({ "on": "*", "status": 500 }));
+            }
+            let process = served.process.id().to_string();
+
+            let sent = Command::new("kill").args(["-s", signal, &process]).status();
+
+            assert!(sent.unwrap().success());
+            assert_eq!(served.process.wait().unwrap().code(), Some(i32::from(fault)));
+            assert!(!Path::new(&files).exists());
+        }
+    }
+}
+
+#[test]
+fn without_a_temporary_directory_the_program_says_so() {
+    let mut serve = program(&["serve"]);
+    let failed = serve
+        .env("TMPDIR", "/nowhere")
+        .env("TMP", "/nowhere")
+        .output()
+        .unwrap();
+
+    let message = String::from_utf8(failed.stderr).unwrap();
+    assert_eq!(failed.status.code(), Some(1), "{message}");
+    assert!(
+        message.contains("/nowhere") && message.contains("set TMPDIR"),
+        "{message}"
+    );
+    assert!(!message.contains("panicked"), "{message}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_registry_without_standard_input_says_why_it_ends() {
+    let ended = run(&["serve"]);
+    assert!(ended.status.success());
+    let message = String::from_utf8(ended.stderr).unwrap();
+    assert!(message.contains("use --detached"), "{message}");
+}
+
 #[test]
 fn wrong_usage_has_an_exit_code_of_its_own() {
     let wrong = run(&["serve", "--login", "ann:pw"]);

@@ -19,7 +19,10 @@ impl TestRegistry {
     #[must_use]
     #[track_caller]
     pub fn docker_config_dir(&self) -> &Path {
-        self.files().path()
+        match self.files() {
+            Ok(files) => files.path(),
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Returns environment variables with which programs use this registry, and no configuration of the user who runs the
@@ -30,7 +33,9 @@ impl TestRegistry {
     /// | `DOCKER_CONFIG` | docker, crane, oras, helm, regctl | directory with the login |
     /// | `REGISTRY_AUTH_FILE` | skopeo, podman, buildah | file with the login |
     /// | `CONTAINERS_REGISTRIES_CONF` | podman, buildah | file that allows plain HTTP for this registry |
-    /// | `SSL_CERT_FILE` | programs with OpenSSL, in Go and in Rust | authority that signed the certificate, with TLS only |
+    /// | `SSL_CERT_FILE` | programs with OpenSSL, and on Linux in Go and in Rust | authority that signed the certificate, with TLS only |
+    ///
+    /// On macOS and Windows, programs in Go trust the authorities of the system alone, and most in Rust do, too.
     ///
     /// skopeo has no variable for plain HTTP; it needs `--tls-verify=false`.
     ///
@@ -52,7 +57,19 @@ impl TestRegistry {
     #[must_use]
     #[track_caller]
     pub fn envs(&self) -> Vec<(&'static str, OsString)> {
-        let directory = self.docker_config_dir();
+        match self.try_envs() {
+            Ok(variables) => variables,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Returns the environment variables of [`envs`](Self::envs).
+    ///
+    /// # Errors
+    ///
+    /// An error of writing the files below the temporary directory of the system.
+    pub fn try_envs(&self) -> io::Result<Vec<(&'static str, OsString)>> {
+        let directory = self.files()?.path();
         let mut variables = vec![
             ("DOCKER_CONFIG", directory.into()),
             ("REGISTRY_AUTH_FILE", directory.join(CONFIG).into()),
@@ -61,20 +78,23 @@ impl TestRegistry {
         if self.ca_pem().is_some() {
             variables.push(("SSL_CERT_FILE", directory.join(CA).into()));
         }
-        variables
+        Ok(variables)
     }
 
-    #[track_caller]
-    fn files(&self) -> &Files {
-        self.files.get_or_init(|| {
-            self.write_files().unwrap_or_else(|error| {
-                panic!(
-                    "cannot write the configuration of clients below {}: {error}; set TMPDIR to a directory that this \
-                     process may write",
-                    env::temp_dir().display()
-                )
-            })
-        })
+    fn files(&self) -> io::Result<&Files> {
+        if let Some(files) = self.files.get() {
+            return Ok(files);
+        }
+        let written = self.write_files().map_err(|error| {
+            let reason = format!(
+                "cannot write the configuration of clients below {}: {error}; set TMPDIR to a directory that this \
+                 process may write",
+                env::temp_dir().display()
+            );
+            io::Error::new(error.kind(), reason)
+        })?;
+        // If another thread was faster, its files count, and these are removed.
+        Ok(self.files.get_or_init(|| written))
     }
 
     fn write_files(&self) -> io::Result<Files> {

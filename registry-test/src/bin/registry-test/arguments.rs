@@ -13,7 +13,7 @@ A registry for tests of programs in any language.
 Usage: registry-test serve [OPTIONS]
 
 Prints one line of JSON on standard output when the registry listens: `url`, `host`, `control`, `ca`,
-`docker_config_dir`, `env`. Ends when standard input closes, and removes its files.
+`docker_config_dir`, `env`. Ends when standard input closes or a signal comes, and removes its files.
 
 Options:
   --basic USER:PASSWORD    Require a login with Basic
@@ -27,7 +27,7 @@ Options:
   --listen IP:PORT         Listen on this address [default: 127.0.0.1:0, a free port]
   --host NAME              Let clients use this name or IP address of the registry [default: that of --listen]
   --control IP:PORT        Listen on this address for the control API [default: 127.0.0.1:0]
-  --detached               Run until a signal ends the process, also if standard input is closed
+  --detached               Run until SIGTERM or SIGINT, also if standard input is closed
   --help                   Print this text
   --version                Print the version
 

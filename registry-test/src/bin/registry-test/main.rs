@@ -1,6 +1,7 @@
 //! `registry-test`: a registry for tests of programs in any language.
 
 mod arguments;
+mod end;
 mod serve;
 
 use self::arguments::{Command, HELP};

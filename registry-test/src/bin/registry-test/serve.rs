@@ -2,15 +2,18 @@
 
 use crate::{
     arguments::{Login, Options, Scheme},
+    end::End,
     print,
 };
 use registry_core::storage::MemoryStorage;
 use registry_test::{Builder, TestRegistry, control::Control, fault::Handle};
 use serde_json::{Map, Value, json};
-use std::{ffi::OsStr, io, sync::Arc, thread};
+use std::{ffi::OsStr, sync::Arc};
 
-/// Serves until standard input is closed.
+/// Serves until standard input is closed, or a signal comes.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
+    // Before anything is created that the end has to remove.
+    let end = End::expect(options.detached).map_err(|error| format!("cannot wait for signals: {error}"))?;
     let storage = MemoryStorage::new();
     let registry = builder(options)
         .storage(storage.clone())
@@ -30,7 +33,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         "env": env,
     });
     print(&format!("{line}\n"))?;
-    wait(options.detached)?;
+    end.wait()?;
     let complaints: Vec<_> = registry.faults().iter().filter_map(Handle::complaint).collect();
     // They are reported here.
     registry.clear_faults();
@@ -75,7 +78,8 @@ fn builder(options: &Options) -> Builder {
 }
 
 fn env(registry: &TestRegistry) -> Result<Map<String, Value>, String> {
-    let variables = registry.envs().into_iter();
+    let variables = registry.try_envs().map_err(|error| error.to_string())?;
+    let variables = variables.into_iter();
     variables
         .map(|(name, value)| Ok((name.to_owned(), text(&value)?.into())))
         .collect()
@@ -85,19 +89,4 @@ fn env(registry: &TestRegistry) -> Result<Map<String, Value>, String> {
 fn text(path: &OsStr) -> Result<&str, String> {
     path.to_str()
         .ok_or_else(|| format!("the path {path:?} is not UTF-8; set TMPDIR to one that is"))
-}
-
-/// Waits until standard input is closed, or for ever.
-fn wait(detached: bool) -> Result<(), String> {
-    if detached {
-        loop {
-            thread::park();
-        }
-    }
-    match io::copy(&mut io::stdin().lock(), &mut io::sink()) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!(
-            "cannot read standard input: {error}; use --detached without one"
-        )),
-    }
 }

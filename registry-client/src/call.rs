@@ -174,16 +174,16 @@ impl Client {
 
     /// Returns true if `url` is of the registry itself. Another host may not ask for its credential.
     fn is_own(&self, call: &Call, url: &Uri) -> bool {
-        url::same_origin(&self.url(&call.host, "/"), url)
+        url::same_origin(&self.origin(&call.host), url)
     }
 
     /// Sends a call once, and follows redirects. `login` is for the registry alone. Returns true beside the response if the
     /// last request had it.
     async fn follow(&self, call: &Call, login: Option<&Login>) -> Result<(Answered, bool)> {
-        let own = self.url(&call.host, "/");
+        let own = self.origin(&call.host);
         let mut url = match &call.url {
             Some(url) => url.clone(),
-            None => self.url(&call.host, &call.request.target()),
+            None => self.url(&call.host, &call.request.target())?,
         };
         let headers = call.headers(&self.inner().user_agent);
         let mut login = login;

@@ -2,11 +2,12 @@
 
 use crate::{
     auth::{Challenge, Credentials, Tokens},
+    error::{Error, Result},
     host::{Host, is_loopback},
     retry::{Attempts, Jitter, Retry},
     transport::Transport,
 };
-use http::{HeaderValue, Uri};
+use http::{HeaderValue, Uri, uri::InvalidUri};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
@@ -48,13 +49,28 @@ impl Client {
         configured.unwrap_or_else(|| is_loopback(authority))
     }
 
+    /// Returns the URL of `host` itself.
+    pub(crate) fn origin(&self, host: &Host) -> Uri {
+        self.address(host, "/").expect("a host and a slash are a URL")
+    }
+
     /// Returns the URL of `target` at `host`.
-    pub(crate) fn url(&self, host: &Host, target: &str) -> Uri {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] if the target is longer than a URL may be.
+    pub(crate) fn url(&self, host: &Host, target: &str) -> Result<Uri> {
+        let too_long = |_| {
+            let problem = format!("a URL with a target of {} bytes is too long", target.len());
+            Error::protocol(host.as_str(), problem)
+        };
+        self.address(host, target).map_err(too_long)
+    }
+
+    fn address(&self, host: &Host, target: &str) -> Result<Uri, InvalidUri> {
         let authority = host.endpoint();
         let scheme = if self.is_plain(authority) { "http" } else { "https" };
-        format!("{scheme}://{authority}{target}")
-            .parse()
-            .expect("a host and the target of a request are a URL")
+        format!("{scheme}://{authority}{target}").parse()
     }
 
     pub(crate) fn attempts(&self) -> Attempts {

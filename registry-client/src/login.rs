@@ -206,7 +206,7 @@ impl Client {
 
     /// Checks the URL of a token service. After `https`, it has to be `https` too.
     fn realm(&self, call: &Call, realm: &str) -> Result<Uri> {
-        let own = self.url(&call.host, "/");
+        let own = self.origin(&call.host);
         let refused = |problem: &str| Error::protocol(url::shown(&own), problem);
         let realm =
             url::resolve(&own, realm).ok_or_else(|| refused("the realm of the challenge is no URL"))?;

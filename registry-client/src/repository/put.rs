@@ -14,6 +14,9 @@ use registry_core::{
     protocol::{Precondition, Request},
 };
 
+/// Maximum number of tags that one request sets. Their names make its URL longer, and servers limit that.
+const AT_ONCE: usize = 25;
+
 impl RemoteRepository {
     /// Pushes a manifest with any number of tags, and returns its descriptor. Its blobs have to be pushed before.
     ///
@@ -62,9 +65,10 @@ impl RemoteRepository {
         Ok(descriptor)
     }
 
-    /// Sets several tags: with one request where the registry can, otherwise one by one.
+    /// Sets several tags: up to [`AT_ONCE`] with one request where the registry can, the others one by one.
     async fn put_all(&self, put: &Put<'_>, tags: &[Tag]) -> Result<Answered> {
-        let answered = self.put(put, put.digest.into(), tags).await?;
+        let together = tags.get(..AT_ONCE).unwrap_or(tags);
+        let answered = self.put(put, put.digest.into(), together).await?;
         let set = answered.answer().tags();
         self.learned
             .note(|abilities| abilities.tag_parameters = Some(!set.is_empty()));

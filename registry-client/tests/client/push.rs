@@ -385,6 +385,48 @@ async fn several_tags_need_one_request_where_the_registry_can() {
 }
 
 #[tokio::test]
+async fn a_thousand_long_tags_do_not_make_a_long_url() {
+    let tapped = Tapped::start();
+    let repository = tapped.repository("team/app");
+    for blob in [&b"{}"[..], b"layer"] {
+        push_blob(&repository, blob).await.unwrap();
+    }
+    let names: Vec<_> = (0..1000).map(|number| format!("{number:0128}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let _ = tapped.tap.take();
+
+    repository
+        .put_manifest(manifest(b"layer"), &image_type(), &tags(&names), None)
+        .await
+        .unwrap();
+
+    assert_eq!(tapped.registry.tags("team/app"), names);
+    let longest = tapped
+        .tap
+        .take()
+        .iter()
+        .map(|exchange| exchange.target.len())
+        .max();
+    assert!(longest.unwrap() < 4096, "{longest:?}");
+}
+
+#[tokio::test]
+async fn an_enormous_type_of_artifact_is_an_error() {
+    let registry = Scripted::start(|_| reply(404));
+    let subject = descriptor(b"subject").digest;
+    let huge = "x".repeat(100_000);
+
+    let error = registry
+        .repository("a")
+        .referrers(&subject, Some(&huge))
+        .await
+        .unwrap_err();
+
+    assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+    assert!(registry.received().is_empty());
+}
+
+#[tokio::test]
 async fn a_condition_holds_or_fails_also_after_a_lost_answer() {
     let tapped = Tapped::start();
     let repository = tapped.repository("team/app");

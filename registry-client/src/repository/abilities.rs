@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct RemoteAbilities {
     /// The registry lists referrers. Without it, the client keeps them under a tag.
     pub referrers: Option<bool>,
-    /// The registry mounts blobs of other repositories.
+    /// The registry mounts blobs of other repositories. It is unknown if a blob was not mounted: the other repository may
+    /// lack it.
     pub mounts: Option<bool>,
     /// A push of a manifest sets several tags at once.
     pub tag_parameters: Option<bool>,

@@ -31,7 +31,7 @@ pub enum Pushed {
 
 impl RemoteRepository {
     /// Adds repositories of the same registry that may have a blob. A [push](Self::push_blob) mounts it from there, if it
-    /// can, instead of sending it.
+    /// can, instead of sending it. One that the registry does not let the client read does not prevent the push.
     #[must_use]
     pub fn mounting_from(mut self, repositories: impl IntoIterator<Item = RepositoryName>) -> Self {
         self.sources.extend(repositories);
@@ -73,8 +73,23 @@ impl RemoteRepository {
             Err(error) => return Err(error),
         }
         for from in self.sources.iter().filter(|from| **from != self.name) {
-            if self.mount(&blob.digest, from).await? {
-                return Ok(Pushed::Mounted(from.clone()));
+            if self.abilities().mounts == Some(false) {
+                break;
+            }
+            match self.mount(&blob.digest, from).await {
+                Ok(true) => return Ok(Pushed::Mounted(from.clone())),
+                Ok(false) => {}
+                Err(Error::Unsupported { .. }) => {
+                    self.learned.note(|abilities| abilities.mounts = Some(false));
+                }
+                // The registry may refuse the other repository alone.
+                Err(
+                    Error::Denied { .. }
+                    | Error::NotFound { .. }
+                    | Error::Unauthorized { .. }
+                    | Error::Refused { .. },
+                ) => {}
+                Err(error) => return Err(error),
             }
         }
         self.upload(Arc::new(content), blob).await?;

@@ -254,6 +254,29 @@ async fn a_blob_of_another_repository_is_mounted() {
 }
 
 #[tokio::test]
+async fn a_refused_mount_does_not_prevent_the_push() {
+    for (status, mounts) in [(401, 2), (403, 2), (404, 2), (405, 1), (400, 2)] {
+        let registry = Scripted::start(move |received| match &*received.method {
+            "POST" if received.target.contains("mount=") => reply(status),
+            "POST" => reply(202).header("location", "/session"),
+            "PUT" => reply(201),
+            _ => reply(404),
+        });
+        let sources = ["b", "c"].map(|name| RepositoryName::parse(name).unwrap());
+        let repository = registry.repository("a").mounting_from(sources);
+
+        let pushed = push_blob(&repository, b"layer").await.unwrap();
+
+        assert_eq!(pushed, Pushed::Uploaded, "{status}");
+        let unknown = repository.abilities().mounts.is_none();
+        assert_eq!(unknown, status != 405, "{status}");
+        let received = registry.received();
+        let tried = received.iter().filter(|one| one.target.contains("mount="));
+        assert_eq!(tried.count(), mounts, "{status}");
+    }
+}
+
+#[tokio::test]
 async fn a_stream_is_sent_in_chunks_and_each_failed_one_again() {
     let tapped = Tapped::start();
     let layer = content((33 << 20) + 5);

@@ -31,7 +31,9 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// Makes at most `attempts` attempts, the first included.
+    /// Makes at most `attempts` attempts, the first included. A push or a pull that transfers bytes starts to count again.
+    ///
+    /// All requests of an attempt count together: a token that cannot be fetched is a failed attempt of the call that needs it.
     #[must_use]
     pub const fn new(attempts: u32) -> Self {
         Self {
@@ -43,7 +45,8 @@ impl Retry {
         }
     }
 
-    /// Sets the time after which no attempt begins. Each success of a transfer of bytes restarts it.
+    /// Sets the time after the first failure in which further attempts begin; 5 minutes by default. It starts again when an
+    /// attempt has transferred bytes.
     #[must_use]
     pub const fn total(self, total: Duration) -> Self {
         Self { total, ..self }
@@ -104,7 +107,8 @@ pub(crate) struct Attempts {
     retry: Retry,
     jitter: Jitter,
     made: u32,
-    began: Instant,
+    /// Time of the first failure since the last progress.
+    failed: Option<Instant>,
 }
 
 impl Attempts {
@@ -113,7 +117,7 @@ impl Attempts {
             retry,
             jitter,
             made: 0,
-            began: Instant::now(),
+            failed: None,
         }
     }
 
@@ -128,10 +132,8 @@ impl Attempts {
             return Err(error);
         }
         let asked = error.retry_after();
-        let Some(pause) = self
-            .retry
-            .pause(self.made, self.began.elapsed(), asked, (self.jitter.0)())
-        else {
+        let spent = self.failed.get_or_insert_with(Instant::now).elapsed();
+        let Some(pause) = self.retry.pause(self.made, spent, asked, (self.jitter.0)()) else {
             return Err(error);
         };
         sleep(pause).await;
@@ -141,7 +143,7 @@ impl Attempts {
     /// Starts to count again, because an attempt made progress.
     pub(crate) fn progressed(&mut self) {
         self.made = 0;
-        self.began = Instant::now();
+        self.failed = None;
     }
 }
 
@@ -161,6 +163,23 @@ mod tests {
         );
         let random = retry.pause(1, Duration::ZERO, None, u64::MAX).unwrap();
         assert!(random > SECOND / 2 && random <= SECOND, "{random:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_attempts_starts_at_the_first_failure() {
+        let retry = Retry::new(9).total(10 * SECOND).pauses(4 * SECOND, 4 * SECOND);
+        let mut attempts = Attempts::new(retry, Jitter(Arc::new(|| 0)));
+        let failure = || Error::transport("GET /", "the connection broke");
+
+        // The user of a stream may take its time before the first byte and after it.
+        tokio::time::advance(60 * SECOND).await;
+        attempts.after(failure()).await.unwrap();
+        attempts.progressed();
+        tokio::time::advance(60 * SECOND).await;
+
+        attempts.after(failure()).await.unwrap();
+        tokio::time::advance(9 * SECOND).await;
+        attempts.after(failure()).await.unwrap_err();
     }
 
     #[test]

@@ -220,6 +220,11 @@ impl Error {
         )
     }
 
+    /// Returns true if an upload session may have been closed: by this request, or by an earlier one whose answer was lost.
+    pub(crate) const fn may_be_closed(&self) -> bool {
+        self.is_lost_answer() || matches!(self, Self::NotFound { .. })
+    }
+
     /// Returns code and message of the registry in parentheses, if it sent them.
     pub(crate) fn said(&self) -> String {
         match self {

@@ -139,13 +139,9 @@ impl Client {
         {
             return Ok(token.header.clone());
         }
-        let mut attempts = self.attempts();
-        loop {
-            match self.fetch_token(call, &key, credential).await {
-                Ok(token) => return Ok(kept.insert(token).header.clone()),
-                Err(error) => attempts.after(error).await?,
-            }
-        }
+        // Once: the call that needs the token has attempts.
+        let token = self.fetch_token(call, &key, credential).await?;
+        Ok(kept.insert(token).header.clone())
     }
 
     async fn fetch_token(&self, call: &Call, key: &Key, credential: Option<&Credential>) -> Result<Token> {

@@ -26,11 +26,10 @@ impl RemoteRepository {
         Ok(BlobInfo::new(*digest, size))
     }
 
-    /// Checks that the repository has a blob.
-    pub(super) async fn find_blob(&self, digest: &Digest) -> Result<()> {
+    /// Checks once that the repository certainly has a blob.
+    pub(super) async fn has(&self, digest: &Digest) -> bool {
         let call = self.call_for_blob(digest, true, None);
-        self.client.send(&call, &[StatusCode::OK]).await?;
-        Ok(())
+        self.client.send_once(&call, &[StatusCode::OK]).await.is_ok()
     }
 
     /// Pulls a blob of at most `limit` bytes into memory, and verifies it.

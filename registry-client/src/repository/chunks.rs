@@ -44,7 +44,7 @@ impl RemoteRepository {
         if (first.len() as u64) < CHUNK {
             return self.push_whole(first, hasher).await;
         }
-        let mut session = self.open_session().await?;
+        let mut session = self.open_session(&mut self.client.attempts()).await?;
         let pushed = self.push_chunks(&mut session, first, &mut stream, hasher).await;
         if pushed.is_err() {
             self.cancel(session).await;
@@ -120,7 +120,7 @@ impl RemoteRepository {
                 Err(error) => error,
             };
             attempts.after(error).await?;
-            let held = self.offset_of(session).await?;
+            let held = self.offset_of(session, &mut attempts).await?;
             match held.filter(|held| (offset..=end).contains(held)) {
                 Some(held) => {
                     if held > highest {
@@ -140,7 +140,7 @@ impl RemoteRepository {
             let Err(error) = self.close(session, digest, Payload::Empty).await else {
                 return Ok(());
             };
-            if error.is_lost_answer() && self.has(digest).await {
+            if error.may_be_closed() && self.has(digest).await {
                 return Ok(());
             }
             attempts.after(error).await?;

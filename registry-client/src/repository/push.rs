@@ -66,8 +66,9 @@ impl RemoteRepository {
     /// [`Error::Content`] if the content cannot be read or has another size, [`Error::Refused`] if it has another digest,
     /// [`Error::Denied`] and [`Error::Unauthorized`], and the failures of connections after the last attempt.
     pub async fn push_blob(&self, content: impl Replay + 'static, blob: &Descriptor) -> Result<Pushed> {
-        match self.find_blob(&blob.digest).await {
-            Ok(()) => return Ok(Pushed::Existed),
+        let head = self.call_for_blob(&blob.digest, true, None);
+        match self.client.send(&head, &[StatusCode::OK]).await {
+            Ok(_) => return Ok(Pushed::Existed),
             // Some may push, but not read.
             Err(Error::NotFound { .. } | Error::Denied { .. }) => {}
             Err(error) => return Err(error),
@@ -123,7 +124,7 @@ impl RemoteRepository {
 
     async fn upload(&self, content: Arc<dyn Replay>, blob: &Descriptor) -> Result<()> {
         let mut attempts = self.client.attempts();
-        let mut session = self.open_session().await?;
+        let mut session = self.open_session(&mut attempts).await?;
         // The offset of the session, once an attempt has failed.
         let mut held = None;
         // A registry whose offset goes up and down makes no progress.
@@ -132,7 +133,7 @@ impl RemoteRepository {
         loop {
             let error = match self.send_rest(&mut session, &content, blob, held).await {
                 Ok(()) => return Ok(()),
-                Err(error) if error.is_lost_answer() && self.has(&blob.digest).await => return Ok(()),
+                Err(error) if error.may_be_closed() && self.has(&blob.digest).await => return Ok(()),
                 // Bytes that arrived after the session was asked count, too.
                 Err(Error::Refused { status: 416, .. }) => self.lost_bytes(),
                 Err(error) => error,
@@ -146,9 +147,11 @@ impl RemoteRepository {
             let known = if refused {
                 Ok(None)
             } else {
-                self.offset_of(&mut session).await
+                self.offset_of(&mut session, &mut attempts).await
             };
             match known {
+                // The answer that was lost has closed the session meanwhile.
+                Ok(None) if !refused && self.has(&blob.digest).await => return Ok(()),
                 Ok(Some(offset)) if offset <= blob.size => {
                     if offset > highest {
                         highest = offset;
@@ -158,7 +161,7 @@ impl RemoteRepository {
                 }
                 Ok(_) | Err(Error::Refused { .. } | Error::Unsupported { .. }) => {
                     self.cancel(session).await;
-                    session = self.open_session().await?;
+                    session = self.open_session(&mut attempts).await?;
                     held = None;
                     replaced |= refused;
                 }
@@ -203,10 +206,5 @@ impl RemoteRepository {
     pub(super) fn lost_bytes(&self) -> Error {
         let url = format!("{}/{}", self.host, self.name);
         Error::transport(url, "the upload session does not hold the bytes that were sent")
-    }
-
-    /// Returns true if the repository certainly has the blob.
-    pub(super) async fn has(&self, digest: &Digest) -> bool {
-        self.find_blob(digest).await.is_ok()
     }
 }

@@ -6,6 +6,7 @@ use super::RemoteRepository;
 use crate::{
     call::{Call, Payload},
     error::{Error, Result},
+    retry::Attempts,
     transport::Answered,
     url,
 };
@@ -47,13 +48,19 @@ impl Session {
 }
 
 impl RemoteRepository {
-    pub(super) async fn open_session(&self) -> Result<Session> {
+    /// Opens a session, with the attempts of the push.
+    pub(super) async fn open_session(&self, attempts: &mut Attempts) -> Result<Session> {
         let request = Request::OpenUpload {
             repository: self.name.clone(),
             algorithm: None,
         };
         let call = Call::new(&self.host, request);
-        let answered = self.client.send(&call, &[StatusCode::ACCEPTED]).await?;
+        let answered = loop {
+            match self.client.send_once(&call, &[StatusCode::ACCEPTED]).await {
+                Ok(answered) => break answered,
+                Err(error) => attempts.after(error).await?,
+            }
+        };
         let min_chunk = answered
             .headers
             .get(MIN_CHUNK)
@@ -63,23 +70,29 @@ impl RemoteRepository {
         Session::of(&answered)
     }
 
-    /// Returns the number of bytes that the session holds; `None` if it has ended. A session with one byte looks like an
-    /// empty one, so it counts as empty.
-    pub(super) async fn offset_of(&self, session: &mut Session) -> Result<Option<u64>> {
+    /// Returns the number of bytes that the session holds, with the attempts of the push; `None` if it has ended. A session
+    /// with one byte looks like an empty one, so it counts as empty.
+    pub(super) async fn offset_of(
+        &self,
+        session: &mut Session,
+        attempts: &mut Attempts,
+    ) -> Result<Option<u64>> {
         let request = Request::UploadStatus {
             repository: self.name.clone(),
             id: unused(),
         };
         let call = Call::new(&self.host, request).at(session.location.clone());
         let expected = [StatusCode::NO_CONTENT, StatusCode::OK, StatusCode::ACCEPTED];
-        match self.client.send(&call, &expected).await {
-            Ok(answered) => {
-                session.follow(&answered);
-                let last = answered.answer().last_byte().filter(|last| *last > 0);
-                Ok(Some(last.map_or(0, |last| last.saturating_add(1))))
+        loop {
+            match self.client.send_once(&call, &expected).await {
+                Ok(answered) => {
+                    session.follow(&answered);
+                    let last = answered.answer().last_byte().filter(|last| *last > 0);
+                    return Ok(Some(last.map_or(0, |last| last.saturating_add(1))));
+                }
+                Err(Error::NotFound { .. }) => return Ok(None),
+                Err(error) => attempts.after(error).await?,
             }
-            Err(Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
         }
     }
 

@@ -11,7 +11,7 @@ use registry_core::{
 use registry_test::tap::{Exchange, Fault, Rule, Side};
 use std::{
     convert::Infallible,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 fn manifest(layer: &[u8]) -> String {
@@ -119,6 +119,34 @@ async fn after_a_lost_answer_the_blob_is_asked_for_and_not_sent_again() {
 
     assert_eq!(pushed, Pushed::Uploaded);
     assert_eq!(sent(&tapped, &Method::PUT), [200_000]);
+}
+
+#[tokio::test]
+async fn a_blob_that_is_there_after_its_session_ended_is_pushed() {
+    // The registry commits the blob, but its answer is lost and the blob appears only after that.
+    for size in [3000, 2 << 20, (16 << 20) + 1] {
+        let (asked, closed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let registry = Scripted::start(move |received| match &*received.method {
+            "POST" => reply(202).header("location", "/session"),
+            "PATCH" => reply(202),
+            "PUT" if !closed.swap(true, Ordering::SeqCst) => reply(504),
+            "HEAD" if closed.load(Ordering::SeqCst) && asked.fetch_add(1, Ordering::SeqCst) > 0 => reply(200),
+            _ => reply(404),
+        });
+        let repository = registry.repository("a");
+        let blob = Bytes::from(content(size));
+
+        if size > 16 << 20 {
+            let stream = Full::new(blob);
+            repository.push_stream(stream, Algorithm::Sha256).await.unwrap();
+        } else {
+            push_blob(&repository, &blob).await.unwrap();
+        }
+
+        let received = registry.received();
+        let opened = received.iter().filter(|one| one.method == "POST").count();
+        assert_eq!(opened, 1, "{size}");
+    }
 }
 
 #[tokio::test]

@@ -1,9 +1,13 @@
 //! Attempts after transient failures, and the errors after the last one.
 
 use crate::support::{Received, Reply, Scripted, builder, content, descriptor, reply};
+use bytes::Bytes;
 use registry_client::{Error, Retry};
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -95,6 +99,35 @@ async fn the_last_failure_is_the_error_with_its_facts() {
         assert!(right, "{status}: {error:?}");
         assert_eq!(registry.received().len(), number, "{status}");
     }
+}
+
+#[tokio::test]
+async fn an_outage_during_a_push_or_a_login_costs_the_attempts_of_one_call() {
+    let opened = AtomicBool::new(false);
+    let registry = Scripted::start(move |received| match &*received.method {
+        "HEAD" if !opened.load(Ordering::SeqCst) => reply(404),
+        "POST" if !opened.swap(true, Ordering::SeqCst) => reply(202).header("location", "/session"),
+        _ => reply(503),
+    });
+    let blob = content(3000);
+    let error = registry
+        .repository("a")
+        .push_blob(Bytes::from(blob.clone()), &descriptor(&blob))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    let methods: Vec<_> = registry.received().into_iter().map(|one| one.method).collect();
+    assert_eq!(
+        methods,
+        ["HEAD", "POST", "PUT", "HEAD", "GET", "GET", "GET", "DELETE"]
+    );
+
+    let tokens = Arc::new(Scripted::start(|_| reply(503)));
+    let challenge = format!("Bearer realm=\"{}\"", tokens.url("/token"));
+    let registry = Scripted::start(move |_| reply(401).header("www-authenticate", challenge.clone()));
+    let error = registry.repository("a").manifest("v1").await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    assert_eq!(tokens.received().len(), 4);
 }
 
 #[tokio::test]

@@ -63,6 +63,16 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// [`Error`] if the target refuses it, or cannot be written.
     async fn put_manifest(&self, manifest: &StoredManifest, tags: &[Tag]) -> Result<(), Error>;
 
+    /// Puts a manifest that an index lists, before the index. A target with a list of its images leaves it out there.
+    /// By default, it is put as any other manifest.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if the target refuses it, or cannot be written.
+    async fn put_child(&self, manifest: &StoredManifest) -> Result<(), Error> {
+        self.put_manifest(manifest, &[]).await
+    }
+
     /// Ends the copy. Everything that was put is durable and visible afterwards.
     ///
     /// # Errors

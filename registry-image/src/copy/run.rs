@@ -210,7 +210,7 @@ impl<'a> Run<'a> {
             match self.read(&digest).await? {
                 Some(child) => {
                     self.tree(&child, depth + 1).await?;
-                    self.put(&child, &[]).await?;
+                    self.put_child(&child).await?;
                 }
                 None if self.copy.strict => return Err(self.no_manifest(digest.into())),
                 None => self.copy.tell(|| Event::ImageAbsent {
@@ -350,6 +350,22 @@ impl<'a> Run<'a> {
         self.copy.tell(|| Event::ManifestCopied {
             digest,
             tags: tags.to_vec(),
+        });
+        Ok(())
+    }
+
+    async fn put_child(&self, manifest: &StoredManifest) -> Result<(), Error> {
+        let target = self.copy.target;
+        let (digest, size) = (manifest.digest, manifest.bytes.len() as u64);
+        if target.has(Kind::Manifest, &digest, size).await? {
+            return Ok(());
+        }
+        if !self.copy.dry_run {
+            target.put_child(manifest).await?;
+        }
+        self.copy.tell(|| Event::ManifestCopied {
+            digest,
+            tags: Vec::new(),
         });
         Ok(())
     }

@@ -6,7 +6,7 @@ use registry_core::{Descriptor, Digest, Tag, manifest::Manifest, storage::Stored
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 
-/// Manifests in the order in which they were put.
+/// Requested manifests and referrers, in the order in which they were put.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     manifests: Vec<Listed>,
@@ -23,6 +23,13 @@ struct Listed {
 }
 
 impl Listing {
+    /// Adds a manifest that an index lists. It needs an entry only if it is a referrer.
+    pub(crate) fn add_child(&mut self, manifest: &StoredManifest, parsed: &Manifest, names: &Names) {
+        if parsed.subject().is_some() {
+            self.add(manifest, parsed, &[], names);
+        }
+    }
+
     pub(crate) fn add(&mut self, manifest: &StoredManifest, parsed: &Manifest, tags: &[Tag], names: &Names) {
         let children = parsed.manifests().iter();
         self.children

@@ -150,6 +150,23 @@ impl LayoutWriter {
         Ok((digest, written))
     }
 
+    /// Writes a manifest, unless it is there.
+    async fn document(&self, manifest: &StoredManifest) -> Result<Manifest, Error> {
+        let (digest, size) = (manifest.digest, manifest.bytes.len() as u64);
+        let parsed = Manifest::parse_stored(&manifest.bytes, &manifest.media_type);
+        let parsed = parsed.map_err(|source| Error::Manifest {
+            place: self.place(),
+            digest,
+            source,
+        })?;
+        if !self.holds(&digest, size)? {
+            let bytes = manifest.bytes.clone();
+            let stream = futures_util::stream::once(async move { Ok(bytes) });
+            self.put_blob(&digest, size, Box::pin(stream)).await?;
+        }
+        Ok(parsed)
+    }
+
     /// Returns `index.json` with the new entries.
     fn index(&self, put: &Listing) -> Result<Vec<u8>, Error> {
         let place = self.place();
@@ -212,20 +229,16 @@ impl Target for LayoutWriter {
     }
 
     async fn put_manifest(&self, manifest: &StoredManifest, tags: &[Tag]) -> Result<(), Error> {
-        let (digest, size) = (manifest.digest, manifest.bytes.len() as u64);
-        let parsed = Manifest::parse_stored(&manifest.bytes, &manifest.media_type);
-        let parsed = parsed.map_err(|source| Error::Manifest {
-            place: self.place(),
-            digest,
-            source,
-        })?;
-        if !self.holds(&digest, size)? {
-            let bytes = manifest.bytes.clone();
-            let stream = futures_util::stream::once(async move { Ok(bytes) });
-            self.put_blob(&digest, size, Box::pin(stream)).await?;
-        }
+        let parsed = self.document(manifest).await?;
         let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
         put.add(manifest, &parsed, tags, &self.names);
+        Ok(())
+    }
+
+    async fn put_child(&self, manifest: &StoredManifest) -> Result<(), Error> {
+        let parsed = self.document(manifest).await?;
+        let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
+        put.add_child(manifest, &parsed, &self.names);
         Ok(())
     }
 

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use registry_core::{Descriptor, Digest, Reference, Repository, Tag, storage::StoredManifest};
 use registry_image::{
-    Blob, BlobStream, CopyItem, Error, Export, ImageCopy, Kind, Names, Origin, Page, Source, Target,
+    Blob, BlobStream, CopyItem, Error, Export, ImageCopy, Kind, Layout, LayoutWriter, Names, Origin, Page,
+    Source, Target,
 };
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -128,6 +129,42 @@ async fn a_failed_image_is_not_visible_and_the_others_are_copied() {
         assert_eq!(report.failed.len(), 0);
         assert!(to.manifest("bad").await.unwrap().is_some());
     }
+}
+
+#[tokio::test]
+async fn a_layout_does_not_list_the_images_of_a_failed_index() {
+    let (from, directory) = (repository("from"), tempfile::tempdir().unwrap());
+    let images = [
+        image(&from, "amd64", &["good layer"]).await,
+        image(&from, "arm64", &["bad layer"]).await,
+    ];
+    index(&from, &images, &["bad"]).await;
+    let good = index(
+        &from,
+        &[image(&from, "s390x", &["another layer"]).await],
+        &["good"],
+    )
+    .await;
+    let source = Faulty {
+        inner: from,
+        blob: sha256("bad layer"),
+        fault: Fault::Cut,
+    };
+    let items = [CopyItem::tag(tag("bad")), CopyItem::tag(tag("good"))];
+    let writer = LayoutWriter::create(directory.path()).unwrap();
+    let copy = ImageCopy::new(&source, &writer);
+
+    copy.run(&items).await.unwrap_err();
+    let report = copy.keep_going(true).run(&items).await.unwrap();
+
+    assert_eq!((report.copied.len(), report.failed.len()), (1, 1));
+    let layout = Layout::open(directory.path()).unwrap();
+    let listed: Vec<_> = layout
+        .entries()
+        .iter()
+        .map(|entry| entry.descriptor.digest)
+        .collect();
+    assert_eq!(listed, [digest_of(&good)]);
 }
 
 #[tokio::test]

@@ -104,6 +104,30 @@ struct Planner {
     plan: Mutex<Plan>,
 }
 
+impl Planner {
+    /// Adds a manifest to the plan.
+    fn document(&self, manifest: &StoredManifest) -> Result<Manifest, Error> {
+        let parsed = Manifest::parse_stored(&manifest.bytes, &manifest.media_type);
+        let parsed = parsed.map_err(|source| Error::Manifest {
+            place: self.place.clone(),
+            digest: manifest.digest,
+            source,
+        })?;
+        let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        plan.add(manifest, &parsed);
+        if plan.bytes > MANIFESTS {
+            return Err(Error::Refused {
+                place: self.place.clone(),
+                digest: manifest.digest,
+                reason: format!(
+                    "the manifests have more than {MANIFESTS} bytes; export fewer images at once"
+                ),
+            });
+        }
+        Ok(parsed)
+    }
+}
+
 #[async_trait]
 impl Target for Planner {
     fn describe(&self) -> String {
@@ -127,24 +151,16 @@ impl Target for Planner {
     }
 
     async fn put_manifest(&self, manifest: &StoredManifest, tags: &[Tag]) -> Result<(), Error> {
-        let parsed = Manifest::parse_stored(&manifest.bytes, &manifest.media_type);
-        let parsed = parsed.map_err(|source| Error::Manifest {
-            place: self.place.clone(),
-            digest: manifest.digest,
-            source,
-        })?;
+        let parsed = self.document(manifest)?;
         let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
-        plan.add(manifest, &parsed);
         plan.listing.add(manifest, &parsed, tags, &self.names);
-        if plan.bytes > MANIFESTS {
-            return Err(Error::Refused {
-                place: self.place.clone(),
-                digest: manifest.digest,
-                reason: format!(
-                    "the manifests have more than {MANIFESTS} bytes; export fewer images at once"
-                ),
-            });
-        }
+        Ok(())
+    }
+
+    async fn put_child(&self, manifest: &StoredManifest) -> Result<(), Error> {
+        let parsed = self.document(manifest)?;
+        let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        plan.listing.add_child(manifest, &parsed, &self.names);
         Ok(())
     }
 

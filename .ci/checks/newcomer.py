@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Does what the README of registry-test tells a new user to do, in a project of its own, with the crate of this workspace.
+"""Does what the README of registry-test tells a new user to do, in a project of its own, with the crates of this workspace.
 
-The commands of the first block of `sh` make the project, and the blocks of `rust` are its only test.
+The commands of the blocks of `sh` make the project, and the blocks of `rust` are its only test.
 """
 
 import os
@@ -28,7 +28,7 @@ def main():
         return 1
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)
-        for command in commands[0].replace("&&", "\n").splitlines():
+        for command in "".join(commands).replace("&&", "\n").splitlines():
             words = shlex.split(command)
             if words[0] == "cd":
                 project /= words[1]
@@ -56,8 +56,12 @@ def too_long(sources):
 
 
 def here(words):
-    """The same command with the crate of this workspace instead of a published one."""
-    return [part for word in words for part in (["--path", str(CRATE)] if word == CRATE.name else [word])]
+    """The same command with the crates of this workspace instead of published ones."""
+    return [part for word in words for part in (["--path", str(ROOT / word)] if is_ours(word) else [word])]
+
+
+def is_ours(word):
+    return word.startswith("registry-") and (ROOT / word / "Cargo.toml").exists()
 
 
 def cargo(project, words, check=True):

@@ -1,4 +1,4 @@
-//! `oci-client` against a test registry. The README has the first test, and its answer to faults is in the others.
+//! `oci-client` against a test registry. The README has its first test, and what it makes of faults.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -103,24 +103,20 @@ impl Connection {
                 // The client has the complete answer. The end of the stream shows that no other follows.
                 self.client.end();
             });
-            if let Err(error) = self.requests(journal, &expect) {
-                // The registry has stopped reading, and may have answered: that answer still has to pass.
-                let refused = matches!(
-                    error.kind(),
-                    io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
-                );
-                if !refused {
-                    self.stop(&error);
-                }
-                if !self.client.resets() {
-                    // Further bytes of the client are read and dropped. Closing the socket instead would cause a reset,
-                    // which discards the part of the answer that the client has not read yet.
-                    let _ = io::copy(&mut &self.client, &mut io::sink());
-                }
+            let failed = self.requests(journal, &expect).err();
+            // The registry may have stopped reading because it has answered: that answer still has to pass.
+            if let Some(error) = failed.as_ref().filter(|error| !is_refusal(error)) {
+                self.stop(error);
+            }
+            // Answers that are due still pass, and then the end of the stream: no further request gets an answer.
+            drop(expect);
+            if failed.is_some() && !self.client.resets() {
+                // Further bytes of the client are read and dropped. Closing the socket instead would cause a reset,
+                // which discards the part of the answer that the client has not read yet.
+                let _ = io::copy(&mut &self.client, &mut io::sink());
             }
             self.wake.client_left();
             let _ = self.upstream.shutdown(Shutdown::Write);
-            drop(expect);
         });
     }
 
@@ -191,6 +187,14 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// Returns true if the registry has stopped reading.
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
 }
 
 /// Passes informational responses on, and returns the head of the final one.

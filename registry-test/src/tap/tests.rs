@@ -303,6 +303,34 @@ fn an_early_answer_reaches_a_client_that_still_sends() {
 }
 
 #[test]
+fn a_connection_ends_after_an_early_answer_if_the_registry_has_closed_it() {
+    let refusal = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tap = Tap::start(listener.local_addr().unwrap()).unwrap();
+    let (close, closes) = mpsc::channel();
+    let registry = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        Head::read(&mut BufReader::new(&stream)).unwrap();
+        stream.write_all(refusal.as_bytes()).unwrap();
+        closes.recv().unwrap();
+    });
+    let mut client = TcpStream::connect(tap.address()).unwrap();
+    client.set_read_timeout(Some(SILENCE / 2)).unwrap();
+    let request = patch(&"x".repeat(4 << 20));
+    let (begin, rest) = request.split_at(1000);
+    client.write_all(begin.as_bytes()).unwrap();
+    let mut answer = vec![0; refusal.len()];
+    client.read_exact(&mut answer).unwrap();
+    close.send(()).unwrap();
+    registry.join().unwrap();
+
+    client.write_all(format!("{rest}{GET}").as_bytes()).unwrap();
+
+    assert_eq!(answer, refusal.as_bytes());
+    assert_eq!(client.read_to_end(&mut answer).unwrap(), 0);
+}
+
+#[test]
 fn another_protocol_passes_unrecorded() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let tap = Tap::start(listener.local_addr().unwrap()).unwrap();

@@ -1,6 +1,6 @@
 //! [`Client`]: the tap's side of a client's connection.
 
-use super::{encryption::Session, patience::SILENCE};
+use super::{activity::Activity, encryption::Session, patience::SILENCE};
 use socket2::SockRef;
 use std::{
     io::{self, Read, Write},
@@ -15,14 +15,16 @@ use std::{
 pub(super) struct Client {
     socket: TcpStream,
     session: Option<Box<dyn Session>>,
+    activity: Activity,
     resets: AtomicBool,
 }
 
 impl Client {
-    pub(super) fn new(socket: TcpStream, session: Option<Box<dyn Session>>) -> Self {
+    pub(super) fn new(socket: TcpStream, session: Option<Box<dyn Session>>, activity: Activity) -> Self {
         Self {
             socket,
             session,
+            activity,
             resets: AtomicBool::new(false),
         }
     }
@@ -82,19 +84,19 @@ impl Client {
 
 impl Read for &Client {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match &self.session {
+        self.activity.read(|| match &self.session {
             Some(session) => session.read(&self.socket, into),
             None => (&self.socket).read(into),
-        }
+        })
     }
 }
 
 impl Write for &Client {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &self.session {
+        self.activity.note(match &self.session {
             Some(session) => session.write(&self.socket, bytes),
             None => (&self.socket).write(bytes),
-        }
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {

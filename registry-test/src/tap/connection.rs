@@ -3,6 +3,7 @@
 //! There are two threads because a registry may answer before it has read the request, and the client must see that.
 
 use super::{
+    activity::{Activity, Upstream},
     answer,
     canned::Canned,
     client::Client,
@@ -32,6 +33,7 @@ pub(super) struct Connection {
     other_host: bool,
     client: Client,
     upstream: TcpStream,
+    activity: Activity,
     wake: Arc<Wake>,
 }
 
@@ -61,11 +63,13 @@ impl Connection {
             stream.set_read_timeout(Some(SILENCE))?;
             stream.set_write_timeout(Some(SILENCE))?;
         }
+        let activity = Activity::default();
         Ok(Self {
             number,
             other_host,
-            client: Client::new(client, session),
+            client: Client::new(client, session, activity.clone()),
             upstream,
+            activity,
             wake: Arc::default(),
         })
     }
@@ -120,9 +124,16 @@ impl Connection {
         });
     }
 
+    const fn upstream(&self) -> Upstream<'_> {
+        Upstream {
+            socket: &self.upstream,
+            activity: &self.activity,
+        }
+    }
+
     fn requests<'c>(&'c self, journal: &'c Journal, expect: &mpsc::Sender<Expected<'c>>) -> io::Result<()> {
         let mut client = BufReader::with_capacity(BUFFER, &self.client);
-        let mut upstream = &self.upstream;
+        let mut upstream = self.upstream();
         loop {
             let begin = client.fill_buf()?;
             if !begin.first().is_none_or(u8::is_ascii_uppercase) || begin.starts_with(b"PRI ") {
@@ -159,7 +170,7 @@ impl Connection {
     }
 
     fn answers(&self, expected: mpsc::Receiver<Expected<'_>>) -> io::Result<()> {
-        let mut upstream = BufReader::with_capacity(BUFFER, &self.upstream);
+        let mut upstream = BufReader::with_capacity(BUFFER, self.upstream());
         let mut client = &self.client;
         for expected in expected {
             let last = match expected {

@@ -35,6 +35,7 @@
 //! everything that a client has seen is on record when it ends.
 
 mod acceptor;
+mod activity;
 mod answer;
 mod canned;
 mod client;

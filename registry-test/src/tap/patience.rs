@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-/// Maximum time without bytes from one side before its connection is closed: a safety net for tests that hang.
+/// Maximum time without bytes before a connection is closed: a safety net for tests that hang.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
 
 /// Locks data that no panic can leave half-changed.

@@ -8,7 +8,13 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
+
+/// Pause after a connection that could not be accepted, or made.
+const PAUSE: Duration = Duration::from_millis(10);
+/// Maximum time in which a port is freed if the process has no free descriptors.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A listening port. Dropping it frees the port.
 pub(super) struct Acceptor {
@@ -31,8 +37,10 @@ impl Acceptor {
                 if ends.load(Ordering::SeqCst) {
                     return;
                 }
-                if let Ok(client) = client {
-                    connect(client);
+                match client {
+                    Ok(client) => connect(client),
+                    // The process has no free descriptors, say: connections that end free some.
+                    Err(_) => thread::sleep(PAUSE),
                 }
             }
         };
@@ -55,11 +63,18 @@ impl Drop for Acceptor {
                 SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
             });
         }
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        let begun = Instant::now();
         // The thread checks `ended` after each new connection.
-        let woken = TcpStream::connect(address);
-        if let (Ok(_), Some(thread)) = (woken, self.thread.take()) {
-            // A thread that panicked has ended, too.
-            let _ = thread.join();
+        while TcpStream::connect_timeout(&address, PATIENCE).is_err() && !thread.is_finished() {
+            if begun.elapsed() > PATIENCE {
+                return;
+            }
+            thread::sleep(PAUSE);
         }
+        // A thread that panicked has ended, too.
+        let _ = thread.join();
     }
 }

@@ -61,10 +61,7 @@ impl Write for Upstream<'_> {
 
 /// Returns true if nothing was received in the time of a socket; systems differ in the error.
 fn is_timeout(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 #[cfg(test)]

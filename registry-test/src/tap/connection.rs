@@ -20,19 +20,24 @@ use http::{StatusCode, header};
 use std::{
     io::{self, BufRead, BufReader},
     net::{Shutdown, SocketAddr, TcpStream},
-    sync::{Arc, mpsc},
+    sync::{Arc, OnceLock, mpsc},
     thread,
+    time::{Duration, Instant},
 };
 
 /// Number of bytes read at once.
 const BUFFER: usize = 64 * 1024;
+
+/// Maximum time of an attempt to reach the registry. In between, the connection may be closed.
+const ATTEMPT: Duration = Duration::from_secs(2);
 
 /// The two sockets of one client's connection.
 pub(super) struct Connection {
     number: usize,
     other_host: bool,
     client: Client,
-    upstream: TcpStream,
+    /// It is set once the registry has been reached.
+    upstream: OnceLock<TcpStream>,
     activity: Activity,
     wake: Arc<Wake>,
 }
@@ -50,25 +55,19 @@ enum Expected<'c> {
 }
 
 impl Connection {
-    pub(super) fn open(
+    pub(super) fn new(
         number: usize,
         other_host: bool,
         client: TcpStream,
         session: Option<Box<dyn Session>>,
-        upstream: SocketAddr,
     ) -> io::Result<Self> {
-        let upstream = TcpStream::connect(upstream)?;
-        for stream in [&client, &upstream] {
-            stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(SILENCE))?;
-            stream.set_write_timeout(Some(SILENCE))?;
-        }
+        set_up(&client)?;
         let activity = Activity::default();
         Ok(Self {
             number,
             other_host,
             client: Client::new(client, session, activity.clone()),
-            upstream,
+            upstream: OnceLock::new(),
             activity,
             wake: Arc::default(),
         })
@@ -77,10 +76,45 @@ impl Connection {
     /// Closes both sockets, even if a thread reads, writes or waits.
     pub(super) fn close(&self) {
         self.wake.close();
-        for stream in [self.client.socket(), &self.upstream] {
+        // An error means that it is closed already.
+        let _ = self.client.socket().shutdown(Shutdown::Both);
+        self.end_upstream(Shutdown::Both);
+    }
+
+    fn end_upstream(&self, how: Shutdown) {
+        if let Some(upstream) = self.upstream.get() {
             // An error means that it is closed already.
-            let _ = stream.shutdown(Shutdown::Both);
+            let _ = upstream.shutdown(how);
         }
+    }
+
+    /// Reaches the registry and passes bytes on in both directions until one side ends. Without a registry, the
+    /// client's connection ends.
+    pub(super) fn run(&self, address: SocketAddr, journal: &Journal) {
+        if let Ok(upstream) = self.reach(address) {
+            self.pass(upstream, journal);
+        }
+    }
+
+    /// Connects to the registry, in attempts between which the connection may be closed.
+    fn reach(&self, address: SocketAddr) -> io::Result<&TcpStream> {
+        let begun = Instant::now();
+        let upstream = loop {
+            match TcpStream::connect_timeout(&address, ATTEMPT) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::TimedOut
+                        && !self.wake.is_closed()
+                        && begun.elapsed() < SILENCE => {}
+                connected => break connected?,
+            }
+        };
+        set_up(&upstream)?;
+        let upstream = self.upstream.get_or_init(|| upstream);
+        // Whoever has closed the connection before could not close this socket.
+        if self.wake.is_closed() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(upstream)
     }
 
     /// Ends the connection as a dying registry does: no more bytes arrive, and sent bytes are lost. Without a reset, it
@@ -92,22 +126,26 @@ impl Connection {
         } else {
             self.client.cut();
         }
-        let _ = self.upstream.shutdown(Shutdown::Both);
+        self.end_upstream(Shutdown::Both);
         self.wake.close();
     }
 
-    /// Passes bytes on in both directions until one side ends.
-    pub(super) fn run(&self, journal: &Journal) {
+    fn pass(&self, upstream: &TcpStream, journal: &Journal) {
+        let upstream = || Upstream {
+            socket: upstream,
+            activity: &self.activity,
+        };
+        let (to_registry, from_registry) = (upstream(), upstream());
         let (expect, expected) = mpsc::channel();
         thread::scope(|scope| {
             scope.spawn(move || {
-                if let Err(error) = self.answers(expected) {
+                if let Err(error) = self.answers(from_registry, expected) {
                     self.stop(&error);
                 }
                 // The client has the complete answer. The end of the stream shows that no other follows.
                 self.client.end();
             });
-            let failed = self.requests(journal, &expect).err();
+            let failed = self.requests(to_registry, journal, &expect).err();
             // The registry may have stopped reading because it has answered: that answer still has to pass.
             if let Some(error) = failed.as_ref().filter(|error| !is_refusal(error)) {
                 self.stop(error);
@@ -120,20 +158,17 @@ impl Connection {
                 let _ = io::copy(&mut &self.client, &mut io::sink());
             }
             self.wake.client_left();
-            let _ = self.upstream.shutdown(Shutdown::Write);
+            self.end_upstream(Shutdown::Write);
         });
     }
 
-    const fn upstream(&self) -> Upstream<'_> {
-        Upstream {
-            socket: &self.upstream,
-            activity: &self.activity,
-        }
-    }
-
-    fn requests<'c>(&'c self, journal: &'c Journal, expect: &mpsc::Sender<Expected<'c>>) -> io::Result<()> {
+    fn requests<'c>(
+        &'c self,
+        mut upstream: Upstream<'_>,
+        journal: &'c Journal,
+        expect: &mpsc::Sender<Expected<'c>>,
+    ) -> io::Result<()> {
         let mut client = BufReader::with_capacity(BUFFER, &self.client);
-        let mut upstream = self.upstream();
         loop {
             let begin = client.fill_buf()?;
             if !begin.first().is_none_or(u8::is_ascii_uppercase) || begin.starts_with(b"PRI ") {
@@ -169,8 +204,8 @@ impl Connection {
         }
     }
 
-    fn answers(&self, expected: mpsc::Receiver<Expected<'_>>) -> io::Result<()> {
-        let mut upstream = BufReader::with_capacity(BUFFER, self.upstream());
+    fn answers(&self, upstream: Upstream<'_>, expected: mpsc::Receiver<Expected<'_>>) -> io::Result<()> {
+        let mut upstream = BufReader::with_capacity(BUFFER, upstream);
         let mut client = &self.client;
         for expected in expected {
             let last = match expected {
@@ -198,6 +233,12 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+fn set_up(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(SILENCE))?;
+    stream.set_write_timeout(Some(SILENCE))
 }
 
 /// Returns true if the registry has stopped reading.

@@ -237,6 +237,8 @@ impl Tap {
 
 impl Drop for Tap {
     fn drop(&mut self) {
+        // The ends of the acceptors need a free descriptor.
+        self.disconnect();
         drop(self.acceptor.take());
         drop(lock(&self.other).take());
         self.disconnect();
@@ -268,14 +270,14 @@ impl Shared {
 
     fn connect(self: &Arc<Self>, client: TcpStream, other_host: bool) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        // If the client has left, or the registry does not listen, the connection is closed.
+        // If the client has left, the connection is closed.
         let Ok(connection) = self.open(number, client, other_host) else {
             return;
         };
         let connection = Arc::new(connection);
         let weak = Arc::downgrade(&connection);
         let shared = Arc::clone(self);
-        let run = move || connection.run(&shared.journal);
+        let run = move || connection.run(shared.upstream, &shared.journal);
         let mut connections = lock(&self.connections);
         connections.retain(|(connection, _)| connection.strong_count() > 0);
         if let Ok(thread) = thread::Builder::new().name("tap".into()).spawn(run) {
@@ -289,7 +291,7 @@ impl Shared {
             .as_ref()
             .map(|encryption| encryption.begin())
             .transpose()?;
-        Connection::open(number, other_host, client, session, self.upstream)
+        Connection::new(number, other_host, client, session)
     }
 }
 

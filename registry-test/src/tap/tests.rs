@@ -8,12 +8,13 @@ use super::{
 use crate::{GET as ON_GET, PATCH, cut, drop_header, on, on_any, set_header, stall};
 use http::{HeaderValue, header};
 use registry_core::protocol::Request;
+use socket2::{Domain, Socket, Type};
 use std::{
     io::{BufReader, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex, mpsc},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Reads requests whole, passes on their bytes, and gives each the same answer. It ends with the test's process.
@@ -347,6 +348,28 @@ fn another_protocol_passes_unrecorded() {
     assert_eq!(answer, "HTTP/1.0 400 Bad Request\r\n\r\n");
     assert_eq!(registry.join().unwrap(), *b"\x16\x03\x01\0\x01\0");
     assert!(tap.exchanges().is_empty());
+}
+
+#[test]
+fn a_registry_that_is_out_of_reach_does_not_delay_the_end_of_the_tap() {
+    // A full queue of connections: the next one gets no answer.
+    let full = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let loopback: SocketAddr = ([127, 0, 0, 1], 0).into();
+    full.bind(&loopback.into()).unwrap();
+    full.listen(0).unwrap();
+    let address = full.local_addr().unwrap().as_socket().unwrap();
+    let moment = Duration::from_millis(200);
+    let queued = (0..).map_while(|_| TcpStream::connect_timeout(&address, moment).ok());
+    let queued: Vec<_> = queued.collect();
+    assert!(!queued.is_empty());
+    let tap = Tap::start(address).unwrap();
+    let mut client = TcpStream::connect(tap.address()).unwrap();
+    let begun = Instant::now();
+
+    drop(tap);
+
+    assert!(begun.elapsed() < SILENCE / 2, "it did not wait for the network");
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
 }
 
 #[test]

@@ -49,9 +49,9 @@ fn forward_bytes(ongoing: &Ongoing<'_>, mut bytes: &[u8], last: bool) -> io::Res
 fn forward(ongoing: &Ongoing<'_>, mut head: Head, from: &mut impl BufRead) -> io::Result<bool> {
     let status = head.status().ok_or(io::ErrorKind::InvalidData)?;
     let framing = Framing::of_response(&ongoing.method, status, &head.headers());
-    let wrong_length = ongoing.change_headers(&mut head, status);
+    ongoing.change_headers(&mut head, status);
     let headers = head.headers();
-    let rechunk = matches!(framing, Framing::Length(1..)) && !headers.contains_key(header::CONTENT_LENGTH);
+    let rechunk = matches!(framing, Framing::Length(_)) && !headers.contains_key(header::CONTENT_LENGTH);
     if rechunk {
         head.set(&header::TRANSFER_ENCODING, &HeaderValue::from_static("chunked"));
     }
@@ -69,9 +69,8 @@ fn forward(ongoing: &Ongoing<'_>, mut head: Head, from: &mut impl BufRead) -> io
     };
     copy(from, &mut client, framing, rechunk, &mut body)?;
     client.flush()?;
-    let has_body = framing != Framing::Length(0);
-    // Clients may wait for the end that the registry has announced.
-    Ok(framing == Framing::UntilClose || closes(&headers) || (wrong_length && has_body))
+    // Clients may wait for the end that the registry has announced, or for bytes that do not exist.
+    Ok(framing == Framing::UntilClose || closes(&headers) || !(rechunk || framing.agrees(&headers)))
 }
 
 /// The body of an answer on its way.
@@ -184,9 +183,8 @@ impl Flow for Collected {
 }
 
 impl Ongoing<'_> {
-    /// Applies the rules for headers; returns true if the length is wrong afterwards.
-    fn change_headers(&self, head: &mut Head, status: StatusCode) -> bool {
-        let mut wrong_length = false;
+    /// Applies the rules for headers.
+    fn change_headers(&self, head: &mut Head, status: StatusCode) {
         for applied in &self.rules {
             let headers = head.headers();
             match &applied.rule.fault {
@@ -206,7 +204,6 @@ impl Ongoing<'_> {
                         && self.take(applied)
                     {
                         head.set(&header::CONTENT_LENGTH, &HeaderValue::from(length));
-                        wrong_length = true;
                     }
                 }
                 Fault::Location(form) => {
@@ -230,7 +227,6 @@ impl Ongoing<'_> {
         if let Some(location) = head.headers().get(header::LOCATION) {
             self.journal.detours.announce(location);
         }
-        wrong_length
     }
 
     fn location(&self, form: Location, headers: &HeaderMap) -> Option<HeaderValue> {
@@ -248,7 +244,7 @@ fn with_unit(headers: &HeaderMap) -> Option<HeaderValue> {
 
 fn changed_length(headers: &HeaderMap, by: i64) -> Option<u64> {
     let length: u64 = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()?;
-    Some(length.saturating_add_signed(by))
+    Some(length.saturating_add_signed(by)).filter(|changed| *changed != length)
 }
 
 /// Returns true if a fault leads clients to the second host.

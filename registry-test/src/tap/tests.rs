@@ -5,7 +5,7 @@ use super::{
     message::{Framing, Head, copy},
     patience::SILENCE,
 };
-use crate::{GET as ON_GET, PATCH, cut, drop_header, on, on_any, set_header, stall};
+use crate::{GET as ON_GET, PATCH, cut, drop_header, on, on_any, set_header, stall, wrong_length};
 use http::{HeaderValue, header};
 use registry_core::protocol::Request;
 use socket2::{Domain, Socket, Type};
@@ -240,6 +240,43 @@ fn headers_of_answers_are_removed_and_replaced() {
              HTTP/1.1 200 OK\r\nX-Odd:  as it is \r\ntransfer-encoding: chunked\r\n\r\n{chunks}"
         )
     );
+}
+
+#[test]
+fn an_answer_whose_body_is_empty_ends_for_the_client_without_its_length_too() {
+    let upstream = Upstream::answering(ACCEPTED);
+    let tap = Tap::start(upstream.address).unwrap();
+    tap.fault(on(PATCH).always(), drop_header("content-length"));
+
+    let answers = ask(tap.address(), &patch("x").repeat(2));
+
+    let chunked = "HTTP/1.1 202 Accepted\r\nLocation: /v2/a/blobs/uploads/u\r\ntransfer-encoding: chunked\r\n\r\n\
+                   0\r\n\r\n";
+    assert_eq!(answers, chunked.repeat(2));
+}
+
+#[test]
+fn a_connection_ends_after_an_answer_with_a_wrong_length() {
+    for fault in [wrong_length(3), set_header("content-length", "3")] {
+        let upstream = Upstream::answering(ACCEPTED);
+        let tap = Tap::start(upstream.address).unwrap();
+        tap.fault(on(PATCH), fault);
+
+        let answers = ask(tap.address(), &patch("x").repeat(2));
+
+        let wrong = "HTTP/1.1 202 Accepted\r\nLocation: /v2/a/blobs/uploads/u\r\ncontent-length: 3\r\n\r\n";
+        assert_eq!(answers, wrong, "no further answer is taken for the missing bytes");
+    }
+}
+
+#[test]
+fn a_length_that_stays_the_same_is_not_wrong() {
+    let upstream = Upstream::answering(ACCEPTED);
+    let tap = Tap::start(upstream.address).unwrap();
+    let shorter = tap.fault(on(PATCH).optional(), wrong_length(-3));
+
+    assert_eq!(ask(tap.address(), &patch("x")), ACCEPTED);
+    assert_eq!(shorter.fired(), 0);
 }
 
 #[test]

@@ -24,7 +24,8 @@ pub const fn wrong_bytes() -> Fault {
     Fault::WrongBytes
 }
 
-/// Adds a number to the `Content-Length` of the answer. The body stays as it is, and the connection ends after it.
+/// Adds a number to the `Content-Length` of the answer. The body stays as it is, and the connection ends after it. To
+/// `HEAD`, there is no body, and the connection goes on.
 #[must_use]
 pub const fn wrong_length(by: i64) -> Fault {
     Fault::WrongLength(by)

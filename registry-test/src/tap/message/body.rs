@@ -12,6 +12,8 @@ const MAX_LINE: u64 = 64 << 10;
 /// End of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::tap) enum Framing {
+    /// No body can follow, whatever length the head announces.
+    Never,
     /// The body ends after this number of bytes, possibly none.
     Length(u64),
     /// The body ends with the last chunk.
@@ -25,12 +27,17 @@ impl Framing {
         Self::announced(headers).unwrap_or(Self::Length(0))
     }
 
+    /// Returns true if a body with this framing ends where `headers` say.
+    pub(in crate::tap) fn agrees(self, headers: &HeaderMap) -> bool {
+        matches!(self, Self::Never | Self::UntilClose) || Self::announced(headers) == Some(self)
+    }
+
     pub(in crate::tap) fn of_response(method: &Method, status: StatusCode, headers: &HeaderMap) -> Self {
         let without = status.is_informational()
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
             || *method == Method::HEAD;
         if without {
-            Self::Length(0)
+            Self::Never
         } else {
             Self::announced(headers).unwrap_or(Self::UntilClose)
         }
@@ -72,6 +79,7 @@ pub(in crate::tap) fn copy(
     flow: &mut impl Flow,
 ) -> io::Result<()> {
     match framing {
+        Framing::Never => return Ok(()),
         Framing::Length(length) => copy_length(from, to, Some(length), rechunk, flow)?,
         Framing::UntilClose => copy_length(from, to, None, rechunk, flow)?,
         Framing::Chunked => return copy_chunks(from, to, flow),

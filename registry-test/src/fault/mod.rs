@@ -36,6 +36,11 @@
 //!
 //! [`preset`] has rules for headers that clients depend on.
 //!
+//! A fault of the answer waits for an answer that the client wants: one that happens a limited number of times does not
+//! happen to a 401 of the registry, after which the client comes again with a token or a password. It does if it changes
+//! `WWW-Authenticate`, or is for [`ping`](On::ping) or [`token`](On::token). The number of [`nth`](On::nth) counts all
+//! requests.
+//!
 //! Faults act on HTTP/1 below TLS, and positions count bytes of bodies. A [`TestRegistry`](crate::TestRegistry) panics
 //! when it is dropped if a fault has never happened, unless it is [`optional`](On::optional).
 

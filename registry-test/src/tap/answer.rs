@@ -22,6 +22,8 @@ const MAX_TOKEN: usize = 1 << 20;
 pub(super) fn pass(ongoing: &Ongoing<'_>, head: Head, from: &mut impl BufRead) -> io::Result<bool> {
     let status = head.status().ok_or(io::ErrorKind::InvalidData)?;
     let framing = Framing::of_response(&ongoing.method, status, &head.headers());
+    let challenged = (status == StatusCode::UNAUTHORIZED).then(|| ongoing.challenged());
+    let ongoing = challenged.as_ref().unwrap_or(ongoing);
     ongoing.before(Side::Response, 0, 0)?;
     if let Some(canned) = redirected(ongoing, status) {
         copy(from, &mut io::sink(), framing, false, &mut Ok)?;

@@ -170,7 +170,8 @@ impl On {
     }
 
     /// Selects requests that satisfy a condition of your own. It is called when the head of the request has arrived,
-    /// so the exchange has neither a body nor an answer yet.
+    /// so the exchange has neither a body nor an answer yet. It may use the registry, and even
+    /// [restart](crate::TestRegistry::restart) it, which ends the connection of the request, too.
     pub fn when(mut self, condition: impl Fn(&Exchange) -> bool + Send + Sync + 'static) -> Self {
         self.when = Some(Arc::new(condition));
         self
@@ -227,6 +228,12 @@ impl On {
     #[must_use]
     pub fn matches(&self, exchange: &Exchange) -> bool {
         self.fit(exchange).all
+    }
+
+    /// Returns true if a challenge (401) is an answer like any other: the requests are those of the login, or the
+    /// fault happens each time.
+    pub(super) const fn includes_challenges(&self) -> bool {
+        matches!(self.times, Times::Always) || matches!(self.kind, Some(Kind::Ping | Kind::Token))
     }
 
     pub(super) fn fit(&self, exchange: &Exchange) -> Fit {

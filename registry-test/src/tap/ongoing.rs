@@ -88,6 +88,15 @@ impl Ongoing<'_> {
         taken
     }
 
+    /// Returns it with the rules that are due if the registry asks for a login (401): the client will come again.
+    pub(super) fn challenged(&self) -> Self {
+        let mut challenged = self.clone();
+        challenged
+            .rules
+            .retain(|applied| applied.rule.includes_challenges());
+        challenged
+    }
+
     /// Returns the answer that the client gets in place of the registry's.
     pub(super) fn canned(&self) -> Option<Canned> {
         self.rules.iter().find_map(|applied| match &applied.rule.fault {

@@ -9,6 +9,7 @@ use super::{
     record::Exchange,
 };
 use crate::kind::Kind;
+use http::header;
 use std::{
     collections::HashSet,
     fmt,
@@ -92,10 +93,25 @@ impl Rule {
     fn concerns(&self, exchange: &Exchange) -> bool {
         match self.fault {
             Fault::Redirect(_) => !is_link(&exchange.target),
-            Fault::Token(Token::NoExpiresIn | Token::AccessTokenOnly | Token::Fails(_)) => {
-                Kind::of(exchange) == Some(Kind::Token)
+            Fault::Token(fault) => {
+                let of_endpoint = matches!(
+                    fault,
+                    Token::NoExpiresIn | Token::AccessTokenOnly | Token::Fails(_)
+                );
+                of_endpoint == (Kind::of(exchange) == Some(Kind::Token))
             }
             _ => true,
+        }
+    }
+
+    /// Returns true if the fault happens to an answer that only asks for a login (401).
+    pub(super) fn includes_challenges(&self) -> bool {
+        match &self.fault {
+            Fault::Token(_) => true,
+            Fault::SetHeader(name, _) | Fault::RemoveHeader(name) if *name == header::WWW_AUTHENTICATE => {
+                true
+            }
+            _ => self.on.includes_challenges(),
         }
     }
 

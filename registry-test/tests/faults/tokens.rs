@@ -1,7 +1,10 @@
 //! Logins by tokens that fail, and redirects of clients that are logged in.
 
-use crate::client::{Answer, BLOB, digest, send};
-use registry_test::{GET, Redirect, TestRegistry, Token, on, redirect, token};
+use crate::client::{Answer, BLOB, End, digest, send};
+use registry_test::{
+    GET, Redirect, Side::Response, TestRegistry, Token, cut, drop_header, lost_answer, on, redirect,
+    set_header, slow, token, wrong_bytes, wrong_length,
+};
 use std::{net::SocketAddr, panic::catch_unwind};
 
 /// `ann:pw`
@@ -67,6 +70,61 @@ fn a_token_expires_before_the_request_of_the_test() {
     let statuses = [0; 2].map(|_| send(registry.addr(), "GET", "/v2/app/tags/list", &bearer, b"").status());
 
     assert_eq!(statuses, [Some(200), Some(401)]);
+}
+
+#[test]
+fn tokens_do_not_expire_by_a_request_for_one() {
+    let registry = start();
+    let expire = registry.fault(on(GET), token(Token::Expire));
+
+    let bearer = bearer(registry.addr());
+
+    assert_eq!(expire.fired(), 0);
+    assert_eq!(
+        send(registry.addr(), "GET", "/v2/", &bearer, b"").status(),
+        Some(401)
+    );
+}
+
+#[test]
+fn a_fault_of_the_answer_is_not_spent_on_a_challenge() {
+    let faults: [registry_test::fault::Fault; 7] = [
+        cut(Response).into(),
+        lost_answer(),
+        slow(1_000_000).into(),
+        wrong_bytes(),
+        wrong_length(1),
+        drop_header("content-type"),
+        set_header("x-odd", "another"),
+    ];
+    for fault in faults {
+        let registry = start();
+        registry.seed("app:v1", registry_test::image());
+        let rule = registry.fault(on(GET).tags(), fault);
+        let tags = |fields: &str| send(registry.addr(), "GET", "/v2/app/tags/list", fields, b"");
+
+        let challenged = tags("");
+
+        assert_eq!((challenged.status(), rule.fired()), (Some(401), 0), "{rule}");
+        tags(&bearer(registry.addr()));
+        assert_eq!(rule.fired(), 1, "{rule}");
+    }
+}
+
+#[test]
+fn a_challenge_itself_is_cut_or_changed() {
+    let registry = start();
+    registry.fault(on(GET).ping(), cut(Response));
+    registry.fault(on(GET).tags(), drop_header("www-authenticate"));
+
+    let cut = send(registry.addr(), "GET", "/v2/", "", b"");
+    let changed = send(registry.addr(), "GET", "/v2/app/tags/list", "", b"");
+
+    assert_eq!((cut.status(), cut.end), (None, End::Fin));
+    assert_eq!(
+        (changed.status(), changed.header("www-authenticate")),
+        (Some(401), None)
+    );
 }
 
 #[test]

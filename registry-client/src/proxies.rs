@@ -37,8 +37,8 @@ impl Proxies {
         Ok(Self(Arc::new(Matcher::builder().all(proxy).no(except).build())))
     }
 
-    /// Reads `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper or lower case, as curl does. An unusable
-    /// value counts as none.
+    /// Reads `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper or lower case. An unusable value counts as
+    /// none, and so does a proxy that is not an HTTP proxy, such as `socks5://proxy.example`.
     #[must_use]
     pub fn from_env() -> Self {
         Self(Arc::new(Matcher::from_env()))
@@ -49,7 +49,8 @@ impl Proxies {
         if url.host().is_none_or(is_loopback) {
             return None;
         }
-        self.0.intercept(url)
+        let http = |proxy: &Intercept| matches!(proxy.uri().scheme_str(), Some("http" | "https"));
+        self.0.intercept(url).filter(http)
     }
 
     /// Returns the login that a request in plain HTTP carries for its proxy. Others have it in their tunnel.
@@ -99,6 +100,15 @@ mod tests {
                 .of(&"https://b.example".parse().unwrap())
                 .is_none()
         );
+    }
+
+    #[test]
+    fn other_proxies_of_the_environment_count_as_none() {
+        for (proxy, used) in [("socks5://proxy.example", false), ("http://proxy.example", true)] {
+            let proxies = Proxies(Arc::new(Matcher::builder().all(proxy).build()));
+            let found = proxies.of(&Uri::from_static("https://b.example/v2/"));
+            assert_eq!(found.is_some(), used, "{proxy}");
+        }
     }
 
     #[test]

@@ -49,9 +49,6 @@ impl Connector {
         let Some(proxy) = self.proxies.of(&url) else {
             return self.direct.open(url).await;
         };
-        if !matches!(proxy.uri().scheme_str(), Some("http" | "https")) {
-            return Err("only HTTP proxies are supported".into());
-        }
         if !url::is_https(&url) {
             let mut opened = self.direct.open(proxy.uri().clone()).await?;
             opened.proxied = true;

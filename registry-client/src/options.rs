@@ -29,7 +29,7 @@ impl HostOptions {
         Self::default()
     }
 
-    /// Uses `http` without TLS, or never. Passwords are sent unencrypted then.
+    /// Sets whether `http` without TLS is used. With `true`, passwords are sent unencrypted.
     #[must_use]
     pub fn plain_http(self, plain_http: bool) -> Self {
         Self {

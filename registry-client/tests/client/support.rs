@@ -171,7 +171,7 @@ impl Drop for Scripted {
     }
 }
 
-/// Answers one request. A client that leaves early is none of its business.
+/// Answers one request. A client that closes the connection early is no failure of the test.
 fn serve(connection: &TcpStream, log: &Mutex<Vec<Received>>, answer: &Answer) {
     let mut reader = BufReader::new(connection);
     let mut line = String::new();

@@ -140,6 +140,15 @@ pub enum Error {
         /// Size of the content; `None` if only the excess is known.
         got: Option<u64>,
     },
+    /// A pull of a blob cannot start like this: beyond its end, or with a hasher that cannot verify it.
+    #[error("{url}: {problem}")]
+    #[non_exhaustive]
+    InvalidStart {
+        /// The repository and the digest.
+        url: String,
+        /// Rule that is violated.
+        problem: String,
+    },
     /// The response is larger than the client accepts.
     #[error("{url}: the response has more than {limit} bytes")]
     #[non_exhaustive]

@@ -1,7 +1,9 @@
 //! A streaming client of OCI / Docker registries, from the protocol's own tables: requests are built by
 //! [`registry_core::protocol::Request`], and responses read by [`registry_core::protocol::Answer`].
 //!
-//! - All that it returns is verified against its digest. Pulls and pushes that break off continue where they stopped.
+//! - Manifests and whole blobs are verified against their digests. A part of a blob, such as a stream from an offset on,
+//!   is verified if its start has a [`Hasher`](registry_core::hash::Hasher).
+//! - Pulls and pushes that break off continue where they stopped.
 //! - Transient failures are retried with back-off ([`Retry`]), and `Retry-After` is observed.
 //! - Responses are hostile: bodies, headers, redirects and the depth of JSON are bounded.
 //!

@@ -56,7 +56,8 @@ impl RemoteRepository {
     ///
     /// If the connection breaks, the stream continues at the next byte. A stream of the whole blob is verified at its
     /// end. One that starts inside needs the hash of the earlier bytes for that: pass a
-    /// [`Hasher`](registry_core::hash::Hasher) that has counted them, instead of their number.
+    /// [`Hasher`](registry_core::hash::Hasher) that has counted them, instead of their number. It needs the algorithm of the
+    /// digest.
     #[must_use]
     pub fn open_blob(&self, blob: &Descriptor, from: impl Into<BlobStart>) -> BlobStream {
         BlobStream::new(self.clone(), blob.digest, blob.size, from.into())

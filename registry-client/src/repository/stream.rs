@@ -38,6 +38,22 @@ impl From<Hasher> for BlobStart {
     }
 }
 
+impl BlobStart {
+    /// Returns the rule that the start of this blob violates.
+    fn problem(&self, digest: &Digest, size: u64) -> Option<String> {
+        let offset = self.offset;
+        if offset > size {
+            return Some(format!("a pull cannot start at byte {offset} of {size}"));
+        }
+        let own = digest.algorithm();
+        let given = self.hasher.as_ref()?.algorithm();
+        (given != Some(own)).then(|| match given {
+            Some(other) => format!("a hasher of {other} cannot verify a digest of {own}"),
+            None => "a hasher that only counts cannot verify a digest".to_owned(),
+        })
+    }
+}
+
 /// A blob that is being pulled.
 ///
 /// The bytes before the end are unverified: use them for nothing that cannot be undone until [`next`](Self::next) has
@@ -51,6 +67,8 @@ pub struct BlobStream {
     /// Offset at which the stream ends; the size, unless a part is read.
     end: u64,
     hasher: Option<Hasher>,
+    /// Rule that the start violates.
+    problem: Option<String>,
     state: State,
     attempts: Attempts,
 }
@@ -66,11 +84,10 @@ enum State {
 
 impl BlobStream {
     pub(super) fn new(repository: RemoteRepository, digest: Digest, size: u64, start: BlobStart) -> Self {
-        let hasher = match start.hasher {
-            // A hasher of another algorithm, or without its state, cannot verify.
-            Some(hasher) => Some(hasher).filter(|hasher| hasher.algorithm() == Some(digest.algorithm())),
-            None => (start.offset == 0).then(|| Hasher::new(digest.algorithm())),
-        };
+        let problem = start.problem(&digest, size);
+        let hasher = start
+            .hasher
+            .or_else(|| (start.offset == 0).then(|| Hasher::new(digest.algorithm())));
         let attempts = repository.client.attempts();
         Self {
             repository,
@@ -79,6 +96,7 @@ impl BlobStream {
             offset: start.offset,
             end: size,
             hasher,
+            problem,
             state: State::Closed,
             attempts,
         }
@@ -110,7 +128,7 @@ impl BlobStream {
     /// # Errors
     ///
     /// [`Error::Corrupt`] and [`Error::WrongSize`] instead of the end, if the content is not that of the digest;
-    /// [`Error::NotFound`], [`Error::Denied`] and [`Error::Unauthorized`]; and the failures of connections after the last
+    /// [`Error::InvalidStart`] at once; [`Error::NotFound`], [`Error::Denied`] and [`Error::Unauthorized`]; and the failures of connections after the last
     /// attempt. After a transient error, a further call tries again.
     ///
     /// # Cancel safety
@@ -136,6 +154,15 @@ impl BlobStream {
     }
 
     async fn step(&mut self) -> Result<Option<Bytes>> {
+        if let Some(problem) = &self.problem {
+            return Err(Error::InvalidStart {
+                url: format!(
+                    "{}/{}@{}",
+                    self.repository.host, self.repository.name, self.digest
+                ),
+                problem: problem.clone(),
+            });
+        }
         match &mut self.state {
             State::Ended => return Ok(None),
             State::Closed if self.offset >= self.end && self.offset > 0 => return self.finish(),

@@ -126,6 +126,27 @@ async fn a_stream_from_an_offset_requests_the_rest_and_a_hasher_verifies_it() {
 }
 
 #[tokio::test]
+async fn a_stream_that_cannot_start_or_be_verified_is_an_error_before_its_first_byte() {
+    let tapped = Tapped::start();
+    let blob = content(1000);
+    hold(&tapped, &blob).await;
+    let repository = tapped.repository("team/app");
+    let mut other = Hasher::new(Algorithm::Sha512);
+    other.update(&blob[..10]);
+
+    for mut stream in [
+        repository.open_blob(&descriptor(&blob), 1001),
+        repository.open_blob(&descriptor(&blob), other),
+    ] {
+        let error = stream.next().await.unwrap_err();
+        assert!(matches!(error, Error::InvalidStart { .. }), "{error:?}");
+        let again = stream.next().await.unwrap_err();
+        assert!(matches!(again, Error::InvalidStart { .. }), "{again:?}");
+    }
+    assert!(tapped.tap.take().is_empty());
+}
+
+#[tokio::test]
 async fn a_registry_without_ranges_sends_the_start_again_and_it_is_dropped() {
     let (blob, part) = (content(9000), content(9000));
     let calls = std::sync::atomic::AtomicUsize::new(0);

@@ -9,8 +9,10 @@ use crate::{
 use bytes::Bytes;
 use http::StatusCode;
 use registry_core::{
-    Algorithm, Descriptor, Digest, Reference, manifest::Manifest, protocol::Request, storage::StoredManifest,
+    Algorithm, Descriptor, Digest, MediaType, Reference, manifest::Manifest, protocol::Request,
+    storage::StoredManifest,
 };
+use serde::Deserialize;
 
 /// Maximum size of a manifest, in bytes. Registries accept no larger ones.
 pub(crate) const MANIFEST: usize = 4 << 20;
@@ -40,9 +42,7 @@ impl RemoteRepository {
         let (Some(digest), Some(media_type), Some(size)) =
             (answer.digest(), answer.media_type(), answer.length())
         else {
-            let manifest = self.manifest(reference).await?;
-            let size = manifest.bytes.len() as u64;
-            return Ok(Descriptor::new(manifest.media_type, manifest.digest, size));
+            return self.described(reference).await;
         };
         if let Reference::Digest(expected) = reference
             && *expected != digest
@@ -54,6 +54,12 @@ impl RemoteRepository {
             return Ok(Descriptor::new(media_type, *expected, size));
         }
         Ok(Descriptor::new(media_type, digest, size))
+    }
+
+    async fn described(&self, reference: &Reference) -> Result<Descriptor> {
+        let manifest = self.manifest(reference).await?;
+        let size = manifest.bytes.len() as u64;
+        Ok(Descriptor::new(manifest.media_type, manifest.digest, size))
     }
 
     /// Pulls a manifest of at most 4 MiB, by tag or digest, and verifies it.
@@ -95,10 +101,22 @@ fn verified(answered: &Answered, reference: &Reference, bytes: Bytes) -> Result<
     if let Some(expected) = expected.filter(|expected| *expected != got) {
         return Err(corrupt(answered, expected, got));
     }
-    let media_type = answer
-        .media_type()
+    // The document is verified, and the header is not.
+    let media_type = named(&bytes)
+        .or_else(|| answer.media_type())
         .unwrap_or_else(|| Manifest::sniff_media_type(&bytes));
     Ok(StoredManifest::new(got, media_type, bytes))
+}
+
+/// Returns the media type that a manifest names itself.
+fn named(manifest: &[u8]) -> Option<MediaType> {
+    #[derive(Deserialize)]
+    struct Named {
+        #[serde(rename = "mediaType")]
+        media_type: String,
+    }
+    let named: Named = serde_json::from_slice(manifest).ok()?;
+    MediaType::parse(&named.media_type).ok()
 }
 
 fn corrupt(answered: &Answered, expected: Digest, got: Digest) -> Error {

@@ -147,6 +147,28 @@ async fn a_stream_that_cannot_start_or_be_verified_is_an_error_before_its_first_
 }
 
 #[tokio::test]
+async fn the_media_type_of_the_verified_manifest_is_more_than_that_of_the_header() {
+    for (document, expected) in [
+        (
+            r#"{"mediaType":"application/vnd.x+json"}"#,
+            "application/vnd.x+json",
+        ),
+        (r#"{"mediaType":1}"#, "application/vnd.y+json"),
+        ("{}", "application/vnd.y+json"),
+    ] {
+        let registry = Scripted::start(move |_| {
+            reply(200)
+                .header("content-type", "application/vnd.y+json")
+                .body(document)
+        });
+
+        let manifest = registry.repository("a").manifest("v1").await.unwrap();
+
+        assert_eq!(manifest.media_type.as_str(), expected, "{document}");
+    }
+}
+
+#[tokio::test]
 async fn a_registry_without_ranges_sends_the_start_again_and_it_is_dropped() {
     let (blob, part) = (content(9000), content(9000));
     let calls = std::sync::atomic::AtomicUsize::new(0);

@@ -15,7 +15,8 @@ impl RemoteRepository {
     /// # Errors
     ///
     /// [`Error::NotFound`] if the repository does not have it, [`Error::Denied`] and [`Error::Unauthorized`] if the
-    /// registry does not tell.
+    /// registry does not tell. The answer to this request has no code, so that [`Error::is_absence`] is false: only
+    /// [`blob`](Self::blob) and [`open_blob`](Self::open_blob) tell a missing blob from a hidden repository.
     pub async fn blob_info(&self, digest: &Digest) -> Result<BlobInfo> {
         let call = self.call_for_blob(digest, true, None);
         let answered = self.client.send(&call, &[StatusCode::OK]).await?;

@@ -26,7 +26,8 @@ impl RemoteRepository {
     /// Returns digest, media type and size of a manifest, by tag or digest.
     ///
     /// The digest of a tag is the registry's word until the manifest itself is pulled. If the registry does not send it,
-    /// the manifest is pulled.
+    /// the manifest is pulled. So it is if there is none, since only that answer has a code for
+    /// [`Error::is_absence`].
     ///
     /// # Errors
     ///
@@ -37,7 +38,11 @@ impl RemoteRepository {
     ) -> Result<Descriptor> {
         let reference = &reference.try_into().map_err(Into::into)?;
         let call = self.call_for(reference, true);
-        let answered = self.client.send(&call, &[StatusCode::OK]).await?;
+        let answered = match self.client.send(&call, &[StatusCode::OK]).await {
+            // The answer to a `HEAD` has no code, which tells a missing manifest from a hidden repository.
+            Err(Error::NotFound { code: None, .. }) => return self.described(reference).await,
+            answered => answered?,
+        };
         let answer = answered.answer();
         let (Some(digest), Some(media_type), Some(size)) =
             (answer.digest(), answer.media_type(), answer.length())

@@ -51,6 +51,8 @@ async fn content_that_is_missing_is_an_absence_with_its_code() {
 
     let missing = repository.manifest("v2").await.unwrap_err();
     assert!(missing.is_absence(), "{missing}");
+    let missing = repository.resolve("v2").await.unwrap_err();
+    assert!(missing.is_absence(), "{missing}");
     let missing = repository.blob(&descriptor(b"x").digest, 9).await.unwrap_err();
     assert!(missing.is_absence(), "{missing}");
 }

@@ -1,6 +1,7 @@
 //! [`Quirks`]: the quirks of one registry, as a layer around it.
 
 use super::{chunks::Chunks, name::Quirk, tags};
+use bytes::Buf;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Body;
 use registry_core::{
@@ -8,10 +9,16 @@ use registry_core::{
     error::error_body,
     protocol::{InvalidRequest, Route, normalized},
 };
-use std::future::Future;
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+};
 
 const CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+
+/// `Content-Range` of a chunk at which no upload session stands.
+const FAR_BEHIND: HeaderValue = HeaderValue::from_static("9223372036854775806-9223372036854775806");
 
 /// Quirks of a registry. The registry itself decides first who may do what.
 #[derive(Debug, Default)]
@@ -26,6 +33,8 @@ struct Asked {
     path: String,
     route: Option<Route>,
     has_body: bool,
+    /// Size of the previous chunk, if it is too small for any to follow.
+    too_small: Option<u64>,
 }
 
 impl Quirks {
@@ -42,7 +51,7 @@ impl Quirks {
     }
 
     /// Answers a request as `registry` does, apart from the quirks.
-    pub(crate) async fn answer<B: Body, F>(
+    pub(crate) async fn answer<B: Body + Unpin, F>(
         &self,
         mut request: Request<B>,
         registry: impl FnOnce(Request<B>) -> F,
@@ -53,17 +62,15 @@ impl Quirks {
         if self.all.is_empty() {
             return registry(request).await;
         }
-        let asked = Asked {
+        let mut asked = Asked {
             method: request.method().clone(),
             path: normalized(request.uri().path()).into_owned(),
             route: Route::of(request.uri().path()),
             has_body: request.body().size_hint().exact() != Some(0),
+            too_small: None,
         };
         for quirk in &self.all {
-            match self.before(*quirk, &asked, request) {
-                Ok(changed) => request = changed,
-                Err(refusal) => return refusal,
-            }
+            self.before(*quirk, &mut asked, &mut request).await;
         }
         let mut response = registry(request).await;
         for quirk in &self.all {
@@ -72,40 +79,36 @@ impl Quirks {
         response
     }
 
-    /// Changes a request, or refuses it.
-    #[expect(clippy::result_large_err, reason = "a response is no error")]
-    fn before<B>(
-        &self,
-        quirk: Quirk,
-        asked: &Asked,
-        mut request: Request<B>,
-    ) -> Result<Request<B>, Response<ResponseBody>> {
+    /// Changes a request.
+    async fn before<B: Body + Unpin>(&self, quirk: Quirk, asked: &mut Asked, request: &mut Request<B>) {
         match quirk {
             Quirk::WithoutMount if asked.is(&Method::POST, Route::Uploads) => {
-                change_query(&mut request, |name| !matches!(name, "mount" | "from"), None);
+                change_query(request, |name| !matches!(name, "mount" | "from"), None);
             }
             Quirk::WithoutRanges if asked.route == Some(Route::Blob) => {
                 request.headers_mut().remove(header::RANGE);
                 request.headers_mut().remove(header::IF_RANGE);
             }
             Quirk::PageSize(most) if asked.is_listing() => {
-                let own = query(&request).filter_map(|(name, value)| (name == "n").then_some(value));
+                let own = query(request).filter_map(|(name, value)| (name == "n").then_some(value));
                 // A malformed number stays, and is refused as it always is.
                 let malformed = own.clone().any(|n| n.parse::<u64>().is_err());
                 let least = own.filter_map(|n| n.parse().ok()).min().unwrap_or(u64::MAX);
                 if !malformed && least > 0 {
                     let n = least.min(u64::from(most.max(1)));
-                    change_query(&mut request, |name| name != "n", Some(&format!("n={n}")));
+                    change_query(request, |name| name != "n", Some(&format!("n={n}")));
                 }
             }
-            Quirk::SmallestChunk(least) if asked.is_chunk() => {
-                if let Some(small) = self.chunks.small(&asked.path) {
-                    return Err(too_small(small, least));
+            Quirk::SmallestChunk(_) if asked.is_chunk() => {
+                let small = self.chunks.small(&asked.path);
+                if small.is_some() && has_data(request.body_mut()).await {
+                    // The registry decides who may push, and refuses this chunk without a change of the session.
+                    request.headers_mut().insert(header::CONTENT_RANGE, FAR_BEHIND);
+                    asked.too_small = small;
                 }
             }
             _ => {}
         }
-        Ok(request)
     }
 
     /// Changes a response.
@@ -116,7 +119,7 @@ impl Quirks {
         mut response: Response<ResponseBody>,
     ) -> Response<ResponseBody> {
         let status = response.status();
-        // Who may not look learns nothing, as at other registries.
+        // Clients without permission see no quirk, as at other registries.
         let may = !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         match quirk {
             Quirk::WithoutReferrers if may && asked.route == Some(Route::Referrers) => return no_endpoint(),
@@ -130,7 +133,20 @@ impl Quirks {
                 response.headers_mut().remove(header::ACCEPT_RANGES);
             }
             Quirk::UnsortedTags if asked.is(&Method::GET, Route::Tags) && status == StatusCode::OK => {
-                return tags::reversed(response).await;
+                return tags::reversed(response).await.unwrap_or_else(|error| {
+                    let error = Error::from(error);
+                    refusal(error.wire().0, error.body())
+                });
+            }
+            Quirk::SmallestChunk(least)
+                if matches!(
+                    status,
+                    StatusCode::BAD_REQUEST | StatusCode::RANGE_NOT_SATISFIABLE
+                ) =>
+            {
+                if let Some(size) = asked.too_small {
+                    return too_small(size, least);
+                }
             }
             Quirk::SmallestChunk(least) if status.is_success() => {
                 if asked.is(&Method::POST, Route::Uploads) && status == StatusCode::ACCEPTED {
@@ -165,6 +181,22 @@ impl Asked {
 
     fn ends_session(&self) -> bool {
         self.route == Some(Route::Upload) && matches!(self.method, Method::PUT | Method::DELETE)
+    }
+}
+
+/// Returns true if a body has a byte, which may be read by that.
+async fn has_data<B: Body + Unpin>(body: &mut B) -> bool {
+    match body.size_hint().exact() {
+        Some(size) => size > 0,
+        None => loop {
+            match poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await {
+                None => return false,
+                // A body that breaks off is refused by the registry, too.
+                Some(Err(_)) => return true,
+                Some(Ok(frame)) if frame.data_ref().is_some_and(Buf::has_remaining) => return true,
+                Some(Ok(_)) => {}
+            }
+        },
     }
 }
 

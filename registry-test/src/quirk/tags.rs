@@ -3,32 +3,38 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response, header};
 use hyper::body::Body as _;
-use registry_core::ResponseBody;
+use registry_core::{ResponseBody, storage::StorageError};
 use serde_json::{Value, json};
 use std::{future::poll_fn, pin::pin};
 
 /// Reverses the tags of a list.
-pub(super) async fn reversed(response: Response<ResponseBody>) -> Response<ResponseBody> {
+///
+/// # Errors
+///
+/// The error of the storage, if the list breaks off.
+pub(super) async fn reversed(
+    response: Response<ResponseBody>,
+) -> Result<Response<ResponseBody>, StorageError> {
     let (mut head, body) = response.into_parts();
-    let bytes = read(body).await;
+    let bytes = read(body).await?;
     let bytes = reverse(&bytes).unwrap_or(bytes);
     if head.headers.contains_key(header::CONTENT_LENGTH) {
         head.headers
             .insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
     }
-    Response::from_parts(head, ResponseBody::full(bytes))
+    Ok(Response::from_parts(head, ResponseBody::full(bytes)))
 }
 
-/// Reads a body to its end, which is the failure of its storage, if it fails.
-async fn read(body: ResponseBody) -> Bytes {
+/// Reads a body to its end.
+async fn read(body: ResponseBody) -> Result<Bytes, StorageError> {
     let mut body = pin!(body);
     let mut bytes = BytesMut::new();
-    while let Some(Ok(frame)) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
-        if let Ok(data) = frame.into_data() {
+    while let Some(frame) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
+        if let Ok(data) = frame?.into_data() {
             bytes.extend_from_slice(&data);
         }
     }
-    bytes.freeze()
+    Ok(bytes.freeze())
 }
 
 /// Returns the list with its tags reversed; `None` for the body of a refusal.

@@ -209,6 +209,49 @@ fn referrers_come_in_pages_too() {
     assert!(header(&head, "link").is_some());
 }
 
+/// Opens a session and sends a chunk that is too small; returns the path of the session.
+fn small_chunk(registry: &TestRegistry, authorization: &str) -> String {
+    let (_, head, _) = ask(
+        registry,
+        &Method::POST,
+        "/v2/app/blobs/uploads/",
+        authorization,
+        "",
+    );
+    let session = header(&head, "location").unwrap().to_owned();
+    assert_eq!(ask(registry, &Method::PATCH, &session, authorization, "0").0, 202);
+    session
+}
+
+#[test]
+fn a_small_chunk_is_no_news_for_a_client_without_a_login() {
+    let registry = TestRegistry::builder()
+        .basic("ann", "secret")
+        .quirk(Quirk::SmallestChunk(4))
+        .start();
+    let session = small_chunk(&registry, "Authorization: Basic YW5uOnNlY3JldA==\r\n");
+
+    assert_eq!(ask(&registry, &Method::PATCH, &session, "", "1234").0, 401);
+}
+
+#[test]
+fn the_end_of_a_session_may_have_an_empty_body_in_chunks() {
+    let registry = registry(Quirk::SmallestChunk(4));
+    for (chunks, status) in [("0\r\n\r\n", "201"), ("1\r\n1\r\n0\r\n\r\n", "400")] {
+        let session = small_chunk(&registry, "");
+        let digest = Digest::of(registry_core::Algorithm::Sha256, b"0");
+        let mut stream = TcpStream::connect(registry.addr()).unwrap();
+        let head = format!("PUT {session}?digest={digest} HTTP/1.1\r\nHost: r\r\nConnection: close");
+        write!(stream, "{head}\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}").unwrap();
+
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
+        assert_eq!(answer.contains("had 1 bytes"), status == "400", "{answer}");
+    }
+}
+
 #[test]
 fn nothing_may_follow_a_chunk_that_is_too_small() {
     let registry = registry(Quirk::SmallestChunk(4));

@@ -7,6 +7,7 @@ use registry_conformance::tools;
 use registry_test::{Builder, TestRegistry, image, index};
 use std::{
     collections::BTreeMap,
+    fs,
     io::Read as _,
     process::{Command, ExitCode},
     sync::Arc,
@@ -35,6 +36,10 @@ fn main() -> ExitCode {
             ]
         })
         .chain(seeds())
+        .chain([tools::trial("curl_trusts_the_authority", &["curl"], || {
+            curl_trusts_the_authority();
+            Ok(())
+        })])
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -56,6 +61,40 @@ fn gets_tokens(copy: Copy) {
 fn trusts_the_certificate(copy: Copy) {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     copies(TestRegistry::builder().basic("ann", "secret").tls(provider), copy);
+}
+
+/// OpenSSL accepts the certificate for the address and for `localhost`, and has the one of a client.
+fn curl_trusts_the_authority() {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let registry = TestRegistry::builder().tls(provider).client_certificate().start();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = |name: &str, content: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, content).expect("a temporary file");
+        path
+    };
+    let identity = registry.client_certificate().expect("it is required");
+    let ca = file("ca.pem", registry.ca_pem().expect("there is TLS"));
+    let certificate = file("cert.pem", &identity.certificate_pem);
+    let key = file("key.pem", &identity.key_pem);
+    let by_name = format!("https://localhost:{}", registry.addr().port());
+    for url in [registry.url(), &by_name] {
+        let mut curl = Command::new("curl");
+        curl.args([
+            "--silent",
+            "--show-error",
+            "--write-out",
+            "%{http_code} %{http_version}",
+        ])
+        .arg("--cacert")
+        .arg(&ca)
+        .arg("--cert")
+        .arg(&certificate)
+        .arg("--key")
+        .arg(&key)
+        .arg(format!("{url}/v2/"));
+        assert_eq!(succeeds(&registry, &mut curl), b"{}200 1.1");
+    }
 }
 
 /// Tests of seeds with programs that check them.

@@ -1,4 +1,4 @@
-//! HTTPS of a test registry, with clients of rustls and OpenSSL.
+//! HTTPS of a test registry, with clients of rustls.
 
 use crate::{
     TestRegistry, artifact,
@@ -15,7 +15,6 @@ use rustls::{
 use std::{
     io::{self, Read as _, Write as _},
     net::{IpAddr, Ipv6Addr, TcpStream, ToSocketAddrs},
-    process::Command,
     sync::Arc,
     thread,
 };
@@ -259,43 +258,6 @@ fn plain_http_gets_an_alert_and_the_registry_goes_on() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     drop(registry);
     drop(waiting);
-}
-
-#[test]
-fn curl_trusts_the_authority() {
-    let curl = |registry: &TestRegistry, more: &[&str]| {
-        let directory = tempfile::tempdir().unwrap();
-        let file = |name: &str, content: &str| {
-            let path = directory.path().join(name);
-            std::fs::write(&path, content).unwrap();
-            path
-        };
-        let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--cacert"]);
-        curl.arg(file("ca.pem", registry.ca_pem().unwrap()));
-        if let Some(identity) = registry.client_certificate() {
-            curl.arg("--cert")
-                .arg(file("cert.pem", &identity.certificate_pem));
-            curl.arg("--key").arg(file("key.pem", &identity.key_pem));
-        }
-        curl.args(["--write-out", "%{http_code} %{http_version}"])
-            .args(more);
-        curl.output()
-            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-    };
-    let registry = TestRegistry::builder()
-        .tls(provider())
-        .client_certificate()
-        .start();
-    let by_name = format!("https://localhost:{}/v2/", registry.addr().port());
-    for url in [format!("{}/v2/", registry.url()), by_name] {
-        match curl(&registry, &[&url]) {
-            Ok(printed) => assert_eq!(printed, "{}200 1.1"),
-            // CI installs it; elsewhere the client of rustls covers the same.
-            Err(_) if std::env::var_os("REGISTRY_TEST_REQUIRE_TOOLS").is_none() => {}
-            Err(error) => panic!("cannot run curl: {error}"),
-        }
-    }
 }
 
 #[test]

@@ -9,7 +9,9 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::TcpStream,
-    os::unix::fs::PermissionsExt as _,
+    panic::{self, AssertUnwindSafe},
+    sync::mpsc,
+    thread,
 };
 use support::ask;
 
@@ -72,9 +74,9 @@ fn a_registry_that_is_paused_answers_when_it_is_resumed() {
     let registry = TestRegistry::start();
     registry.pause();
     let address = registry.addr();
-    let client = std::thread::spawn(move || ask(address, "GET /v2/", &[], "").status);
+    let client = thread::spawn(move || ask(address, "GET /v2/", &[], "").status);
     while registry.requests().count() == 0 {
-        std::thread::yield_now();
+        thread::yield_now();
     }
 
     // The registry itself is at work meanwhile.
@@ -109,9 +111,14 @@ fn the_files_for_other_programs_are_private_and_removed_at_the_end() {
         registry.host()
     );
     assert_eq!(registries, expected);
-    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&directory), 0o700);
-    assert_eq!(mode(&directory.join("config.json")), 0o600);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&directory), 0o700);
+        assert_eq!(mode(&directory.join("config.json")), 0o600);
+    }
 
     drop(registry);
 
@@ -123,4 +130,30 @@ fn without_a_login_the_files_have_none() {
     let registry = TestRegistry::start();
     let auth = fs::read_to_string(registry.docker_config_dir().join("config.json")).unwrap();
     assert_eq!(auth, r#"{"auths":{}}"#);
+}
+
+#[test]
+fn a_panic_is_reported_at_the_call_of_the_test() {
+    let registry = TestRegistry::start();
+    let calls: [&dyn Fn(); 5] = [
+        &|| _ = registry.seed("App", image()),
+        &|| _ = registry.seed_layout("/nowhere"),
+        &|| _ = registry.digest("App"),
+        &|| _ = registry.tags("App"),
+        &|| _ = TestRegistry::builder().host("a b").start(),
+    ];
+    let (send, files) = mpsc::channel();
+    let (this, usual) = (thread::current().id(), panic::take_hook());
+    panic::set_hook(Box::new(move |panicked| {
+        // Tests on other threads report as usual.
+        match panicked.location() {
+            Some(place) if thread::current().id() == this => send.send(place.file().to_owned()).unwrap(),
+            _ => usual(panicked),
+        }
+    }));
+
+    for call in calls {
+        panic::catch_unwind(AssertUnwindSafe(call)).unwrap_err();
+        assert_eq!(files.try_recv().as_deref(), Ok(file!()));
+    }
 }

@@ -49,7 +49,10 @@ impl ImageName {
     /// If it is malformed, with advice.
     #[track_caller]
     pub(crate) fn of(name: &str) -> Self {
-        Self::parse(name).unwrap_or_else(|message| panic!("{message}"))
+        match Self::parse(name) {
+            Ok(parsed) => parsed,
+            Err(message) => panic!("{message}"),
+        }
     }
 }
 

@@ -9,13 +9,16 @@ impl TestRegistry {
     /// # Panics
     ///
     /// If the registry cannot be started again.
+    #[track_caller]
     pub fn restart(&self) {
         let restarted = self.server.restart();
         self.tap.disconnect();
-        restarted.unwrap_or_else(|error| panic!("cannot restart the test registry: {error}"));
+        if let Err(error) = restarted {
+            panic!("cannot restart the test registry: {error}");
+        }
     }
 
-    /// Lets every request wait that begins from now on, as a registry that hangs: it accepts connections, and answers
+    /// Holds every request that begins from now on, as a registry that hangs: it accepts connections, and answers
     /// nothing. After a minute without an answer, connections are closed. Requests [in process](Self::registry) are answered.
     ///
     /// ```
@@ -31,7 +34,7 @@ impl TestRegistry {
         self.server.pause(true);
     }
 
-    /// Lets all requests go on that wait since a [pause](Self::pause).
+    /// Continues the requests that wait since a [pause](Self::pause).
     pub fn resume(&self) {
         self.server.pause(false);
     }

@@ -37,8 +37,10 @@ impl TestRegistry {
     /// If the name or the content is malformed, with the reason.
     #[track_caller]
     pub fn seed(&self, name: &str, content: impl Into<Seed>) -> Digest {
-        self.try_seed(name, content.into())
-            .unwrap_or_else(|error| panic!("{error}"))
+        match self.try_seed(name, content.into()) {
+            Ok(digest) => digest,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Puts the images of an OCI layout into the registry: a directory as `skopeo copy … oci:DIR` and `crane pull
@@ -61,8 +63,10 @@ impl TestRegistry {
     /// and the reason. Nothing has been put then.
     #[track_caller]
     pub fn seed_layout(&self, path: impl AsRef<Path>) -> Vec<String> {
-        self.try_seed_layout(path.as_ref())
-            .unwrap_or_else(|error| panic!("{error}"))
+        match self.try_seed_layout(path.as_ref()) {
+            Ok(names) => names,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     pub(crate) fn try_seed_layout(&self, path: &Path) -> Result<Vec<String>, SeedError> {

@@ -82,9 +82,10 @@ impl TestRegistry {
 
     #[track_caller]
     fn in_process(&self, repository: &str) -> Repository {
-        let name = RepositoryName::parse(repository)
-            .unwrap_or_else(|error| panic!("cannot parse the repository {repository:?}: {error}"));
-        self.within(&name)
+        match RepositoryName::parse(repository) {
+            Ok(name) => self.within(&name),
+            Err(error) => panic!("cannot parse the repository {repository:?}: {error}"),
+        }
     }
 
     pub(super) fn within(&self, repository: &RepositoryName) -> Repository {

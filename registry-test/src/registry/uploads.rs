@@ -45,7 +45,10 @@ impl TestRegistry {
         let listed = self
             .server
             .run(async move { open_uploads(&**registry.storage()).await });
-        listed.unwrap_or_else(|error| panic!("cannot list the open uploads of the test registry: {error}"))
+        match listed {
+            Ok(uploads) => uploads,
+            Err(error) => panic!("cannot list the open uploads of the test registry: {error}"),
+        }
     }
 }
 

@@ -76,7 +76,7 @@ impl Drop for Server {
 async fn accept(listener: TcpListener, calls: Arc<Calls>) {
     loop {
         let Ok((connection, _client)) = listener.accept().await else {
-            // Out of file descriptors, say: connections that end free some.
+            // The process has no free descriptors; the connections that end give some back.
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
@@ -89,7 +89,7 @@ async fn accept(listener: TcpListener, calls: Arc<Calls>) {
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
         let served = http.serve_connection(TokioIo::new(connection), service);
         tokio::spawn(async move {
-            // A client that leaves has its reasons.
+            // An error means that the client has left.
             let _ = served.await;
         });
     }
@@ -97,7 +97,7 @@ async fn accept(listener: TcpListener, calls: Arc<Calls>) {
 
 async fn answer(request: Request<Incoming>, calls: &Arc<Calls>) -> Answer {
     let (head, body) = request.into_parts();
-    // Nobody without the token has a body read.
+    // The body of a request without the token is not read.
     let call = match calls.parse(&head.method, &head.uri) {
         Ok(call) => call,
         Err(answer) => return answer,

@@ -32,7 +32,7 @@
 //! | [`wrong_bytes`], [`wrong_length`] | gets content that is not what was announced |
 //! | [`drop_header`], [`set_header`] | gets an answer without a header, or with another value |
 //! | [`location`], [`redirect`] | is led to another URL |
-//! | [`token`] | has trouble with its login |
+//! | [`token`] | gets a token that is wrong, or none |
 //!
 //! [`preset`] has rules for headers that clients depend on.
 //!

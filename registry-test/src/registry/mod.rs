@@ -121,7 +121,10 @@ impl TestRegistry {
         Requests::new(self.tap.exchanges())
     }
 
-    /// Returns the requests since the last call of this function.
+    /// Returns the requests since the last call of this function, and forgets them.
+    ///
+    /// The answers of requests in progress are not recorded any more: wait until the clients have ended, or use
+    /// [`requests`](Self::requests).
     pub fn take_requests(&self) -> Requests {
         Requests::new(self.tap.take())
     }

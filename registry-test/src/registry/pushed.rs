@@ -27,7 +27,8 @@ impl std::error::Error for NotPushed {}
 
 impl TestRegistry {
     /// Asserts that an image was pushed as a whole: its manifest, the manifests of an index, and all blobs, each with the
-    /// digest and the size that its descriptor gives. Layers that are not distributable need not be there.
+    /// digest and the size that its descriptor gives. Layers that are not distributable need not be there, nor need content
+    /// whose digest has an algorithm that the registry cannot compute.
     ///
     /// ```should_panic
     /// use registry_test::TestRegistry;

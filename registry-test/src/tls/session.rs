@@ -93,7 +93,7 @@ impl Session for TlsSession {
             let mut bytes = [0; BUFFER];
             let count = socket.read(&mut bytes)?;
             if count == 0 {
-                // Many clients leave without a word of TLS.
+                // Many clients close the connection without an alert.
                 return Ok(0);
             }
             received.extend(bytes.iter().take(count));

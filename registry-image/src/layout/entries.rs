@@ -51,6 +51,10 @@ impl Entry {
         of_names.chain(own).collect()
     }
 
+    pub(super) fn has_name(&self) -> bool {
+        !self.names.is_empty() || self.reference.is_some()
+    }
+
     pub(super) fn repositories(&self) -> impl Iterator<Item = &str> {
         self.names.iter().filter_map(|name| Some(split(name)?.0))
     }

@@ -47,9 +47,11 @@ use std::{
 pub struct Layout {
     pub(super) files: Arc<dyn Files>,
     pub(super) entries: Vec<Entry>,
+    /// Entries without a name that are not selected. Referrers are among them.
+    pub(super) nameless: Vec<Entry>,
     /// Content that no file of the layout has as it is.
     made: Arc<BTreeMap<Digest, Made>>,
-    /// Referrers by their subjects, as soon as somebody asks.
+    /// Referrers by their subjects, after the first query. Clones share it, because they have the same entries.
     pub(super) referrers: Arc<OnceLock<BTreeMap<Digest, Vec<Descriptor>>>>,
 }
 
@@ -83,6 +85,7 @@ impl Layout {
         Self {
             files,
             entries,
+            nameless: Vec::new(),
             made: Arc::new(made),
             referrers: Arc::default(),
         }
@@ -96,12 +99,26 @@ impl Layout {
 
     /// Keeps only the entries of a repository by its full name, such as `registry.example.com/team/app`.
     ///
-    /// The same tag can then be in several repositories of one archive.
+    /// The same tag can then be in several repositories of one archive. Referrers without a name stay available by their
+    /// subjects.
     #[must_use]
-    pub fn only(mut self, repository: &str) -> Self {
-        self.entries
-            .retain(|entry| entry.repositories().any(|found| found == repository));
-        self
+    pub fn only(self, repository: &str) -> Self {
+        let is_selected = |entry: &Entry| entry.repositories().any(|found| found == repository);
+        let (entries, others): (Vec<_>, Vec<_>) = self.entries.into_iter().partition(is_selected);
+        let mut nameless = self.nameless;
+        nameless.extend(others.into_iter().filter(|entry| !entry.has_name()));
+        Self {
+            files: self.files,
+            entries,
+            nameless,
+            made: self.made,
+            referrers: Arc::default(),
+        }
+    }
+
+    /// Returns the entries, and those without a name that are not selected.
+    pub(super) fn all_entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().chain(&self.nameless)
     }
 
     /// Reads a manifest, and checks its digest.
@@ -113,8 +130,7 @@ impl Layout {
             return Ok(None);
         };
         let listed = self
-            .entries
-            .iter()
+            .all_entries()
             .find(|entry| entry.descriptor.digest == *digest);
         let media_type = listed.map_or_else(
             || registry_core::manifest::Manifest::sniff_media_type(&bytes),

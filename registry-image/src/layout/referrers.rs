@@ -17,7 +17,7 @@ impl Layout {
 
     fn find_referrers(&self) -> Result<BTreeMap<Digest, Vec<Descriptor>>, Error> {
         let mut candidates: BTreeSet<Digest> = BTreeSet::new();
-        for entry in &self.entries {
+        for entry in self.all_entries() {
             let digest = entry.descriptor.digest;
             candidates.insert(digest);
             if entry.tags().iter().any(registry_core::Tag::is_of_referrers) {

@@ -116,6 +116,38 @@ async fn a_tag_of_several_repositories_needs_a_repository() {
 }
 
 #[tokio::test]
+async fn a_selected_repository_keeps_its_referrers() {
+    let (from, directory) = (repository("from"), directory());
+    let app = app(&from).await;
+    let report = artifact(&from, "report", &app).await;
+    let names = Names::of_repository("registry.example.com/a").full();
+    export(&from, directory.path(), names, &["v1"]).await;
+    let other = repository("other");
+    let other_app = index(&other, &[image(&other, "s390x", &["other"]).await], &["v1"]).await;
+    let other_report = artifact(&other, "another report", &other_app).await;
+    let names = Names::of_repository("registry.example.com/b").full();
+    export(&other, directory.path(), names, &["v1"]).await;
+    let layout = Layout::open(directory.path()).unwrap();
+
+    // A query before must not decide for the selection.
+    walk::referrers(&layout, digest_of(&app))
+        .try_collect::<Vec<_>>()
+        .await
+        .unwrap();
+    let only = layout.only("registry.example.com/a");
+    assert_eq!(only.entries().len(), 1);
+    let to = repository("to");
+    ImageCopy::new(&only, &to)
+        .referrers(true)
+        .run(&[CopyItem::tag(tag("v1"))])
+        .await
+        .unwrap();
+
+    assert_same(&from, &to, &digest_of(&report)).await;
+    assert!(to.manifest(digest_of(&other_report)).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn damage_is_found_while_reading_and_nothing_is_visible() {
     let (from, directory) = (repository("from"), directory());
     app(&from).await;

@@ -1,20 +1,29 @@
 //! Archives of docker's `save`: `manifest.json` lists configs and layers, and there are no manifests.
 
-use super::spool::Compression;
+use super::{file::ArchiveFile, members::Member, spool::Compression};
 use crate::{
     document::{self, ImageManifest},
     error::Error,
     layout::{Entry, Files, Layout, Made, OpenFile, PIECE, fill, read_document},
 };
+use bytes::Bytes;
 use registry_core::{
-    Algorithm, AnyDigest, Descriptor, Digest, MediaType, hash::Hasher, manifest::Manifest,
-    storage::StoredManifest,
+    Algorithm, Descriptor, Digest, MediaType, hash::Hasher, manifest::Manifest, storage::StoredManifest,
 };
 use serde::Deserialize;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 pub(super) const MANIFEST: &str = "manifest.json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+/// Maximum number of images in `manifest.json`.
+const IMAGES: usize = 10_000;
+/// Maximum number of bytes in all configs.
+const CONFIGS: u64 = 256 << 20;
+/// Maximum number of bytes in all manifests that are made, which are in memory.
+const MADE: usize = 32 << 20;
 
 /// An image in `manifest.json`.
 #[derive(Deserialize)]
@@ -25,42 +34,65 @@ struct Image {
     layers: Option<Vec<String>>,
 }
 
-#[derive(Default, Deserialize)]
+/// Config of an image.
+#[derive(Clone)]
 struct Config {
-    rootfs: Option<RootFs>,
+    digest: Digest,
+    size: u64,
+    diff_ids: Arc<[String]>,
 }
 
-#[derive(Default, Deserialize)]
-struct RootFs {
-    #[serde(default)]
-    diff_ids: Vec<String>,
+impl Config {
+    fn parse(bytes: &[u8]) -> serde_json::Result<Self> {
+        #[derive(Default, Deserialize)]
+        struct Document {
+            rootfs: Option<RootFs>,
+        }
+        #[derive(Default, Deserialize)]
+        struct RootFs {
+            #[serde(default)]
+            diff_ids: Vec<String>,
+        }
+        let document: Document = serde_json::from_slice(bytes)?;
+        Ok(Self {
+            digest: Digest::of(Algorithm::Sha256, bytes),
+            size: bytes.len() as u64,
+            diff_ids: document.rootfs.unwrap_or_default().diff_ids.into(),
+        })
+    }
 }
 
 /// Returns true if the layout has an image without its layers, and `manifest.json` has them. docker 25.0 wrote such
 /// archives.
-pub(super) fn replaces(layout: &Layout, files: &dyn Files) -> Result<bool, Error> {
-    let mut bare = Vec::new();
-    for entry in layout
-        .entries()
-        .iter()
-        .filter(|entry| !entry.descriptor.media_type.is_index())
-    {
-        // Such an entry was written by docker itself; others may be absent, damaged or of another kind.
-        let Some(found) = layout.read_manifest(&entry.descriptor.digest)? else {
+pub(super) fn replaces(layout: &Layout, archive: &ArchiveFile) -> Result<bool, Error> {
+    let images_of_docker = [MediaType::OCI_MANIFEST, MediaType::DOCKER_MANIFEST];
+    let entries = layout.entries().iter().map(|entry| &entry.descriptor);
+    let entries = entries.filter(|entry| images_of_docker.contains(&entry.media_type.as_str()));
+    let digests: BTreeSet<_> = entries.map(|entry| entry.digest).collect();
+    let mut bare = BTreeSet::new();
+    for digest in digests {
+        // Others may be absent, or of another kind.
+        let Some(found) = layout.read_manifest(&digest)? else {
             continue;
         };
         let parsed = Manifest::parse_stored(&found.bytes, &found.media_type);
         if let Some([config]) = parsed.as_ref().ok().map(Manifest::blobs) {
-            bare.push(config.digest.clone());
+            bare.extend(config.digest.known().copied());
         }
     }
     if bare.is_empty() {
         return Ok(false);
     }
-    for image in images(files)? {
-        let config = required(files, &image.config)?;
-        let digest = AnyDigest::from(Digest::of(Algorithm::Sha256, &config));
-        if image.layers.is_some_and(|layers| !layers.is_empty()) && bare.contains(&digest) {
+    let mut contents = Contents::of(archive);
+    let mut known = BTreeSet::new();
+    for image in images(archive)? {
+        if image.layers.is_none_or(|layers| layers.is_empty())
+            || !known.insert(contents.member(&image.config)?)
+        {
+            continue;
+        }
+        let config = contents.read_config(&image.config)?;
+        if bare.contains(&Digest::of(Algorithm::Sha256, &config)) {
             return Ok(true);
         }
     }
@@ -68,28 +100,35 @@ pub(super) fn replaces(layout: &Layout, files: &dyn Files) -> Result<bool, Error
 }
 
 /// Returns the images of `manifest.json` as a layout.
-pub(super) fn layout(files: Arc<dyn Files>) -> Result<Layout, Error> {
+pub(super) fn layout(archive: Arc<ArchiveFile>) -> Result<Layout, Error> {
     let mut entries = Vec::new();
     let mut made = BTreeMap::new();
-    let mut layers = BTreeMap::new();
-    for image in images(&*files)? {
-        let manifest = manifest(&*files, &image, &mut layers, &mut made)?;
+    let mut contents = Contents::of(&archive);
+    let mut bytes = 0;
+    for image in images(&archive)? {
+        let manifest = manifest(&mut contents, &image, &mut made)?;
+        bytes += manifest.bytes.len();
+        if bytes > MADE {
+            let reason = format!("its images need manifests of more than {MADE} bytes; save fewer at once");
+            return Err(Error::layout(archive.place(), MANIFEST, reason));
+        }
         let size = manifest.bytes.len() as u64;
         let descriptor = Descriptor::new(manifest.media_type.clone(), manifest.digest, size);
         entries.push(Entry::new(descriptor, image.repo_tags.unwrap_or_default(), None));
         made.insert(manifest.digest, Made::Manifest(manifest));
     }
-    Ok(Layout::with(files, entries, made))
+    Ok(Layout::with(archive, entries, made))
 }
 
-fn images(files: &dyn Files) -> Result<Vec<Image>, Error> {
-    let bytes = required(files, MANIFEST)?;
-    serde_json::from_slice(&bytes).map_err(|error| Error::layout(files.place(), MANIFEST, error.to_string()))
-}
-
-fn required(files: &dyn Files, path: &str) -> Result<bytes::Bytes, Error> {
-    let found = read_document(files, path)?;
-    found.ok_or_else(|| absent(files, path))
+fn images(archive: &ArchiveFile) -> Result<Vec<Image>, Error> {
+    let refused = |reason| Error::layout(archive.place(), MANIFEST, reason);
+    let bytes = read_document(archive, MANIFEST)?.ok_or_else(|| absent(archive, MANIFEST))?;
+    let images: Vec<Image> = serde_json::from_slice(&bytes).map_err(|error| refused(error.to_string()))?;
+    if images.len() > IMAGES {
+        let reason = format!("it has {} images, and may have at most {IMAGES}", images.len());
+        return Err(refused(reason));
+    }
+    Ok(images)
 }
 
 fn absent(files: &dyn Files, path: &str) -> Error {
@@ -100,16 +139,75 @@ fn absent(files: &dyn Files, path: &str) -> Error {
     )
 }
 
+/// Configs and layers of an archive. Each is read once, under however many names.
+struct Contents<'a> {
+    archive: &'a ArchiveFile,
+    configs: BTreeMap<Member, Config>,
+    layers: BTreeMap<Member, Descriptor>,
+    /// Number of bytes of the configs that were read.
+    read: u64,
+}
+
+impl<'a> Contents<'a> {
+    const fn of(archive: &'a ArchiveFile) -> Self {
+        Self {
+            archive,
+            configs: BTreeMap::new(),
+            layers: BTreeMap::new(),
+            read: 0,
+        }
+    }
+
+    fn member(&self, path: &str) -> Result<Member, Error> {
+        let found = self.archive.member(path);
+        found.ok_or_else(|| absent(self.archive, path))
+    }
+
+    fn read_config(&mut self, path: &str) -> Result<Bytes, Error> {
+        let bytes = read_document(self.archive, path)?.ok_or_else(|| absent(self.archive, path))?;
+        self.read += bytes.len() as u64;
+        if self.read > CONFIGS {
+            let reason = format!("the configs have more than {CONFIGS} bytes; save fewer images at once");
+            return Err(Error::layout(self.archive.place(), path, reason));
+        }
+        Ok(bytes)
+    }
+
+    fn config(&mut self, path: &str) -> Result<Config, Error> {
+        let member = self.member(path)?;
+        if let Some(known) = self.configs.get(&member) {
+            return Ok(known.clone());
+        }
+        let config = Config::parse(&self.read_config(path)?)
+            .map_err(|error| Error::layout(self.archive.place(), path, error.to_string()))?;
+        self.configs.insert(member, config.clone());
+        Ok(config)
+    }
+
+    fn layer(&mut self, path: &str) -> Result<Descriptor, Error> {
+        let member = self.member(path)?;
+        if let Some(known) = self.layers.get(&member) {
+            return Ok(known.clone());
+        }
+        let layer = described(self.archive, path)?;
+        self.layers.insert(member, layer.clone());
+        Ok(layer)
+    }
+}
+
 /// Makes the manifest of an image.
 fn manifest(
-    files: &dyn Files,
+    contents: &mut Contents<'_>,
     image: &Image,
-    known: &mut BTreeMap<String, Descriptor>,
     made: &mut BTreeMap<Digest, Made>,
 ) -> Result<StoredManifest, Error> {
-    let place = files.place();
-    let bytes = required(files, &image.config)?;
-    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    let place = contents.archive.place();
+    let paths = image.layers.as_deref().unwrap_or_default();
+    let Config {
+        digest,
+        size,
+        diff_ids,
+    } = contents.config(&image.config)?;
     // docker names a config by its digest.
     let stem = image.config.rsplit('/').next().unwrap_or_default();
     let named = Digest::from_hex(Algorithm::Sha256, stem.trim_end_matches(".json"));
@@ -120,10 +218,6 @@ fn manifest(
             actual: digest,
         });
     }
-    let config: Config = serde_json::from_slice(&bytes)
-        .map_err(|error| Error::layout(place, &image.config, error.to_string()))?;
-    let diff_ids = config.rootfs.unwrap_or_default().diff_ids;
-    let paths = image.layers.as_deref().unwrap_or_default();
     if diff_ids.len() != paths.len() {
         let reason = format!(
             "the config has {} diff_ids, but {MANIFEST} has {} layers",
@@ -134,11 +228,8 @@ fn manifest(
     }
     made.insert(digest, Made::File(image.config.clone()));
     let mut layers = Vec::new();
-    for (path, diff_id) in paths.iter().zip(&diff_ids) {
-        let layer = match known.get(path) {
-            Some(layer) => layer.clone(),
-            None => described(files, path)?,
-        };
+    for (path, diff_id) in paths.iter().zip(&*diff_ids) {
+        let layer = contents.layer(path)?;
         let is_plain = layer.media_type.as_str() == LAYER;
         if is_plain && layer.digest.to_string() != *diff_id {
             let reason = format!(
@@ -148,10 +239,9 @@ fn manifest(
             return Err(Error::layout(place, path, reason));
         }
         made.insert(layer.digest, Made::File(path.clone()));
-        known.insert(path.clone(), layer.clone());
         layers.push(layer);
     }
-    let config = Descriptor::new(known_type(document::CONFIG), digest, bytes.len() as u64);
+    let config = Descriptor::new(known_type(document::CONFIG), digest, size);
     let bytes = ImageManifest::new(&config, &layers).to_bytes();
     let digest = Digest::of(Algorithm::Sha256, &bytes);
     Ok(StoredManifest::new(

@@ -37,7 +37,12 @@ impl ArchiveFile {
     }
 
     pub(super) fn has(&self, path: &str) -> bool {
-        self.members.get(path).is_some()
+        self.member(path).is_some()
+    }
+
+    /// Returns the place of a file. Names that link to one file have the same place.
+    pub(super) fn member(&self, path: &str) -> Option<Member> {
+        self.members.get(path)
     }
 }
 

@@ -13,7 +13,7 @@ const ENTRIES: usize = 200_000;
 const NAMES: usize = 32 << 20;
 
 /// Place of a file in the archive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Member {
     pub(super) offset: u64,
     pub(super) size: u64,

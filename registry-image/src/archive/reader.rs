@@ -144,10 +144,11 @@ fn layout(place: String, file: Box<dyn Seekable>) -> Result<Layout, Error> {
     let archive = ArchiveFile::index(place.clone(), file)?;
     let has_layout = archive.has(MARKER) || archive.has(INDEX);
     let has_images = archive.has(docker::MANIFEST);
-    let archive: Arc<dyn Files> = Arc::new(archive);
+    let archive = Arc::new(archive);
     if has_layout {
-        let layout = Layout::of(Arc::clone(&archive))?;
-        if has_images && docker::replaces(&layout, &*archive)? {
+        let files: Arc<dyn Files> = Arc::<ArchiveFile>::clone(&archive);
+        let layout = Layout::of(files)?;
+        if has_images && docker::replaces(&layout, &archive)? {
             return docker::layout(archive);
         }
         return Ok(layout);

@@ -8,6 +8,7 @@
 mod archives;
 mod builds;
 mod copies;
+mod costs;
 mod exports;
 mod failures;
 mod fixture;

@@ -133,6 +133,13 @@ fn without_a_login_the_files_have_none() {
 }
 
 #[test]
+#[should_panic(expected = "the port is in use")]
+fn a_port_that_is_in_use_is_named_with_advice() {
+    let registry = TestRegistry::start();
+    let _ = TestRegistry::builder().port(registry.addr().port()).start();
+}
+
+#[test]
 fn a_panic_is_reported_at_the_call_of_the_test() {
     let registry = TestRegistry::start();
     let calls: [&dyn Fn(); 5] = [

@@ -77,7 +77,6 @@ fn signal() -> io::Result<impl Future<Output = ()> + Send> {
 }
 
 #[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere it fails")]
 fn signal() -> io::Result<impl Future<Output = ()> + Send> {
     Ok(async {
         // Without a handler, the system ends the process.

@@ -82,15 +82,18 @@ fn default_provider() -> Option<Arc<CryptoProvider>> {
 }
 
 impl ClientBuilder {
-    /// Sets the options of one registry.
+    /// Sets the options of one registry. Those that were set before stay, also the certificates of
+    /// [`certs_dir`](Self::certs_dir); where both have a value, the new one counts.
     #[must_use]
     pub fn host(mut self, host: Host, options: HostOptions) -> Self {
-        self.hosts.insert(host, options);
+        let earlier = self.hosts.remove(&host).unwrap_or_default();
+        self.hosts.insert(host, options.over(earlier));
         self
     }
 
     /// Adds the certificates of a directory like `/etc/docker/certs.d`: `HOST[:PORT]/*.crt` are trusted, and `NAME.cert` with
-    /// `NAME.key` is presented. The files are read now; a missing directory has none.
+    /// `NAME.key` is presented. The files are read now; a missing directory has none. A registry whose files the user may
+    /// not read cannot be connected to, and the others can.
     ///
     /// # Errors
     ///

@@ -13,7 +13,8 @@ use std::{
 /// Maximum size of a file, in bytes.
 const FILE: u64 = 4 << 20;
 
-/// Adds the certificates in `directory` to the options of hosts. A missing directory has none.
+/// Adds the certificates in `directory` to the options of hosts. A missing directory has none. A host whose files the user may
+/// not read cannot be connected to.
 pub(crate) fn add(directory: &Path, hosts: &mut BTreeMap<Host, HostOptions>) -> Result<(), ConfigError> {
     for entry in entries(directory)? {
         // Others keep further files beside the directories of hosts.
@@ -22,14 +23,28 @@ pub(crate) fn add(directory: &Path, hosts: &mut BTreeMap<Host, HostOptions>) -> 
             continue;
         };
         if entry.is_dir() {
-            let options = hosts.remove(&host).unwrap_or_default();
-            hosts.insert(host, with_files(options, &entry)?);
+            let earlier = hosts.remove(&host).unwrap_or_default();
+            let read = unless_denied(files(&entry))?;
+            hosts.insert(host, read.over(earlier));
         }
     }
     Ok(())
 }
 
-fn with_files(mut options: HostOptions, directory: &Path) -> Result<HostOptions, ConfigError> {
+/// Keeps an error of permissions for the time when the host is connected to. The client may need other hosts only.
+fn unless_denied(read: Result<HostOptions, ConfigError>) -> Result<HostOptions, ConfigError> {
+    match read {
+        Err(error) if is_denied(&error) => Ok(HostOptions::new().unreadable(error.to_string())),
+        read => read,
+    }
+}
+
+fn is_denied(error: &ConfigError) -> bool {
+    matches!(error, ConfigError::File { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+}
+
+fn files(directory: &Path) -> Result<HostOptions, ConfigError> {
+    let mut options = HostOptions::new();
     for path in entries(directory)? {
         let named = |error| match error {
             ConfigError::Pem(problem) => ConfigError::Malformed {
@@ -105,5 +120,20 @@ mod tests {
         let error = add(folder.path(), &mut hosts).unwrap_err().to_string();
         assert!(error.contains("client.key"), "{error}");
         add(&folder.path().join("missing"), &mut hosts).unwrap();
+    }
+
+    #[test]
+    fn only_an_error_of_permissions_waits_for_the_connection() {
+        let failed = |kind: io::ErrorKind| {
+            let path = PathBuf::from("/etc/docker/certs.d/a/client.key");
+            let source = kind.into();
+            unless_denied(Err(ConfigError::File { path, source }))
+        };
+
+        let options = failed(io::ErrorKind::PermissionDenied).unwrap();
+
+        let problem = options.tls.unwrap().unreadable.unwrap();
+        assert!(problem.contains("client.key"), "{problem}");
+        assert!(failed(io::ErrorKind::NotFound).is_err());
     }
 }

@@ -6,6 +6,7 @@ use crate::{
 use std::{
     env,
     ffi::{OsStr, OsString},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -14,7 +15,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if certificates cannot be read.
+    /// [`ConfigError`] if certificates are malformed, or cannot be read for another reason than permissions.
     pub fn from_env() -> Result<Self, ConfigError> {
         ClientBuilder::from_env()?.build()
     }
@@ -25,12 +26,13 @@ impl ClientBuilder {
     ///
     /// - Logins: the file that `REGISTRY_AUTH_FILE` names, or else podman's `containers/auth.json` in `XDG_RUNTIME_DIR` and
     ///   `XDG_CONFIG_HOME`, and docker's `config.json` in `DOCKER_CONFIG` or `~/.docker`.
-    /// - Certificates: `/etc/docker/certs.d`, `/etc/containers/certs.d` and `~/.config/containers/certs.d`.
+    /// - Certificates: `/etc/docker/certs.d`, `/etc/containers/certs.d` and `~/.config/containers/certs.d`, as far as the user
+    ///   may list them.
     /// - Proxies: [`Proxies::from_env`].
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if certificates cannot be read.
+    /// [`ConfigError`] if certificates are malformed, or cannot be read for another reason than permissions.
     pub fn from_env() -> Result<Self, ConfigError> {
         let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
         let home = env::home_dir();
@@ -41,7 +43,11 @@ impl ClientBuilder {
         let own = config(&variable, home.as_deref()).map(|config| config.join("containers/certs.d"));
         let system = ["/etc/docker/certs.d", "/etc/containers/certs.d"].map(PathBuf::from);
         for directory in system.into_iter().chain(own) {
-            builder = builder.certs_dir(directory)?;
+            // As for podman. The host whose certificates are needed fails with its own error.
+            let denied = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+            if !fs::read_dir(&directory).is_err_and(denied) {
+                builder = builder.certs_dir(directory)?;
+            }
         }
         Ok(builder)
     }

@@ -29,6 +29,24 @@ impl HostOptions {
         Self::default()
     }
 
+    /// Lets connections fail because the certificates cannot be read.
+    pub(crate) fn unreadable(mut self, problem: String) -> Self {
+        self.tls.get_or_insert_default().unreadable = Some(problem);
+        self
+    }
+
+    /// Adds the earlier options of the same registry. These ones take precedence.
+    pub(crate) fn over(self, earlier: Self) -> Self {
+        let tls = match (self.tls, earlier.tls) {
+            (Some(tls), Some(earlier)) => Some(tls.over(earlier)),
+            (tls, earlier) => tls.or(earlier),
+        };
+        Self {
+            plain_http: self.plain_http.or(earlier.plain_http),
+            tls,
+        }
+    }
+
     /// Sets whether `http` without TLS is used. With `true`, passwords are sent unencrypted.
     #[must_use]
     pub fn plain_http(self, plain_http: bool) -> Self {

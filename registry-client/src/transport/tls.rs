@@ -50,6 +50,18 @@ pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, C
 pub(crate) struct HostTls {
     pub(crate) trusted: Vec<CertificateDer<'static>>,
     pub(crate) identity: Option<Identity>,
+    /// Reason for which certificates are missing.
+    pub(crate) unreadable: Option<String>,
+}
+
+impl HostTls {
+    /// Adds earlier settings of the same host. Certificates that cannot be read are not needed if there are others.
+    pub(crate) fn over(mut self, earlier: Self) -> Self {
+        self.trusted.extend(earlier.trusted);
+        self.identity = self.identity.or(earlier.identity);
+        self.unreadable = self.unreadable.and(earlier.unreadable);
+        self
+    }
 }
 
 /// Settings of TLS for all hosts.
@@ -94,6 +106,9 @@ impl TlsRules {
     }
 
     fn make(&self, special: Option<&HostTls>) -> Result<ClientConfig, BoxError> {
+        if let Some(problem) = special.and_then(|special| special.unreadable.as_deref()) {
+            return Err(problem.into());
+        }
         let provider = self
             .provider
             .as_ref()
@@ -113,5 +128,30 @@ impl TlsRules {
             }
             None => builder.with_no_client_auth(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_that_cannot_be_read_are_an_error_of_their_host_alone() {
+        let unreadable = || HostTls {
+            unreadable: Some("cannot read client.key".into()),
+            ..HostTls::default()
+        };
+        let hosts = HashMap::from([
+            ("a.example".to_owned(), unreadable()),
+            ("b.example".to_owned(), unreadable().over(HostTls::default())),
+        ]);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let rules = TlsRules::new(Some(provider), hosts);
+
+        let error = rules.config("a.example").unwrap_err();
+        assert!(error.to_string().contains("client.key"), "{error}");
+        for host in ["b.example", "c.example"] {
+            rules.config(host).unwrap();
+        }
     }
 }

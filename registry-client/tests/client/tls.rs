@@ -66,4 +66,13 @@ async fn a_directory_of_certificates_names_authorities_and_identities_per_host()
     fs::write(own.join("client.cert"), &identity.certificate_pem).unwrap();
     fs::write(own.join("client.key"), &identity.key_pem).unwrap();
     assert_eq!(pull(&client(), &registry).await.unwrap(), digest);
+    // Other options of the registry keep its certificates.
+    let host = Host::parse(registry.host()).unwrap();
+    let with_options = builder()
+        .certs_dir(folder.path())
+        .unwrap()
+        .host(host, HostOptions::new().plain_http(false))
+        .build()
+        .unwrap();
+    assert_eq!(pull(&with_options, &registry).await.unwrap(), digest);
 }

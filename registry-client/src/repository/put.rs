@@ -48,8 +48,8 @@ impl RemoteRepository {
             condition,
         };
         let answered = match tags {
-            [] => self.put(&put, digest.into(), &[]).await?,
-            [tag] => self.put(&put, tag.into(), &[]).await?,
+            [] => self.put(&put, digest.into(), &[]).await?.0,
+            [tag] => self.put(&put, tag.into(), &[]).await?.0,
             tags => self.put_all(&put, tags).await?,
         };
         let referrer = Manifest::parse_stored(&bytes, media_type)
@@ -68,17 +68,24 @@ impl RemoteRepository {
     /// Sets several tags: up to [`AT_ONCE`] with one request where the registry can, the others one by one.
     async fn put_all(&self, put: &Put<'_>, tags: &[Tag]) -> Result<Answered> {
         let together = tags.get(..AT_ONCE).unwrap_or(tags);
-        let answered = self.put(put, put.digest.into(), together).await?;
-        let set = answered.answer().tags();
-        self.learned
-            .note(|abilities| abilities.tag_parameters = Some(!set.is_empty()));
+        let (answered, found) = self.put(put, put.digest.into(), together).await?;
+        let set = if found {
+            together.to_vec()
+        } else {
+            let set = answered.answer().tags();
+            self.learned
+                .note(|abilities| abilities.tag_parameters = Some(!set.is_empty()));
+            set
+        };
         for tag in tags.iter().filter(|tag| !set.contains(tag)) {
             self.put(put, tag.into(), &[]).await?;
         }
         Ok(answered)
     }
 
-    async fn put(&self, put: &Put<'_>, reference: Reference, tags: &[Tag]) -> Result<Answered> {
+    /// Sends a manifest. Returns true beside the response if its condition no longer held, because an attempt whose answer was
+    /// lost has set the tags.
+    async fn put(&self, put: &Put<'_>, reference: Reference, tags: &[Tag]) -> Result<(Answered, bool)> {
         let request = Request::PutManifest {
             repository: self.name.clone(),
             reference: reference.clone(),
@@ -91,23 +98,41 @@ impl RemoteRepository {
         let mut lost = false;
         loop {
             let error = match self.client.send_once(&call, &[StatusCode::CREATED]).await {
-                Ok(answered) => return put.checked(answered),
+                Ok(answered) => return Ok((put.checked(answered)?, false)),
                 Err(error) => error,
             };
             // The condition no longer holds if an earlier attempt succeeded and only its answer was lost.
-            if lost && matches!(error, Error::ConditionFailed { .. }) {
-                let now = self.resolve(&reference).await;
-                if now.is_ok_and(|now| now.digest == put.digest) {
-                    let unconditional = Put {
-                        condition: None,
-                        ..put.clone()
-                    };
-                    return Box::pin(self.put(&unconditional, put.digest.into(), &[])).await;
-                }
+            if lost
+                && matches!(error, Error::ConditionFailed { .. })
+                && self.is_put(put, &reference, tags).await
+            {
+                let unconditional = Put {
+                    condition: None,
+                    ..put.clone()
+                };
+                let (answered, _) = Box::pin(self.put(&unconditional, put.digest.into(), &[])).await?;
+                return Ok((answered, true));
             }
             lost |= error.is_lost_answer();
             attempts.after(error).await?;
         }
+    }
+
+    /// Returns true if all tags have the manifest, or the reference if there are none.
+    async fn is_put(&self, put: &Put<'_>, reference: &Reference, tags: &[Tag]) -> bool {
+        let tags: Vec<Reference> = tags.iter().map(Reference::from).collect();
+        let references = if tags.is_empty() {
+            std::slice::from_ref(reference)
+        } else {
+            &tags
+        };
+        for reference in references {
+            let now = self.resolve(reference).await;
+            if now.map_or(true, |now| now.digest != put.digest) {
+                return false;
+            }
+        }
+        true
     }
 }
 

@@ -507,6 +507,30 @@ async fn a_condition_holds_or_fails_also_after_a_lost_answer() {
 }
 
 #[tokio::test]
+async fn a_condition_of_several_tags_holds_also_after_a_lost_answer() {
+    let tapped = Tapped::start();
+    let repository = tapped.repository("team/app");
+    for blob in [&b"{}"[..], b"one", b"two"] {
+        push_blob(&repository, blob).await.unwrap();
+    }
+    let put = async |layer: &[u8], names: &[&str], condition| {
+        repository
+            .put_manifest(manifest(layer), &image_type(), &tags(names), Some(condition))
+            .await
+    };
+    let lost = || cut(Side::Response, 0, Method::PUT, "/manifests/", 1);
+
+    tapped.tap.add(lost());
+    let first = put(b"one", &["a", "b"], Precondition::Absent).await.unwrap();
+    assert_eq!(tapped.registry.digest("team/app:b"), Some(first.digest));
+    // The answer is lost and the condition fails in truth: another manifest has one of the tags.
+    put(b"two", &["c"], Precondition::Absent).await.unwrap();
+    tapped.tap.add(lost());
+    let error = put(b"one", &["a", "c"], Precondition::Absent).await.unwrap_err();
+    assert!(matches!(error, Error::ConditionFailed { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_manifest_with_missing_blobs_is_refused_with_the_code_of_the_registry() {
     let tapped = Tapped::start();
 

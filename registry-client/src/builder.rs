@@ -139,7 +139,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the time without a byte in either direction after which a request fails; 60 seconds by default.
+    /// Sets the time without a byte in either direction after which a request fails; 60 seconds by default. The answer to
+    /// the last request of an upload may take 10 times as long, because some registries read the whole blob before it.
     #[must_use]
     pub const fn idle_timeout(mut self, idle: Duration) -> Self {
         self.idle = idle;

@@ -229,6 +229,14 @@ impl Error {
         )
     }
 
+    /// Returns true if the registry may still act on the request, such as behind a proxy that did not wait for the answer.
+    pub(crate) const fn may_be_acted_on(&self) -> bool {
+        matches!(
+            self,
+            Self::Transport { .. } | Self::TimedOut { .. } | Self::Unavailable { status: 504, .. }
+        )
+    }
+
     /// Returns true if an upload session may have been closed: by this request, or by an earlier one whose answer was lost.
     pub(crate) const fn may_be_closed(&self) -> bool {
         self.is_lost_answer() || matches!(self, Self::NotFound { .. })

@@ -191,7 +191,7 @@ impl Client {
         let agent = self.inner().user_agent.clone();
         request.headers_mut().insert(header::USER_AGENT, agent);
         let began = Instant::now();
-        let mut answered = self.inner().transport.send(request).await?;
+        let mut answered = self.inner().transport.send(request, false).await?;
         if answered.status != StatusCode::OK {
             return Err(no_token(answered, with_credential).await);
         }

@@ -134,7 +134,7 @@ impl RemoteRepository {
         }
     }
 
-    async fn close_chunks(&self, session: &Session, digest: &Digest) -> Result<()> {
+    async fn close_chunks(&self, session: &mut Session, digest: &Digest) -> Result<()> {
         let mut attempts = self.client.attempts();
         loop {
             let Err(error) = self.close(session, digest, Payload::Empty).await else {

@@ -22,6 +22,8 @@ const MIN_CHUNK: HeaderName = HeaderName::from_static("oci-chunk-min-length");
 #[derive(Debug)]
 pub(super) struct Session {
     location: Uri,
+    /// True if the registry may be closing the session, after a request whose answer was lost.
+    closing: bool,
 }
 
 /// Stands in for the id in requests whose URL is the `Location` of a session.
@@ -36,13 +38,16 @@ impl Session {
         let location = location.and_then(|location| url::resolve(&answered.url, location));
         let location = location
             .ok_or_else(|| Error::protocol(&*answered.named, "the upload session has no usable Location"))?;
-        Ok(Self { location })
+        Ok(Self {
+            location,
+            closing: false,
+        })
     }
 
     /// Continues at the `Location` of a later response, if it has one.
     fn follow(&mut self, answered: &Answered) {
         if let Ok(next) = Self::of(answered) {
-            *self = next;
+            self.location = next.location;
         }
     }
 }
@@ -116,7 +121,7 @@ impl RemoteRepository {
     }
 
     /// Closes a session once, with its last bytes.
-    pub(super) async fn close(&self, session: &Session, digest: &Digest, rest: Payload) -> Result<()> {
+    pub(super) async fn close(&self, session: &mut Session, digest: &Digest, rest: Payload) -> Result<()> {
         let request = Request::Close {
             repository: self.name.clone(),
             id: unused(),
@@ -126,12 +131,16 @@ impl RemoteRepository {
         let url = url::with_parameter(&session.location, "digest", &digest.to_string())
             .ok_or_else(|| Error::protocol(url::shown(&session.location), "the Location is too long"))?;
         let call = Call::new(&self.host, request).at(url).sending(rest);
-        self.client.send_once(&call, &[StatusCode::CREATED]).await?;
-        Ok(())
+        let closed = self.client.send_once(&call, &[StatusCode::CREATED]).await;
+        session.closing |= closed.as_ref().is_err_and(Error::may_be_acted_on);
+        closed.map(drop)
     }
 
-    /// Ends a session that is not needed. The registry ends it later if this fails.
+    /// Ends a session that is not needed, unless the registry may be closing it. The registry ends it later if this fails.
     pub(super) async fn cancel(&self, session: Session) {
+        if session.closing {
+            return;
+        }
         let request = Request::Cancel {
             repository: self.name.clone(),
             id: unused(),

@@ -33,6 +33,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 const HEADERS: usize = 100;
 /// Maximum size of the head of a response, in bytes.
 const HEAD: usize = 64 * 1024;
+/// Factor of the idle time for a server that reads all content before it answers.
+const VERIFYING: u32 = 10;
 /// Time for which an unused connection is kept.
 const KEPT: Duration = Duration::from_secs(60);
 
@@ -68,12 +70,13 @@ impl Transport {
         }
     }
 
-    /// Sends a request, and returns the head of its response.
+    /// Sends a request, and returns the head of its response. A server that `verifies` the content has more time to answer, once
+    /// it has all bytes.
     ///
     /// # Errors
     ///
     /// [`Error::Transport`] and [`Error::TimedOut`].
-    pub(crate) async fn send(&self, mut request: Request<Outgoing>) -> Result<Answered> {
+    pub(crate) async fn send(&self, mut request: Request<Outgoing>, verifies: bool) -> Result<Answered> {
         let url = request.uri().clone();
         let named = format!("{} {}", request.method(), shown(&url));
         if let Some(login) = self.proxies.login(&url) {
@@ -83,14 +86,20 @@ impl Transport {
         request.body_mut().report_to(progress.clone());
         let mut response = std::pin::pin!(self.client.request(request));
         let response = loop {
-            let until = progress.last() + self.idle;
+            let (last, complete) = progress.last();
+            let after = if verifies && complete {
+                self.idle * VERIFYING
+            } else {
+                self.idle
+            };
+            if last + after <= Instant::now() {
+                return Err(Error::TimedOut { url: named, after });
+            }
             tokio::select! {
                 response = &mut response => {
                     break response.map_err(|error| failure(&named, error))?;
                 }
-                () = sleep_until(until) => if progress.last() + self.idle <= Instant::now() {
-                    return Err(Error::TimedOut { url: named, after: self.idle });
-                }
+                () = sleep_until(last + after) => {}
             }
         };
         let (head, body) = response.into_parts();
@@ -193,5 +202,32 @@ impl Answered {
             all.extend_from_slice(&more);
         }
         Ok(all.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_verifies_content_has_more_time_to_answer() {
+        // It accepts connections, and answers nothing.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let tls = Arc::new(TlsRules::new(None, std::collections::HashMap::new()));
+        let idle = Duration::from_secs(60);
+        let transport = Transport::new(tls, Proxies::default(), idle);
+
+        for body in [Outgoing::empty, || Outgoing::bytes("bytes".into())] {
+            for (verifies, expected) in [(false, idle), (true, 10 * idle)] {
+                let mut request = Request::new(body());
+                *request.uri_mut() = url.parse().unwrap();
+
+                let error = transport.send(request, verifies).await.unwrap_err();
+
+                let timed_out = matches!(error, Error::TimedOut { after, .. } if after == expected);
+                assert!(timed_out, "{error:?}");
+            }
+        }
     }
 }

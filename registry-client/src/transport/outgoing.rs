@@ -11,23 +11,23 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Time at which bytes of a request were last taken.
+/// Time at which bytes of a request were last taken, and true once all of them are.
 #[derive(Clone, Debug)]
-pub(super) struct Progress(Arc<Mutex<Instant>>);
+pub(super) struct Progress(Arc<Mutex<(Instant, bool)>>);
 
 impl Default for Progress {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now())))
+        Self(Arc::new(Mutex::new((Instant::now(), false))))
     }
 }
 
 impl Progress {
-    pub(super) fn last(&self) -> Instant {
+    pub(super) fn last(&self) -> (Instant, bool) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn report(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    fn report(&self, complete: bool) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), complete);
     }
 }
 
@@ -71,6 +71,7 @@ impl Outgoing {
     }
 
     pub(super) fn report_to(&mut self, progress: Progress) {
+        progress.report(self.is_end_stream());
         self.progress = Some(progress);
     }
 }
@@ -106,7 +107,7 @@ impl Body for Outgoing {
             },
         };
         if let Some(progress) = &self.progress {
-            progress.report();
+            progress.report(self.is_end_stream());
         }
         Poll::Ready(frame)
     }

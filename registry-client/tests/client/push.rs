@@ -171,6 +171,26 @@ async fn a_session_that_ended_is_replaced_at_each_attempt() {
 }
 
 #[tokio::test]
+async fn a_session_that_the_registry_may_be_closing_is_not_cancelled() {
+    for (status, cancelled) in [(504, 0), (500, 1)] {
+        let registry = Scripted::start(move |received| match &*received.method {
+            "POST" => reply(202).header("location", "/session"),
+            "GET" => reply(204).header("range", "0-2999"),
+            "PUT" => reply(status),
+            _ => reply(404),
+        });
+
+        push_blob(&registry.repository("a"), &content(3000))
+            .await
+            .unwrap_err();
+
+        let received = registry.received();
+        let deleted = received.iter().filter(|one| one.method == "DELETE");
+        assert_eq!(deleted.count(), cancelled, "{status}");
+    }
+}
+
+#[tokio::test]
 async fn a_registry_that_cannot_continue_gets_the_whole_blob_again() {
     let layer = content((1 << 20) + 1);
     let registry = Scripted::start(

@@ -10,11 +10,10 @@ use super::{
 use crate::{
     error::Error,
     narrow::{Narrowed, narrow},
-    source::BlobStream,
     target::Kind,
     walk,
 };
-use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
+use futures_util::{FutureExt as _, TryStreamExt as _, future::BoxFuture};
 use registry_core::{
     Algorithm, AnyDigest, Digest, Reference, Tag,
     manifest::{Child, Manifest},
@@ -29,25 +28,17 @@ use std::{
 /// Maximum depth of indexes and referrers within each other.
 const DEPTH: usize = 16;
 
-struct Run<'a> {
-    copy: &'a ImageCopy<'a>,
+pub(super) struct Run<'a> {
+    pub(super) copy: &'a ImageCopy<'a>,
     progress: Mutex<Progress>,
 }
 
 #[derive(Default)]
-struct Progress {
+pub(super) struct Progress {
     /// Manifests whose children were copied, or are being copied.
     visited: BTreeSet<Digest>,
-    blobs: BTreeSet<Digest>,
-    totals: Report,
-}
-
-/// A blob that a manifest refers to.
-struct Wanted {
-    digest: Digest,
-    size: u64,
-    /// True if it may be absent in the source.
-    is_foreign: bool,
+    pub(super) blobs: BTreeSet<Digest>,
+    pub(super) totals: Report,
 }
 
 impl ImageCopy<'_> {
@@ -226,93 +217,6 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Copies blobs, several at a time.
-    async fn blobs(
-        &self,
-        manifest: &StoredManifest,
-        children: impl Iterator<Item = &Child>,
-    ) -> Result<(), Error> {
-        let mut wanted = Vec::new();
-        for child in children {
-            let digest = self.known(manifest, child)?;
-            if self.update(|progress| progress.blobs.insert(digest)) {
-                wanted.push(Wanted {
-                    digest,
-                    size: child.size,
-                    is_foreign: child.is_nondistributable() || !child.urls.is_empty(),
-                });
-            }
-        }
-        let copies: Vec<_> = wanted.iter().map(|wanted| self.blob(wanted).boxed()).collect();
-        let copied = stream::iter(copies)
-            .buffer_unordered(self.copy.jobs)
-            .try_collect::<()>()
-            .await;
-        if copied.is_err() {
-            // They count as copied only if all of them are.
-            self.update(|progress| {
-                wanted
-                    .iter()
-                    .for_each(|blob| _ = progress.blobs.remove(&blob.digest))
-            });
-        }
-        copied
-    }
-
-    async fn blob(&self, wanted: &Wanted) -> Result<(), Error> {
-        let ImageCopy { source, target, .. } = self.copy;
-        let &Wanted { digest, size, .. } = wanted;
-        if target.has(Kind::Blob, &digest, size).await? {
-            self.update(|progress| progress.totals.skipped += 1);
-            self.copy.tell(|| Event::BlobSkipped { digest, size });
-            return Ok(());
-        }
-        if !self.copy.dry_run && target.mount(&digest, size, source.origin().as_ref()).await? {
-            self.update(|progress| progress.totals.mounted += 1);
-            self.copy.tell(|| Event::BlobMounted { digest, size });
-            return Ok(());
-        }
-        let Some(blob) = source.blob(&digest, 0).await? else {
-            if wanted.is_foreign {
-                return Ok(());
-            }
-            return Err(Error::NoBlob {
-                place: source.describe(),
-                digest,
-            });
-        };
-        if blob.size != size {
-            return Err(Error::Size {
-                place: source.describe(),
-                digest,
-                expected: size,
-                actual: blob.size,
-            });
-        }
-        self.copy.tell(|| Event::BlobStarted { digest, size });
-        if !self.copy.dry_run {
-            let stream = self.observed(digest, blob.stream);
-            target.put_blob(&digest, size, stream).await?;
-            self.copy.tell(|| Event::BlobCopied { digest, size });
-        }
-        self.update(|progress| {
-            progress.totals.blobs += 1;
-            progress.totals.bytes = progress.totals.bytes.saturating_add(size);
-        });
-        Ok(())
-    }
-
-    /// Reports the bytes of a stream as events.
-    fn observed(&self, digest: Digest, stream: BlobStream) -> BlobStream {
-        let Some(listener) = self.copy.listener.clone() else {
-            return stream;
-        };
-        Box::pin(stream.inspect_ok(move |data| {
-            let bytes = data.len() as u64;
-            listener(&Event::BlobBytes { digest, bytes });
-        }))
-    }
-
     /// Copies the referrers of a manifest, and the signatures that cosign stores under tags.
     async fn referrers(&self, subject: &Digest, depth: usize) -> Result<(), Error> {
         let mut referrers = pin!(walk::referrers(self.copy.source, *subject));
@@ -370,7 +274,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn known(&self, manifest: &StoredManifest, child: &Child) -> Result<Digest, Error> {
+    pub(super) fn known(&self, manifest: &StoredManifest, child: &Child) -> Result<Digest, Error> {
         match &child.digest {
             AnyDigest::Known(digest) => Ok(*digest),
             AnyDigest::Foreign(_) => Err(self.refused(
@@ -380,7 +284,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn update<T>(&self, change: impl FnOnce(&mut Progress) -> T) -> T {
+    pub(super) fn update<T>(&self, change: impl FnOnce(&mut Progress) -> T) -> T {
         change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

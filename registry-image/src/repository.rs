@@ -2,7 +2,7 @@
 
 use crate::{
     error::Error,
-    source::{Blob, BlobStream, Origin, Page, Source},
+    source::{Blob, BlobStream, Origin, Page, Source, sized},
     target::{Kind, Target},
 };
 use async_trait::async_trait;
@@ -105,7 +105,7 @@ impl Target for Repository {
         })
     }
 
-    async fn mount(&self, digest: &Digest, _: u64, origin: Option<&Origin>) -> Result<bool, Error> {
+    async fn mount(&self, digest: &Digest, size: u64, origin: Option<&Origin>) -> Result<bool, Error> {
         // Without a repository, the registry would try all that hold the blob. A source that only names a digest would
         // then obtain content that it never had.
         let Some(Origin {
@@ -116,13 +116,24 @@ impl Target for Repository {
             return Ok(false);
         };
         // A repository of this name in another registry is no obstacle: the digest names the same bytes.
+        let failed = |error| Error::registry(self.name(), error);
         let mounted = Self::mount(self, digest, Some(repository)).await;
-        Ok(mounted
-            .map_err(|error| Error::registry(self.name(), error))?
-            .is_some())
+        if mounted.map_err(failed)?.is_none() {
+            return Ok(false);
+        }
+        match Self::blob(self, digest).await.map_err(failed)? {
+            Some(held) if held.size != size => Err(Error::Size {
+                place: self.name().to_string(),
+                digest: *digest,
+                expected: size,
+                actual: held.size,
+            }),
+            Some(_) | None => Ok(true),
+        }
     }
 
-    async fn put_blob(&self, digest: &Digest, _: u64, stream: BlobStream) -> Result<(), Error> {
+    async fn put_blob(&self, digest: &Digest, size: u64, stream: BlobStream) -> Result<(), Error> {
+        let stream = sized(self.name().to_string(), *digest, size, stream);
         let pushed = self.push_blob(BlobSource::stream(stream), Some(*digest)).await;
         pushed.map(drop).map_err(|error| match error {
             // The stream's own error says more.

@@ -4,6 +4,7 @@ use crate::error::Error;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
+use futures_util::{TryStreamExt as _, stream};
 use registry_core::{Descriptor, Digest, Reference, RepositoryName, Tag, storage::StoredManifest};
 use std::{fmt, pin::Pin};
 
@@ -93,6 +94,24 @@ impl fmt::Debug for Blob {
             .field("size", &self.size)
             .finish_non_exhaustive()
     }
+}
+
+/// Returns the same bytes, and fails unless there are as many as the descriptor gives.
+pub(crate) fn sized(place: String, digest: Digest, size: u64, stream: BlobStream) -> BlobStream {
+    let next = move |(mut stream, read, place): (BlobStream, u64, String)| async move {
+        let bytes = stream.try_next().await?;
+        let read = read + bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        if read > size || (bytes.is_none() && read != size) {
+            return Err(Error::Size {
+                place,
+                digest,
+                expected: size,
+                actual: read,
+            });
+        }
+        Ok(bytes.map(|bytes| (bytes, (stream, read, place))))
+    };
+    Box::pin(stream::try_unfold((stream, 0, place), next))
 }
 
 /// Part of a list.

@@ -1,7 +1,11 @@
 //! Copies of the blobs of a manifest.
 
 use super::{event::Event, options::ImageCopy, run::Run};
-use crate::{error::Error, source::BlobStream, target::Kind};
+use crate::{
+    error::Error,
+    source::{BlobStream, sized},
+    target::Kind,
+};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use registry_core::{Digest, manifest::Child, storage::StoredManifest};
 
@@ -23,7 +27,7 @@ impl Run<'_> {
         let mut wanted = Vec::new();
         for child in children {
             let digest = self.known(manifest, child)?;
-            if self.update(|progress| progress.blobs.insert(digest)) {
+            if self.update(|progress| progress.blobs.insert((digest, child.size))) {
                 wanted.push(Wanted {
                     digest,
                     size: child.size,
@@ -41,7 +45,7 @@ impl Run<'_> {
             self.update(|progress| {
                 wanted
                     .iter()
-                    .for_each(|blob| _ = progress.blobs.remove(&blob.digest))
+                    .for_each(|blob| _ = progress.blobs.remove(&(blob.digest, blob.size)))
             });
         }
         copied
@@ -79,7 +83,7 @@ impl Run<'_> {
         }
         self.copy.tell(|| Event::BlobStarted { digest, size });
         if !self.copy.dry_run {
-            let stream = self.observed(digest, blob.stream);
+            let stream = self.observed(digest, sized(source.describe(), digest, size, blob.stream));
             target.put_blob(&digest, size, stream).await?;
             self.copy.tell(|| Event::BlobCopied { digest, size });
         }

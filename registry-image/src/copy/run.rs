@@ -37,7 +37,8 @@ pub(super) struct Run<'a> {
 pub(super) struct Progress {
     /// Manifests whose children were copied, or are being copied.
     visited: BTreeSet<Digest>,
-    pub(super) blobs: BTreeSet<Digest>,
+    /// Blobs that were copied, or are being copied, with their sizes.
+    pub(super) blobs: BTreeSet<(Digest, u64)>,
     pub(super) totals: Report,
 }
 
@@ -199,6 +200,14 @@ impl<'a> Run<'a> {
         for child in images {
             let digest = self.known(manifest, child)?;
             match self.read(&digest).await? {
+                Some(read) if read.bytes.len() as u64 != child.size => {
+                    return Err(Error::Size {
+                        place: self.copy.source.describe(),
+                        digest,
+                        expected: child.size,
+                        actual: read.bytes.len() as u64,
+                    });
+                }
                 Some(child) => {
                     self.tree(&child, depth + 1).await?;
                     self.put_child(&child).await?;

@@ -132,6 +132,15 @@ impl Layout {
         let listed = self
             .all_entries()
             .find(|entry| entry.descriptor.digest == *digest);
+        let size = bytes.len() as u64;
+        if let Some(entry) = listed.filter(|entry| entry.descriptor.size != size) {
+            return Err(Error::Size {
+                place: self.files.place().to_owned(),
+                digest: *digest,
+                expected: entry.descriptor.size,
+                actual: size,
+            });
+        }
         let media_type = listed.map_or_else(
             || registry_core::manifest::Manifest::sniff_media_type(&bytes),
             |entry| entry.descriptor.media_type.clone(),

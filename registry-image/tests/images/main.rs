@@ -13,4 +13,5 @@ mod exports;
 mod failures;
 mod fixture;
 mod layouts;
+mod sizes;
 mod tarball;

@@ -142,7 +142,15 @@ impl Target for Planner {
     async fn mount(&self, digest: &Digest, size: u64, _: Option<&Origin>) -> Result<bool, Error> {
         let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
         let group = self.group;
-        plan.blobs.entry(*digest).or_insert(PlannedBlob { size, group });
+        let planned = plan.blobs.entry(*digest).or_insert(PlannedBlob { size, group });
+        if planned.size != size {
+            return Err(Error::Size {
+                place: self.place.clone(),
+                digest: *digest,
+                expected: size,
+                actual: planned.size,
+            });
+        }
         Ok(true)
     }
 

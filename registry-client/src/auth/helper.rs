@@ -6,18 +6,23 @@ use super::credential::Credential;
 use registry_core::BoxError;
 use serde::Deserialize;
 use std::{
-    io::{Read as _, Write as _},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    io::{self, Read as _, Write as _},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
+    thread,
     time::Duration,
 };
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 use zeroize::Zeroizing;
 
 /// Maximum size of the output, in bytes.
 const OUTPUT: u64 = 256 * 1024;
 /// Time within which a helper answers. It may ask the user for a password.
 const LIMIT: Duration = Duration::from_secs(60);
+/// Time between two looks at a helper that has closed its output.
+const POLL: Duration = Duration::from_millis(10);
 /// User name that marks an identity token.
 const TOKEN: &str = "<token>";
 /// Output of every helper that does not have the login.
@@ -55,23 +60,14 @@ async fn ask(
         .spawn();
     let mut child = spawned.map_err(|error| format!("cannot run {program}: {error}"))?;
     let (input, output) = (child.stdin.take(), child.stdout.take());
-    let running = Running(Arc::new(Mutex::new(child)));
-    let (server, waited) = (server.to_owned(), Arc::clone(&running.0));
-    let exchange = spawn_blocking(move || {
-        if let Some(mut input) = input {
-            // A helper may end before it reads.
-            let _ = writeln!(input, "{server}");
-        }
-        let mut text = Zeroizing::new(Vec::new());
-        if let Some(output) = output {
-            output.take(OUTPUT).read_to_end(&mut text)?;
-        }
-        let mut child = waited.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok::<_, std::io::Error>((child.wait()?, text))
-    });
-    let exchange = timeout(limit, exchange).await;
-    let exchange = exchange.map_err(|_elapsed| format!("{program} did not answer within {limit:?}"))?;
-    let (status, text) = exchange?.map_err(|error| format!("cannot read from {program}: {error}"))?;
+    let mut running = Running(Some(child));
+    let answer = async {
+        let text = exchange(input, output, server.to_owned()).await?;
+        Ok::<_, io::Error>((running.exited().await?, text))
+    };
+    let answer = timeout(limit, answer).await;
+    let answer = answer.map_err(|_elapsed| format!("{program} did not answer within {limit:?}"))?;
+    let (status, text) = answer.map_err(|error| format!("cannot read from {program}: {error}"))?;
     if !status.success() {
         if String::from_utf8_lossy(&text).contains(NOT_FOUND) {
             return Ok(None);
@@ -89,16 +85,56 @@ async fn ask(
     }))
 }
 
+/// Writes the server to a helper, and reads its output.
+async fn exchange(
+    input: Option<ChildStdin>,
+    output: Option<ChildStdout>,
+    server: String,
+) -> io::Result<Zeroizing<Vec<u8>>> {
+    let (send, receive) = oneshot::channel();
+    // A thread of its own: a process that the helper has started may keep the pipe open, and a runtime does not end
+    // before its own threads.
+    let talk = move || {
+        if let Some(mut input) = input {
+            // A helper may end before it reads.
+            let _ = writeln!(input, "{server}");
+        }
+        let mut text = Zeroizing::new(Vec::new());
+        let read = output.map_or(Ok(0), |output| output.take(OUTPUT).read_to_end(&mut text));
+        // Nobody receives it after the time limit.
+        let _ = send.send(read.map(|_| text));
+    };
+    thread::Builder::new().spawn(talk)?;
+    receive.await.map_err(io::Error::other)?
+}
+
 /// A helper that is ended when it is dropped, which also ends the wait for its output.
-struct Running(Arc<Mutex<Child>>);
+struct Running(Option<Child>);
+
+impl Running {
+    /// Waits for the end of the helper.
+    async fn exited(&mut self) -> io::Result<ExitStatus> {
+        loop {
+            let child = self.0.as_mut().ok_or(io::ErrorKind::NotFound)?;
+            if let Some(status) = child.try_wait()? {
+                self.0 = None;
+                return Ok(status);
+            }
+            sleep(POLL).await;
+        }
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // While the other thread waits for the process, it holds the lock, and the process has closed its output.
-        if let Ok(mut child) = self.0.try_lock() {
-            // An error means that it has ended.
-            let _ = child.kill();
-        }
+        let Some(mut child) = self.0.take() else {
+            return;
+        };
+        // An error means that it has ended.
+        let _ = child.kill();
+        // A process that has ended has to be waited for, which may take its time. Without a thread it stays until the end
+        // of this one.
+        let _ = thread::Builder::new().spawn(move || child.wait());
     }
 }
 
@@ -146,5 +182,33 @@ mod tests {
             .await
             .unwrap_err();
         assert!(error.to_string().contains("did not answer"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_closes_its_output_and_hangs_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pid");
+        let script = format!(
+            "exec 1>&-; echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600",
+            file.display()
+        );
+        let started = async {
+            while !file.exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            got = run(&script, LONG) => panic!("it does not end by itself: {got:?}"),
+            () = started => {}
+        }
+
+        let pid = std::fs::read_to_string(file).unwrap();
+        let alive = || {
+            Command::new("kill")
+                .args(["-0", pid.trim()])
+                .stderr(Stdio::null())
+                .status()
+        };
+        while alive().unwrap().success() {}
     }
 }

@@ -120,7 +120,7 @@ impl BlobStream {
     /// Returns true if the end of the stream verifies the digest.
     #[must_use]
     pub const fn verifies(&self) -> bool {
-        self.hasher.is_some()
+        self.hasher.is_some() && self.problem.is_none()
     }
 
     /// Returns the next bytes, or `None` at the verified end.
@@ -128,8 +128,8 @@ impl BlobStream {
     /// # Errors
     ///
     /// [`Error::Corrupt`] and [`Error::WrongSize`] instead of the end, if the content is not that of the digest;
-    /// [`Error::InvalidStart`] at once; [`Error::NotFound`], [`Error::Denied`] and [`Error::Unauthorized`]; and the failures of connections after the last
-    /// attempt. After a transient error, a further call tries again.
+    /// [`Error::InvalidStart`] at once; [`Error::NotFound`], [`Error::Denied`] and [`Error::Unauthorized`]; and the failures
+    /// of connections after the last attempt. After a transient error, a further call tries again.
     ///
     /// # Cancel safety
     ///

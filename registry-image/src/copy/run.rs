@@ -1,4 +1,4 @@
-//! [`Run`]: one run of a copy. Children come before their parents, referrers before their subjects.
+//! [`Run`]: one run of a copy. Children come before their parents, and referrers before the image that is requested.
 //!
 //! A manifest is in memory while its children are copied, so the depth of nested indexes is limited.
 
@@ -37,6 +37,8 @@ pub(super) struct Run<'a> {
 pub(super) struct Progress {
     /// Manifests whose children were copied, or are being copied.
     visited: BTreeSet<Digest>,
+    /// Those that the present item has added.
+    entered: Vec<Digest>,
     /// Blobs that were copied, or are being copied, with their sizes.
     pub(super) blobs: BTreeSet<(Digest, u64)>,
     pub(super) totals: Report,
@@ -83,11 +85,25 @@ impl<'a> Run<'a> {
     }
 
     async fn item(&self, item: &CopyItem) -> Result<Copied, Error> {
+        self.update(|progress| progress.entered.clear());
+        let copied = self.copied(item).await;
+        if copied.is_err() {
+            // Another item that needs one of them tries again.
+            self.update(|progress| {
+                for digest in progress.entered.drain(..) {
+                    progress.visited.remove(&digest);
+                }
+            });
+        }
+        copied
+    }
+
+    async fn copied(&self, item: &CopyItem) -> Result<Copied, Error> {
         let found = self.copy.source.resolve(&item.from).await?;
         let found = found.ok_or_else(|| self.no_manifest(item.from.clone()))?;
         let original = self.required(&found.digest).await?;
         let manifest = self.narrowed(original).await?;
-        self.tree(&manifest, 0).await?;
+        self.whole(&manifest, 0).await?;
         self.put(&manifest, &item.tags).await?;
         Ok(Copied {
             from: item.from.clone(),
@@ -167,7 +183,27 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Copies everything that a manifest refers to, and what refers to it, but not the manifest itself.
+    /// Copies everything that a manifest refers to, and then what refers to it or to its children, but not the manifest
+    /// itself.
+    fn whole<'b>(&'b self, manifest: &'b StoredManifest, depth: usize) -> BoxFuture<'b, Result<(), Error>> {
+        async move {
+            let before = self.update(|progress| progress.entered.len());
+            self.tree(manifest, depth).await?;
+            if !self.copy.referrers {
+                return Ok(());
+            }
+            // A referrer may list any of these, so all of them come first.
+            let entered: Vec<_> =
+                self.update(|progress| progress.entered.iter().skip(before).copied().collect());
+            for subject in entered {
+                self.referrers(&subject, depth).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    /// Copies everything that a manifest refers to, but not the manifest itself.
     fn tree<'b>(&'b self, manifest: &'b StoredManifest, depth: usize) -> BoxFuture<'b, Result<(), Error>> {
         async move {
             if depth > DEPTH {
@@ -177,23 +213,23 @@ impl<'a> Run<'a> {
             if !self.update(|progress| progress.visited.insert(manifest.digest)) {
                 return Ok(());
             }
-            let result = self.children(manifest, depth).await;
-            if result.is_err() {
-                // Another item that needs it fails too.
-                self.update(|progress| progress.visited.remove(&manifest.digest));
-            }
-            result
+            self.update(|progress| progress.entered.push(manifest.digest));
+            self.children(manifest, depth).await
         }
         .boxed()
     }
 
-    async fn children(&self, manifest: &StoredManifest, depth: usize) -> Result<(), Error> {
+    fn parsed(&self, manifest: &StoredManifest) -> Result<Manifest, Error> {
         let parsed = Manifest::parse_stored(&manifest.bytes, &manifest.media_type);
-        let parsed = parsed.map_err(|source| Error::Manifest {
+        parsed.map_err(|source| Error::Manifest {
             place: self.copy.source.describe(),
             digest: manifest.digest,
             source,
-        })?;
+        })
+    }
+
+    async fn children(&self, manifest: &StoredManifest, depth: usize) -> Result<(), Error> {
+        let parsed = self.parsed(manifest)?;
         // BuildKit lists the blobs of a cache in an index.
         let (images, others): (Vec<_>, Vec<_>) =
             parsed.manifests().iter().partition(|child| child.is_manifest());
@@ -219,11 +255,7 @@ impl<'a> Run<'a> {
                 }),
             }
         }
-        self.blobs(manifest, parsed.blobs().iter().chain(others)).await?;
-        if self.copy.referrers {
-            self.referrers(&manifest.digest, depth).await?;
-        }
-        Ok(())
+        self.blobs(manifest, parsed.blobs().iter().chain(others)).await
     }
 
     /// Copies the referrers of a manifest, and the signatures that cosign stores under tags.
@@ -234,7 +266,11 @@ impl<'a> Run<'a> {
             let Some(referrer) = self.read(&referrer.digest).await? else {
                 continue;
             };
-            self.tree(&referrer, depth + 1).await?;
+            // Some lists of referrers under tags are made by hand.
+            if self.parsed(&referrer)?.subject().and_then(AnyDigest::known) != Some(subject) {
+                continue;
+            }
+            self.whole(&referrer, depth + 1).await?;
             self.put(&referrer, &[]).await?;
         }
         for suffix in ["sig", "att", "sbom"] {
@@ -245,7 +281,7 @@ impl<'a> Run<'a> {
                 continue;
             };
             let signature = self.required(&found.digest).await?;
-            self.tree(&signature, depth + 1).await?;
+            self.whole(&signature, depth + 1).await?;
             self.put(&signature, &[tag]).await?;
         }
         Ok(())

@@ -1,7 +1,9 @@
 //! Copies that succeed.
 
-use crate::fixture::{artifact, assert_same, digest_of, image, index, put, repository, sha256, tag};
-use registry_core::{Reference, Registry, storage::MemoryStorage};
+use crate::fixture::{
+    artifact, assert_same, digest_of, document, image, index, put, repository, sha256, tag,
+};
+use registry_core::{MediaType, Reference, Registry, storage::MemoryStorage};
 use registry_image::{
     CopyItem, Error, Event, ImageCopy, Layout, LayoutWriter, Origin, Platform, Source as _, Target,
 };
@@ -91,8 +93,7 @@ async fn referrers_and_signature_tags_are_copied_on_demand() {
     let of_report = artifact(&from, "signature of the report", &report).await;
     let name = format!("sha256-{}.sig", root.hex());
     let signature = image(&from, "", &["cosign"]).await;
-    let document = from.manifest(digest_of(&signature)).await.unwrap().unwrap();
-    put(&from, &serde_json::from_slice(&document.bytes).unwrap(), &[&name]).await;
+    put(&from, &document(&from, &signature).await, &[&name]).await;
     let items = [CopyItem::digest(root)];
 
     ImageCopy::new(&from, &to).run(&items).await.unwrap();
@@ -111,6 +112,28 @@ async fn referrers_and_signature_tags_are_copied_on_demand() {
         to.manifest(&name).await.unwrap().unwrap().digest,
         digest_of(&signature)
     );
+}
+
+#[tokio::test]
+async fn a_referrer_that_lists_the_parent_of_its_subject_is_copied_after_that() {
+    let (from, to) = (repository("from"), repository("to"));
+    let images = [
+        image(&from, "amd64", &["amd64"]).await,
+        image(&from, "arm64", &["arm64"]).await,
+    ];
+    let root = index(&from, &images, &["v1"]).await;
+    let mut release = json!({"schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": [root]});
+    release["subject"] = images[0].clone();
+    let release = put(&from, &release, &[]).await;
+
+    ImageCopy::new(&from, &to)
+        .referrers(true)
+        .run(&[CopyItem::tag(tag("v1"))])
+        .await
+        .unwrap();
+
+    assert_same(&from, &to, &digest_of(&release)).await;
+    assert!(to.manifest("v1").await.unwrap().is_some());
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Copies that fail, and leave nothing visible.
 
-use crate::fixture::{digest_of, image, index, repository, sha256, tag};
+use crate::fixture::{artifact, digest_of, document, image, index, put, repository, sha256, tag};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -26,6 +26,8 @@ enum Fault {
     Absent,
     /// The manifest with this digest has another byte.
     WrongManifest,
+    /// The manifest with this digest is listed as the referrer of any other.
+    WrongReferrer,
 }
 
 #[async_trait]
@@ -65,7 +67,7 @@ impl Source for Faulty {
                 Box::pin(first.chain(stream::iter([Err(cut)])))
             }
             Fault::Absent => return Ok(None),
-            Fault::WrongManifest => return Ok(Some(read)),
+            Fault::WrongManifest | Fault::WrongReferrer => return Ok(Some(read)),
         };
         Ok(Some(Blob::new(read.size, stream)))
     }
@@ -79,6 +81,10 @@ impl Source for Faulty {
         subject: &Digest,
         after: Option<&Digest>,
     ) -> Result<Page<Descriptor, Digest>, Error> {
+        if matches!(self.fault, Fault::WrongReferrer) {
+            let wrong = self.inner.resolve(&self.blob.into()).await?;
+            return Ok(Page::new(wrong.into_iter().collect(), None));
+        }
         Source::referrers(&self.inner, subject, after).await
     }
 }
@@ -187,6 +193,54 @@ async fn a_manifest_with_other_bytes_is_not_copied() {
         "{refused}"
     );
     assert!(to.blob(&sha256("layer")).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_wrongly_listed_as_a_referrer_is_not_copied() {
+    let (from, to) = (repository("from"), repository("to"));
+    let app = digest_of(&image(&from, "amd64", &["layer"]).await);
+    let other = digest_of(&image(&from, "arm64", &["another layer"]).await);
+    let source = Faulty {
+        inner: from,
+        blob: other,
+        fault: Fault::WrongReferrer,
+    };
+
+    ImageCopy::new(&source, &to)
+        .referrers(true)
+        .run(&[CopyItem::digest(app)])
+        .await
+        .unwrap();
+
+    assert!(to.manifest(app).await.unwrap().is_some());
+    assert!(to.manifest(other).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_failed_referrer_is_tried_again_for_the_next_item() {
+    let (from, to) = (repository("from"), repository("to"));
+    let app = image(&from, "amd64", &["layer"]).await;
+    let report = artifact(&from, "bad report", &app).await;
+    for name in ["v1", "v2"] {
+        put(&from, &document(&from, &app).await, &[name]).await;
+    }
+    let source = Faulty {
+        inner: from,
+        blob: sha256("bad report"),
+        fault: Fault::Cut,
+    };
+    let items = [CopyItem::tag(tag("v1")), CopyItem::tag(tag("v2"))];
+
+    let report_of_copy = ImageCopy::new(&source, &to)
+        .referrers(true)
+        .keep_going(true)
+        .run(&items)
+        .await
+        .unwrap();
+
+    assert_eq!(report_of_copy.failed.len(), 2);
+    assert!(to.manifest(digest_of(&report)).await.unwrap().is_none());
+    assert!(to.manifest("v2").await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -81,6 +81,12 @@ pub(crate) async fn put(to: &Repository, manifest: &Value, tags: &[&str]) -> Val
     descriptor(manifest["mediaType"].as_str().unwrap(), bytes.as_bytes())
 }
 
+/// Reads a manifest.
+pub(crate) async fn document(from: &Repository, descriptor: &Value) -> Value {
+    let found = from.manifest(digest_of(descriptor)).await.unwrap().unwrap();
+    serde_json::from_slice(&found.bytes).unwrap()
+}
+
 pub(crate) fn digest_of(descriptor: &Value) -> Digest {
     descriptor["digest"].as_str().unwrap().parse().unwrap()
 }

@@ -37,7 +37,7 @@ pub(super) struct Run<'a> {
 pub(super) struct Progress {
     /// Manifests whose children were copied, or are being copied.
     visited: BTreeSet<Digest>,
-    /// Those that the present item has added.
+    /// Manifests that the present item has added.
     entered: Vec<Digest>,
     /// Blobs that were copied, or are being copied, with their sizes.
     pub(super) blobs: BTreeSet<(Digest, u64)>,

@@ -2,7 +2,7 @@
 
 use super::names::Names;
 use crate::document;
-use registry_core::{Descriptor, Digest, Tag, manifest::Manifest, storage::StoredManifest};
+use registry_core::{Descriptor, Tag, manifest::Manifest, storage::StoredManifest};
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 
@@ -10,8 +10,6 @@ use std::collections::BTreeSet;
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     manifests: Vec<Listed>,
-    /// Manifests that an index lists. They need no entry of their own.
-    children: BTreeSet<Digest>,
 }
 
 #[derive(Debug)]
@@ -19,31 +17,26 @@ struct Listed {
     descriptor: Descriptor,
     tags: Vec<Tag>,
     names: Names,
-    has_subject: bool,
 }
 
 impl Listing {
     /// Adds a manifest that an index lists. It needs an entry only if it is a referrer.
     pub(crate) fn add_child(&mut self, manifest: &StoredManifest, parsed: &Manifest, names: &Names) {
         if parsed.subject().is_some() {
-            self.add(manifest, parsed, &[], names);
+            self.add(manifest, &[], names);
         }
     }
 
-    pub(crate) fn add(&mut self, manifest: &StoredManifest, parsed: &Manifest, tags: &[Tag], names: &Names) {
-        let children = parsed.manifests().iter();
-        self.children
-            .extend(children.filter_map(|child| child.digest.known()));
+    pub(crate) fn add(&mut self, manifest: &StoredManifest, tags: &[Tag], names: &Names) {
         let size = manifest.bytes.len() as u64;
         self.manifests.push(Listed {
             descriptor: Descriptor::new(manifest.media_type.clone(), manifest.digest, size),
             tags: tags.to_vec(),
             names: names.clone(),
-            has_subject: parsed.subject().is_some(),
         });
     }
 
-    /// Returns an entry for each tag, for each manifest that nothing lists, and for each referrer.
+    /// Returns an entry for each tag, and for each manifest without one.
     pub(crate) fn entries(&self) -> Vec<Box<RawValue>> {
         let mut entries = Vec::new();
         let mut bare = BTreeSet::new();
@@ -51,8 +44,7 @@ impl Listing {
             let descriptor = &listed.descriptor;
             let tags = listed.tags.iter();
             entries.extend(tags.map(|tag| document::entry(descriptor, &listed.names.annotations(tag))));
-            let is_top = listed.has_subject || !self.children.contains(&descriptor.digest);
-            if listed.tags.is_empty() && is_top && bare.insert(descriptor.digest) {
+            if listed.tags.is_empty() && bare.insert(descriptor.digest) {
                 entries.push(document::entry(descriptor, &document::Annotated::new()));
             }
         }

@@ -229,9 +229,9 @@ impl Target for LayoutWriter {
     }
 
     async fn put_manifest(&self, manifest: &StoredManifest, tags: &[Tag]) -> Result<(), Error> {
-        let parsed = self.document(manifest).await?;
+        self.document(manifest).await?;
         let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
-        put.add(manifest, &parsed, tags, &self.names);
+        put.add(manifest, tags, &self.names);
         Ok(())
     }
 

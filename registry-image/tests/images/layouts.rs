@@ -60,6 +60,25 @@ async fn a_layout_and_back_keeps_every_digest_and_the_referrers() {
 }
 
 #[tokio::test]
+async fn a_layout_lists_an_image_that_was_requested_beside_its_index() {
+    let (from, directory) = (repository("from"), directory());
+    let image = image(&from, "amd64", &["layer"]).await;
+    let root = digest_of(&index(&from, std::slice::from_ref(&image), &[]).await);
+    let image = digest_of(&image);
+    let writer = LayoutWriter::create(directory.path()).unwrap();
+
+    ImageCopy::new(&from, &writer)
+        .run(&[CopyItem::digest(root), CopyItem::digest(image)])
+        .await
+        .unwrap();
+
+    let layout = Layout::open(directory.path()).unwrap();
+    let entries = layout.entries().iter();
+    let listed: Vec<_> = entries.map(|entry| entry.descriptor.digest).collect();
+    assert_eq!(listed, [root, image]);
+}
+
+#[tokio::test]
 async fn a_layout_gets_new_images_and_keeps_the_others() {
     let (from, directory) = (repository("from"), directory());
     let names = Names::of_repository("registry.example.com/team/app");

@@ -159,9 +159,9 @@ impl Target for Planner {
     }
 
     async fn put_manifest(&self, manifest: &StoredManifest, tags: &[Tag]) -> Result<(), Error> {
-        let parsed = self.document(manifest)?;
+        self.document(manifest)?;
         let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
-        plan.listing.add(manifest, &parsed, tags, &self.names);
+        plan.listing.add(manifest, tags, &self.names);
         Ok(())
     }
 

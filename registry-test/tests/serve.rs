@@ -16,7 +16,7 @@ use std::{
     thread,
 };
 
-/// A running program. It is killed if a test fails.
+/// A running program. Dropping it ends it as [`Served::end`] does, so that it removes its files. It is killed if a test fails.
 struct Served {
     process: Child,
     input: Option<ChildStdin>,
@@ -80,8 +80,11 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        // A process that has ended cannot be killed, nor need it be.
-        let _ = self.process.kill();
+        drop(self.input.take());
+        if thread::panicking() {
+            // A process that has ended cannot be killed, nor need it be.
+            let _ = self.process.kill();
+        }
         let _ = self.process.wait();
     }
 }

@@ -393,6 +393,13 @@ fn bad_calls_are_refused_and_name_the_field() {
             400,
             "`statuses`",
         ),
+        (
+            "POST",
+            "faults",
+            r#"{"on":"GET ping","token":"expire"}"#,
+            400,
+            "`token`",
+        ),
         ("PUT", "faults", "{}", 405, "method"),
         ("DELETE", "state", "", 405, "method"),
         ("GET", "sate", "", 404, "no such call"),

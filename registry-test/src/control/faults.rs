@@ -3,7 +3,7 @@
 use super::{fields::BadField, rule::NewRule};
 use crate::{
     TestRegistry,
-    fault::{Gate, Handle},
+    fault::{Fault, Gate, Handle, Token},
 };
 use serde_json::{Map, Value, json};
 use std::{
@@ -28,6 +28,12 @@ impl Faults {
         let mut state = self.state();
         let NewRule { on, fault, gate } =
             NewRule::read(rule, |name| state.gates.get(name).cloned().unwrap_or_default())?;
+        if matches!(fault, Fault::Token(Token::Expire)) && !registry.issues_tokens() {
+            return Err(BadField::in_field(
+                "token",
+                "there are no tokens to expire: start the registry with --bearer",
+            ));
+        }
         let handle = registry.fault(on, fault);
         if let Some(name) = gate {
             state.gates.insert(name, handle.gate().clone());

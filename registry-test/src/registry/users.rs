@@ -52,6 +52,12 @@ impl TestRegistry {
         Some((&user.name, &user.password))
     }
 
+    /// Returns true if clients log in with Bearer tokens.
+    #[cfg(feature = "serve")]
+    pub(crate) const fn issues_tokens(&self) -> bool {
+        self.users.tokens.is_some()
+    }
+
     /// Lets every access token expire that was issued so far. Clients have to get another one, as in a push that takes
     /// longer than a token lives. Refresh tokens stay valid. Without Bearer tokens, nothing happens.
     pub fn expire_tokens(&self) {

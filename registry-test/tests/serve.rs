@@ -14,6 +14,7 @@ use std::{
     path::Path,
     process::{Child, ChildStdin, Command, Output, Stdio},
     thread,
+    time::Duration,
 };
 
 /// A running program. Dropping it ends it as [`Served::end`] does, so that it removes its files. It is killed if a test fails.
@@ -337,6 +338,29 @@ fn a_gate_lets_a_stalled_answer_go_on() {
 
     assert_eq!(client.join().unwrap().0, 200);
     assert_eq!(served.call("GET", "faults", "").1["faults"][0]["fired"], 1);
+}
+
+#[test]
+fn a_gate_that_was_opened_holds_the_requests_of_a_later_fault() {
+    let served = Served::start(&["serve"]);
+    let rule = json!({ "on": "GET ping", "stall": "response", "gate": "pong" });
+    served.call("POST", "faults", &rule);
+    assert_eq!(served.call("POST", "gates/pong/open", "").0, 204);
+    assert_eq!(served.ask("GET", "/v2/", "").0, 200);
+    served.call("POST", "faults", &rule);
+    let mut held = TcpStream::connect(served.address()).unwrap();
+    held.write_all(b"GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    // The stall has begun once the fault has fired.
+    while served.call("GET", "faults", "").1["faults"][1]["fired"] == 0 {}
+
+    // Nothing may come, so a short wait shows nothing on a slow machine, and everything on a fast one.
+    held.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    assert!(held.read(&mut [0]).is_err());
+
+    assert_eq!(served.call("POST", "gates/pong/open", "").0, 204);
+    held.set_read_timeout(None).unwrap();
+    assert_eq!(answer(&mut held).0, 200);
 }
 
 #[test]

@@ -19,15 +19,25 @@ pub(super) struct Faults(Mutex<State>);
 struct State {
     added: usize,
     rules: BTreeMap<usize, Handle>,
-    gates: BTreeMap<String, Gate>,
+    gates: BTreeMap<String, NamedGate>,
+}
+
+/// A gate of the stalls that name it.
+#[derive(Debug)]
+struct NamedGate {
+    gate: Gate,
+    is_open: bool,
 }
 
 impl Faults {
     /// Adds a rule, and returns its number.
     pub(super) fn add(&self, registry: &TestRegistry, rule: Map<String, Value>) -> Result<usize, BadField> {
         let mut state = self.state();
-        let NewRule { on, fault, gate } =
-            NewRule::read(rule, |name| state.gates.get(name).cloned().unwrap_or_default())?;
+        // A stall that names an open gate is a new one, and waits until the gate is opened again.
+        let closed = |name: &str| state.gates.get(name).filter(|gate| !gate.is_open);
+        let NewRule { on, fault, gate } = NewRule::read(rule, |name| {
+            closed(name).map_or_else(Gate::new, |gate| gate.gate.clone())
+        })?;
         if matches!(fault, Fault::Token(Token::Expire)) && !registry.issues_tokens() {
             return Err(BadField::in_field(
                 "token",
@@ -36,7 +46,8 @@ impl Faults {
         }
         let handle = registry.fault(on, fault);
         if let Some(name) = gate {
-            state.gates.insert(name, handle.gate().clone());
+            let gate = handle.gate().clone();
+            state.gates.insert(name, NamedGate { gate, is_open: false });
         }
         state.added += 1;
         let number = state.added;
@@ -67,15 +78,19 @@ impl Faults {
     /// Opens all gates and forgets them.
     pub(super) fn open_all(&self) {
         for gate in std::mem::take(&mut self.state().gates).into_values() {
-            gate.open();
+            gate.gate.open();
         }
     }
 
-    /// Opens a gate, or returns false if there is none of that name.
-    pub(super) fn open(&self, gate: &str) -> bool {
-        let state = self.state();
-        let gate = state.gates.get(gate);
-        gate.inspect(|gate| gate.open()).is_some()
+    /// Opens a gate, or returns false if there is none of that name. Stalls that are added later find it closed.
+    pub(super) fn open(&self, name: &str) -> bool {
+        let mut state = self.state();
+        let gate = state.gates.get_mut(name);
+        gate.map(|gate| {
+            gate.gate.open();
+            gate.is_open = true;
+        })
+        .is_some()
     }
 
     /// A panic while it is locked leaves it whole: each change is one insertion.

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -219,7 +220,7 @@ func (r *Registry) ClearFaults() {
 // OpenGate lets the requests go on that a rule with this gate holds.
 func (r *Registry) OpenGate(name string) {
 	r.t.Helper()
-	r.call("POST", "gates/"+name+"/open", nil, nil)
+	r.call("POST", "gates/"+url.PathEscape(name)+"/open", nil, nil)
 }
 
 // Seed stores content, and returns its digest: Seed("app:v1", map[string]any{"image": …}).

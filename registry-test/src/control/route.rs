@@ -97,11 +97,17 @@ impl fmt::Display for NoCall {
     }
 }
 
-/// Returns the name in `gates/NAME/open`. A gate's name has no character that a path would have to escape.
+/// Returns the name in `gates/NAME/open`.
 fn gate(call: &str) -> Option<String> {
     let name = call.strip_prefix("gates/")?.strip_suffix("/open")?;
+    is_gate(name).then(|| name.to_owned())
+}
+
+/// Returns true if a gate can have this name. It has no character that a path would have to escape.
+pub(super) fn is_gate(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    (!name.is_empty() && name.bytes().all(plain)).then(|| name.to_owned())
+    // Clients resolve a segment of dots alone.
+    !name.is_empty() && name.bytes().all(plain) && name.bytes().any(|byte| byte != b'.')
 }
 
 /// Compares two texts in a time that does not depend on their content.
@@ -164,6 +170,7 @@ mod tests {
         );
         for target in [
             "/t0ken/gates//open",
+            "/t0ken/gates/../open",
             "/t0ken/gates/a/b/open",
             "/t0ken/gates/a%20/open",
             "/t0ken/gates/a",

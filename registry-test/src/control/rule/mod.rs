@@ -9,7 +9,10 @@
 mod fault;
 
 use self::fault::read_fault;
-use super::fields::{BadField, Fields};
+use super::{
+    fields::{BadField, Fields},
+    route::is_gate,
+};
 use crate::{
     Kind,
     fault::{Fault, Gate, On, on, on_any},
@@ -97,6 +100,12 @@ impl NewRule {
             .collect();
         fields.only(&known)?;
         let gate = fields.text("gate")?;
+        if gate.as_deref().is_some_and(|name| !is_gate(name)) {
+            return Err(BadField::in_field(
+                "gate",
+                "must have letters, digits, `-`, `_` and `.` only, so that a path can name it",
+            ));
+        }
         Ok(Self {
             on: conditions(&mut fields)?,
             fault: read_fault(fault, &mut fields, gate.as_deref().map(gates))?,

@@ -98,6 +98,8 @@ fn an_error_names_the_field() {
             json!({ "cut": "answer" }),
             "`cut`: must be one of request, response",
         ),
+        (json!({ "stall": "request", "gate": "a b" }), "`gate`"),
+        (json!({ "stall": "request", "gate": "" }), "`gate`"),
         (json!({ "slow": 0 }), "`slow`"),
         (json!({ "wrong_length": 0 }), "`wrong_length`"),
         (json!({ "drop_header": "a b" }), "`drop_header`"),

@@ -75,7 +75,7 @@ class TestRegistry:
     """Variables for the environment of other programs. The own environment is not changed."""
 
     def __init__(self, **options: Union[bool, str, Sequence[str], None]) -> None:
-        self._problem: Optional[str] = None
+        self._problem: Optional[Exception] = None
         # A file rather than a pipe: nobody reads while the program writes.
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
@@ -180,7 +180,7 @@ class TestRegistry:
         """Raises `FaultNotInjected` if a rule that is not optional was never used. After `close`, repeats what that found."""
         if self._process.returncode is not None:
             if self._problem is not None:
-                raise FaultNotInjected(self._problem)
+                raise self._problem
             return
         complaints = [fault["complaint"] for fault in self.faults() if fault["complaint"]]
         if complaints:
@@ -196,6 +196,9 @@ class TestRegistry:
             process.stdin.close()
         except BrokenPipeError:
             pass
+        # A forked child of this process may still hold the input open. The signal ends the registry in order, too.
+        if os.name == "posix":
+            process.terminate()
         try:
             process.wait(timeout=30)
         except subprocess.TimeoutExpired:
@@ -205,8 +208,10 @@ class TestRegistry:
         with self._errors as errors:
             errors.seek(0)
             message = errors.read().decode(errors="replace").strip()
-        if process.returncode != 0:
-            self._problem = message or f"exit code {process.returncode}"
+        if process.returncode < 0:
+            self._problem = RuntimeError(f"registry-test was killed by signal {-process.returncode} {message}".strip())
+        elif process.returncode > 0:
+            self._problem = FaultNotInjected(message or f"exit code {process.returncode}")
 
     def __enter__(self) -> "TestRegistry":
         return self

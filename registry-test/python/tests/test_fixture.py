@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import shutil
 import socket
 import ssl
 import subprocess
@@ -180,6 +181,35 @@ def test_the_end_frees_the_port_and_removes_the_files():
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         host, port = registry.host.rsplit(":", 1)
         again.bind((host, int(port)))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+def test_a_forked_child_does_not_delay_the_end():
+    with TestRegistry() as registry:
+        told, tell = os.pipe()
+        child = os.fork()
+        if child == 0:
+            # It holds what this process holds, until it is told to end.
+            os.close(tell)
+            os.read(told, 1)
+            os._exit(0)
+        os.close(told)
+        try:
+            registry.close()
+        finally:
+            os.close(tell)
+            os.waitpid(child, 0)
+    assert not os.path.exists(registry.docker_config_dir)
+
+
+def test_a_registry_that_was_killed_is_no_fault_that_is_missing():
+    registry = TestRegistry()
+    registry._process.kill()
+    registry._process.stdout.read()
+    shutil.rmtree(registry.docker_config_dir)
+    registry.close()
+    with pytest.raises(RuntimeError, match="killed by signal 9"):
+        registry.assert_faults_fired()
 
 
 def test_the_end_without_a_use_of_a_fault_is_an_error():

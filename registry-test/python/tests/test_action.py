@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -16,11 +17,13 @@ ACTION = Path(__file__).parents[2] / "action"
 @pytest.fixture
 def runner(tmp_path):
     """Environment of a step, without the fixture's own program in PATH."""
+    folder = tmp_path / "runner's temporary files"
+    folder.mkdir()
     return {
         **os.environ,
         "GITHUB_OUTPUT": str(tmp_path / "output"),
         "GITHUB_ENV": str(tmp_path / "env"),
-        "RUNNER_TEMP": str(tmp_path),
+        "RUNNER_TEMP": str(folder),
         "REGISTRY_TEST_BIN": registry_test._binary.find(),
     }
 
@@ -58,12 +61,15 @@ def test_the_file_is_a_composite_action_whose_step_runs_the_script():
 
 def test_the_outputs_are_those_of_the_file_and_the_registry_runs_until_it_is_stopped(runner):
     action = yaml.safe_load((ACTION / "action.yml").read_text())
-    outputs = started(runner, REGISTRY_TEST_OPTIONS="--bearer ann:pw --anonymous-pull", REGISTRY_TEST_EXPORT="true")
+    outputs = started(runner, REGISTRY_TEST_OPTIONS="--read-only\n--bearer ann:pw", REGISTRY_TEST_EXPORT="true")
 
     assert set(action["outputs"]) <= set(outputs)
     assert values(runner["GITHUB_ENV"])["DOCKER_CONFIG"] == outputs["docker-config-dir"]
     with urllib.request.urlopen(outputs["control"].rstrip("/") + "/state") as state:
         assert state.status == 200
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(outputs["url"] + "/v2/")
+    assert refused.value.headers["WWW-Authenticate"].startswith("Bearer ")
     assert stopped(outputs).returncode == 0
     with pytest.raises(OSError):
         urllib.request.urlopen(outputs["url"] + "/v2/")

@@ -2,6 +2,8 @@
 
 import os
 import re
+import shutil
+import signal
 import subprocess
 import urllib.error
 import urllib.request
@@ -88,6 +90,42 @@ def test_the_stop_fails_if_a_fault_was_never_injected(runner):
 
     assert ended.returncode == 1 and "on(DELETE).blob()" in ended.stderr
     assert not Path(runner["GITHUB_ENV"]).exists()
+
+
+def test_the_certificate_of_the_registry_is_no_setting_of_later_steps(runner):
+    outputs = started(runner, REGISTRY_TEST_OPTIONS="--tls", REGISTRY_TEST_EXPORT="true")
+
+    assert Path(outputs["ca"]).exists()
+    assert "DOCKER_CONFIG" in values(runner["GITHUB_ENV"]) and "SSL_CERT_FILE" not in values(runner["GITHUB_ENV"])
+    assert stopped(outputs).returncode == 0
+
+
+def test_a_registry_whose_keeper_was_killed_is_stopped(runner):
+    outputs = started(runner)
+    [folder] = Path(runner["RUNNER_TEMP"]).iterdir()
+    os.kill(int((folder / "keeper").read_text()), signal.SIGKILL)
+
+    assert stopped(outputs).returncode == 0
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("failure", ["GITHUB_OUTPUT", "--detached", "python3"])
+def test_a_start_that_fails_leaves_nothing(runner, tmp_path, failure):
+    wrong = {
+        "GITHUB_OUTPUT": {"GITHUB_OUTPUT": str(tmp_path)},
+        "--detached": {"REGISTRY_TEST_OPTIONS": "--detached"},
+        "python3": {"PATH": str(tmp_path / "bin")},
+    }
+    (tmp_path / "bin").mkdir()
+    for program in ("bash", "cat", "dirname", "mkfifo", "mktemp", "rm", "tail"):
+        (tmp_path / "bin" / program).symlink_to(shutil.which(program))
+
+    ended = subprocess.run(
+        [str(ACTION / "start")], env={**runner, **wrong[failure]}, capture_output=True, text=True, timeout=60
+    )
+
+    assert ended.returncode != 0 and (failure in ended.stderr or str(tmp_path) in ended.stderr)
+    assert not list(Path(runner["RUNNER_TEMP"]).iterdir())
 
 
 def test_a_wrong_option_fails_the_step(runner):

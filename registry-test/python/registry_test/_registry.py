@@ -149,9 +149,13 @@ class TestRegistry:
         return sorted(self.state()["repositories"].get(repository, {}).get("tags", {}))
 
     def digest(self, name: str) -> Optional[str]:
-        """Returns the digest that a tag points at: `digest("app:v1")`."""
-        repository, _, tag = name.rpartition(":")
-        return self.state()["repositories"].get(repository, {}).get("tags", {}).get(tag)
+        """Returns the digest of `app:v1`, of `app` for the tag `latest`, or of `app@sha256:…`; `None` if it is not there."""
+        repository, _, digest = name.partition("@")
+        repository, _, tag = repository.partition(":")
+        stored = self.state()["repositories"].get(repository, {})
+        if digest:
+            return digest if digest in stored.get("manifests", []) else None
+        return stored.get("tags", {}).get(tag or "latest")
 
     def uploads_left_open(self) -> List[Dict[str, Any]]:
         """Returns the upload sessions that are neither closed nor cancelled."""

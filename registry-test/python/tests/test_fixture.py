@@ -35,6 +35,16 @@ def test_a_seed_is_there_to_pull(registry):
     assert registry.pushed("team/app:v1")
 
 
+def test_a_digest_is_that_of_a_tag_or_of_the_name(registry):
+    tagged = registry.seed("team/app", image=IMAGE)
+    untagged = registry.seed("team/app@sha256", image={"files": [["etc/a", "2"]]})
+
+    assert registry.digest("team/app") == registry.digest("team/app:latest") == tagged
+    assert registry.digest(f"team/app@{untagged}") == registry.digest(f"team/app:v9@{untagged}") == untagged
+    assert registry.digest("team/app:v1") is None
+    assert registry.digest(f"app@{untagged}") is None
+
+
 def test_the_images_of_a_layout_are_there_to_pull(registry, tmp_path):
     def blob(content):
         digest = hashlib.sha256(content).hexdigest()

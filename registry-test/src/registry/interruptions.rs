@@ -11,9 +11,7 @@ impl TestRegistry {
     /// If the registry cannot be started again.
     #[track_caller]
     pub fn restart(&self) {
-        let restarted = self.server.restart();
-        self.tap.disconnect();
-        if let Err(error) = restarted {
+        if let Err(error) = self.tap.disconnect_by(|| self.server.restart()) {
             panic!("cannot restart the test registry: {error}");
         }
     }

@@ -193,11 +193,22 @@ impl Tap {
 
     /// Closes all connections, as the death of the registry would. Later connections are accepted.
     pub fn disconnect(&self) {
-        for (connection, _) in &*lock(&self.shared.connections) {
-            if let Some(connection) = connection.upgrade() {
-                connection.close();
-            }
+        self.disconnect_by(|| ());
+    }
+
+    /// Calls a function that ends the registry's connections, and closes all that there were before.
+    ///
+    /// A client whose connection ends may be quick to open another one, which stays.
+    pub(crate) fn disconnect_by<T>(&self, end: impl FnOnce() -> T) -> T {
+        let open: Vec<_> = lock(&self.shared.connections)
+            .iter()
+            .filter_map(|(connection, _)| connection.upgrade())
+            .collect();
+        let ended = end();
+        for connection in open {
+            connection.close();
         }
+        ended
     }
 
     /// Sets the function that ends the validity of all tokens of the registry, for

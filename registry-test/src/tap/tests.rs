@@ -410,6 +410,25 @@ fn a_registry_that_is_out_of_reach_does_not_delay_the_end_of_the_tap() {
 }
 
 #[test]
+fn a_client_that_comes_back_while_the_registry_restarts_is_not_cut_again() {
+    let upstream = Upstream::answering(FIVE);
+    let tap = Tap::start(upstream.address).unwrap();
+    let exchange = |mut stream: TcpStream| {
+        stream.set_read_timeout(Some(SILENCE / 2)).unwrap();
+        stream.write_all(GET.as_bytes()).unwrap();
+        let mut answer = vec![0; FIVE.len()];
+        stream.read_exact(&mut answer).map(|()| stream)
+    };
+    let connect = || exchange(TcpStream::connect(tap.address()).unwrap()).unwrap();
+    let before = connect();
+
+    let after = tap.disconnect_by(connect);
+
+    assert!(exchange(before).is_err());
+    assert!(exchange(after).is_ok());
+}
+
+#[test]
 fn a_condition_may_disconnect_the_tap_and_own_it() {
     let upstream = Upstream::answering(FIVE);
     let tap = Arc::new(Tap::start(upstream.address).unwrap());

@@ -20,7 +20,8 @@ use std::{
     sync::Arc,
 };
 
-/// Control API of a registry, on a port of its own. Dropping it frees the port.
+/// Control API of a registry, on a port of its own. Dropping it frees the port. If it is the last owner of the registry,
+/// the drop checks the faults, as that of a [`TestRegistry`] does.
 ///
 /// The path of each call begins with a random token, so that other users of the machine cannot use it. Bodies and answers
 /// are JSON. A call that is refused is answered with 400, and `error` says why.
@@ -52,7 +53,9 @@ use std::{
 #[derive(Debug)]
 pub struct Control {
     url: String,
+    // Dropped in this order: the check of the faults is not left to the server's thread, where no test sees it fail.
     _server: Server,
+    _registry: Arc<TestRegistry>,
 }
 
 impl Control {
@@ -67,7 +70,7 @@ impl Control {
         listen: SocketAddr,
     ) -> io::Result<Self> {
         let token = token()?;
-        let server = Server::start(listen, Calls::new(registry, storage, token.clone()))?;
+        let server = Server::start(listen, Calls::new(Arc::clone(&registry), storage, token.clone()))?;
         let mut address = server.address();
         if address.ip().is_unspecified() {
             // Every address of this machine is one to connect to.
@@ -77,7 +80,11 @@ impl Control {
             });
         }
         let url = format!("http://{address}/{token}");
-        Ok(Self { url, _server: server })
+        Ok(Self {
+            url,
+            _server: server,
+            _registry: registry,
+        })
     }
 
     /// Returns the URL with the token, without a slash at its end.
@@ -96,4 +103,24 @@ fn token() -> io::Result<String> {
         write!(token, "{byte:02x}").expect("a string takes all text");
     }
     Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fault::on_any, status};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    #[test]
+    fn the_last_owner_of_a_registry_reports_faults_that_never_happened() {
+        let storage = MemoryStorage::new();
+        let registry = Arc::new(TestRegistry::builder().storage(storage.clone()).start());
+        registry.fault(on_any(), status(500));
+        let control = Control::start(registry, storage, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+
+        let panic = catch_unwind(AssertUnwindSafe(|| drop(control))).unwrap_err();
+
+        let message = panic.downcast::<String>().unwrap();
+        assert!(message.contains("never happened"), "{message}");
+    }
 }

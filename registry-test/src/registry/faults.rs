@@ -55,6 +55,9 @@ impl TestRegistry {
 
     /// Checks that each fault has happened that is neither optional nor cleared. Dropping the registry does the same.
     ///
+    /// A panic fails the test only on the test's own thread. If others own the registry too, one of them may be the last
+    /// that drops it: call this function at the end of the test.
+    ///
     /// # Panics
     ///
     /// If one has not happened. The message names it, and the requests that came nearest.

@@ -23,6 +23,9 @@ use tokio::{
 /// Time that the end waits for blocking calls of a storage, such as the write of a file.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// Pause after a connection that could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
 /// Message to the thread. It ends when no other can come.
 enum Message {
     /// Run this future.
@@ -159,7 +162,7 @@ async fn accept(listener: tokio::net::TcpListener, (front, paused): (Front, watc
     loop {
         let Ok((connection, _)) = listener.accept().await else {
             // The process has no free descriptors; the connections that end give some back.
-            tokio::task::yield_now().await;
+            tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
         let (front, paused) = (front.clone(), paused.clone());

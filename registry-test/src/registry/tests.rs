@@ -3,8 +3,9 @@
 use super::*;
 use registry_core::{Algorithm, Digest, MediaType, Tag, service::ManifestPush};
 use std::{
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
+    time::{Duration, Instant},
 };
 
 fn ask(registry: &TestRegistry, request: &str) -> String {
@@ -223,12 +224,18 @@ fn its_port_is_free_after_the_drop() {
     let mut pushing = TcpStream::connect(address).unwrap();
     let push = "PUT /v2/a/manifests/v1 HTTP/1.1\r\nHost: r\r\nContent-Length: 1000\r\n\r\n{";
     pushing.write_all(push.as_bytes()).unwrap();
+    let begun = Instant::now();
 
     drop(registry);
 
+    assert!(begun.elapsed() < Duration::from_secs(30), "it waits for nobody");
     TcpListener::bind(address).unwrap();
     let mut rest = Vec::new();
-    let _ = pushing.read_to_end(&mut rest);
+    // Not by the time-out of a silent connection.
+    pushing.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    if let Err(error) = pushing.read_to_end(&mut rest) {
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
     assert_eq!(rest, b"", "a push in progress ends without an answer");
 }
 
@@ -251,7 +258,7 @@ fn an_address_that_is_not_of_this_machine_is_an_error() {
     let elsewhere = TestRegistry::builder().bind([192, 0, 2, 1].into());
     assert_eq!(
         elsewhere.try_start().unwrap_err().kind(),
-        std::io::ErrorKind::AddrNotAvailable
+        ErrorKind::AddrNotAvailable
     );
 
     let everywhere = TestRegistry::builder().bind([0, 0, 0, 0].into()).start();

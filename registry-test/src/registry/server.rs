@@ -5,7 +5,7 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use std::{
     future::Future,
-    io,
+    io, iter,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     pin::Pin,
     sync::mpsc::{SyncSender, sync_channel},
@@ -139,7 +139,10 @@ fn run(
                 }
             }
         });
+        // The connections that wait to be accepted end with the others, before any client can have come back.
+        let waiting: Vec<_> = iter::from_fn(|| listener.accept().ok()).collect();
         runtime.shutdown_timeout(GRACE);
+        drop(waiting);
         match restart {
             Some(restarted) => started = restarted,
             None => return,

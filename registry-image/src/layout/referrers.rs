@@ -3,7 +3,7 @@
 use super::images::Layout;
 use crate::error::Error;
 use registry_core::{AnyDigest, Descriptor, Digest, manifest::Manifest, storage::StoredManifest};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 impl Layout {
     pub(super) fn referrers_of(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
@@ -16,32 +16,43 @@ impl Layout {
     }
 
     fn find_referrers(&self) -> Result<BTreeMap<Digest, Vec<Descriptor>>, Error> {
-        let mut candidates: BTreeSet<Digest> = BTreeSet::new();
+        // A manifest of any media type may have a subject. Those of unknown types may be other content.
+        let mut candidates: BTreeMap<Digest, bool> = BTreeMap::new();
         for entry in self.all_entries() {
-            let digest = entry.descriptor.digest;
-            candidates.insert(digest);
+            let Descriptor {
+                digest, media_type, ..
+            } = &entry.descriptor;
+            candidates.insert(*digest, media_type.is_manifest());
             if entry.tags().iter().any(registry_core::Tag::is_of_referrers) {
-                let index = self.read_manifest(&digest)?;
+                let index = self.read_manifest(digest)?;
                 let index = index.map(|index| self.parsed(&index)).transpose()?;
-                let listed = index.iter().flat_map(|index| index.manifests());
-                candidates.extend(listed.filter_map(|child| match &child.digest {
-                    AnyDigest::Known(digest) => Some(*digest),
-                    AnyDigest::Foreign(_) => None,
-                }));
+                for child in index.iter().flat_map(|index| index.manifests()) {
+                    if let AnyDigest::Known(digest) = child.digest {
+                        candidates.entry(digest).or_insert_with(|| child.is_manifest());
+                    }
+                }
             }
         }
         let mut found: BTreeMap<Digest, Vec<Descriptor>> = BTreeMap::new();
-        for digest in candidates {
-            // An entry whose content is absent refers to nothing.
-            let Some(manifest) = self.read_manifest(&digest)? else {
-                continue;
+        for (digest, is_manifest) in candidates {
+            let referrer = match self.referrer(&digest) {
+                Err(Error::Layout { .. } | Error::Manifest { .. }) if !is_manifest => continue,
+                referrer => referrer?,
             };
-            let size = manifest.bytes.len() as u64;
-            if let Some((subject, descriptor)) = self.parsed(&manifest)?.referrer(digest, size) {
+            if let Some((subject, descriptor)) = referrer {
                 found.entry(subject).or_default().push(descriptor);
             }
         }
         Ok(found)
+    }
+
+    /// Returns the subject of a manifest and its descriptor. One that is absent refers to nothing.
+    fn referrer(&self, digest: &Digest) -> Result<Option<(Digest, Descriptor)>, Error> {
+        let Some(manifest) = self.read_manifest(digest)? else {
+            return Ok(None);
+        };
+        let size = manifest.bytes.len() as u64;
+        Ok(self.parsed(&manifest)?.referrer(*digest, size))
     }
 
     fn parsed(&self, manifest: &StoredManifest) -> Result<Manifest, Error> {

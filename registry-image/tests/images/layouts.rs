@@ -1,6 +1,8 @@
 //! Layouts in directories, as sources and as targets.
 
-use crate::fixture::{artifact, assert_same, digest_of, image, index, read, repository, sha256, tag};
+use crate::fixture::{
+    artifact, assert_same, descriptor, digest_of, image, index, read, repository, sha256, tag,
+};
 use futures_util::TryStreamExt as _;
 use registry_core::{Repository, Tag};
 use registry_image::{CopyItem, ImageCopy, Layout, LayoutWriter, Names, Source as _, Target as _, walk};
@@ -346,6 +348,41 @@ async fn a_referrer_that_an_index_lists_is_found_too() {
 
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].digest, digest_of(&report));
+}
+
+#[tokio::test]
+async fn content_that_is_no_manifest_is_in_nobodys_way() {
+    let (from, directory) = (repository("from"), directory());
+    let app = app(&from).await;
+    let report = artifact(&from, "report", &app).await;
+    export(&from, directory.path(), Names::tags(), &["v1"]).await;
+    fs::write(blob(directory.path(), "notes"), "notes").unwrap();
+    let huge = fs::File::create(blob(directory.path(), "a disk")).unwrap();
+    huge.set_len(17 << 20).unwrap();
+    let path = directory.path().join("index.json");
+    let mut document: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let entries = document["manifests"].as_array_mut().unwrap();
+    entries.push(descriptor("text/plain", b"notes"));
+    entries.push(descriptor("application/vnd.example.disk", b"a disk"));
+    entries[3]["size"] = (17 << 20).into();
+    fs::write(&path, document.to_string()).unwrap();
+    let layout = Layout::open(directory.path()).unwrap();
+
+    let found: Vec<_> = walk::referrers(&layout, digest_of(&app))
+        .try_collect()
+        .await
+        .unwrap();
+
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].digest, digest_of(&report));
+    // A manifest that cannot be read is not passed over.
+    fs::write(blob(directory.path(), "{"), "{").unwrap();
+    let entries = document["manifests"].as_array_mut().unwrap();
+    entries.push(descriptor("application/vnd.oci.image.manifest.v1+json", b"{"));
+    fs::write(&path, document.to_string()).unwrap();
+    let layout = Layout::open(directory.path()).unwrap();
+    let refused = layout.referrers(&digest_of(&app), None).await.unwrap_err();
+    assert!(refused.to_string().contains("is malformed"), "{refused}");
 }
 
 #[tokio::test]

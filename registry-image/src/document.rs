@@ -20,7 +20,8 @@ pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Index {
-    pub(crate) schema_version: Box<RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema_version: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) media_type: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,15 +36,20 @@ pub(crate) struct Index {
 impl Index {
     /// Creates an OCI index without entries.
     pub(crate) fn new() -> Self {
-        let raw = |value: Value| serde_json::value::to_raw_value(&value).expect("a value is JSON");
         Self {
-            schema_version: raw(2.into()),
-            media_type: Some(raw(MediaType::OCI_INDEX.into())),
+            schema_version: Some(raw(&2.into())),
+            media_type: Some(raw(&MediaType::OCI_INDEX.into())),
             artifact_type: None,
             manifests: Vec::new(),
             subject: None,
             annotations: None,
         }
+    }
+
+    /// Adds the version, which some tools leave out in `index.json`.
+    pub(crate) fn with_version(mut self) -> Self {
+        self.schema_version.get_or_insert_with(|| raw(&2.into()));
+        self
     }
 
     /// Sets the annotations of the index, unless there are none.
@@ -52,6 +58,10 @@ impl Index {
         self.annotations = Some(written).filter(|_| !annotations.is_empty());
         self
     }
+}
+
+fn raw(value: &Value) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).expect("a value is JSON")
 }
 
 /// Annotations of an entry.

@@ -173,7 +173,9 @@ impl LayoutWriter {
         let old = read_document(&Directory::new(&self.root), INDEX)?;
         let malformed = |error: serde_json::Error| Error::layout(&place, INDEX, error.to_string());
         let mut index = match old {
-            Some(old) => serde_json::from_slice(&old).map_err(malformed)?,
+            Some(old) => serde_json::from_slice::<Index>(&old)
+                .map_err(malformed)?
+                .with_version(),
             None => Index::new(),
         };
         let added = put.entries();

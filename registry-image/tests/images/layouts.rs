@@ -111,6 +111,26 @@ async fn a_layout_gets_new_images_and_keeps_the_others() {
 }
 
 #[tokio::test]
+async fn a_layout_without_the_version_of_its_index_gets_one() {
+    let (from, directory) = (repository("from"), directory());
+    app(&from).await;
+    fs::write(
+        directory.path().join("oci-layout"),
+        r#"{"imageLayoutVersion":"1.0.0"}"#,
+    )
+    .unwrap();
+    let path = directory.path().join("index.json");
+    fs::write(&path, r#"{"manifests":[]}"#).unwrap();
+    assert!(Layout::open(directory.path()).is_ok());
+
+    export(&from, directory.path(), Names::tags(), &["v1"]).await;
+
+    let document: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert_eq!(document["schemaVersion"], 2);
+    assert_eq!(Layout::open(directory.path()).unwrap().entries().len(), 1);
+}
+
+#[tokio::test]
 async fn a_tag_of_several_repositories_needs_a_repository() {
     let directory = directory();
     let mut digests = Vec::new();

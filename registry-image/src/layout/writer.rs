@@ -1,7 +1,7 @@
 //! [`LayoutWriter`]: an OCI layout in a directory, as a target.
 //!
 //! Content is written to `blobs/ALGORITHM/HEX.partial`, verified, synced and renamed. `index.json`, which makes images
-//! visible, is replaced last. A lock on `oci-layout` excludes other writers, so a leftover of a killed one can be removed.
+//! visible, is replaced last. A lock on the directory excludes other writers, so a leftover of a killed one can be removed.
 
 use super::{
     directory::Directory,
@@ -52,6 +52,15 @@ impl LayoutWriter {
     pub fn create(directory: impl AsRef<Path>) -> Result<Self, Error> {
         let root = directory.as_ref().to_owned();
         fs::create_dir_all(&root).map_err(Error::io("create", root.display()))?;
+        // Before anything is written: two writers that create the marker at the same time would lock two files.
+        let lock = File::open(&root).map_err(Error::io("open", root.display()))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::Error(error) => Error::io("lock", root.display())(error),
+            TryLockError::WouldBlock => {
+                let reason = "another process writes to this layout; wait for its end";
+                Error::layout(root.display().to_string(), MARKER, reason)
+            }
+        })?;
         let marker = root.join(MARKER);
         if !fs::exists(&marker).map_err(Error::io("read", marker.display()))? {
             let mut others = fs::read_dir(&root).map_err(Error::io("read", root.display()))?;
@@ -63,14 +72,6 @@ impl LayoutWriter {
             }
             publish(&marker, document::MARKER)?;
         }
-        let lock = File::open(&marker).map_err(Error::io("open", marker.display()))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::Error(error) => Error::io("lock", marker.display())(error),
-            TryLockError::WouldBlock => {
-                let reason = "another process writes to this layout; wait for its end";
-                Error::layout(root.display().to_string(), MARKER, reason)
-            }
-        })?;
         let writer = Self {
             root,
             names: Names::tags(),

@@ -301,6 +301,21 @@ async fn leftovers_are_removed_and_other_directories_are_left_alone() {
     assert_eq!(fs::read_dir(other.path()).unwrap().count(), 1);
 }
 
+#[test]
+fn a_writer_has_the_lock_before_it_creates_anything() {
+    let directory = directory();
+    let other = fs::File::open(directory.path()).unwrap();
+    other.try_lock().unwrap();
+
+    let refused = LayoutWriter::create(directory.path()).unwrap_err();
+
+    assert!(
+        refused.to_string().contains("another process writes"),
+        "{refused}"
+    );
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
 #[tokio::test]
 async fn a_malformed_layout_is_refused_with_the_name_of_its_file() {
     let digest = sha256("x");

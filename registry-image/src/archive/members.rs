@@ -1,6 +1,7 @@
 //! [`Members`]: the regular files of an archive by their names.
 
 use super::header::{RawEntry, Refused, next, padded};
+use registry_core::Digest;
 use std::{
     collections::{BTreeMap, btree_map::Entry as Place},
     io::{Read, Seek, SeekFrom},
@@ -82,10 +83,16 @@ impl Members {
                 Ok(())
             }
             // The name of a blob is its digest, which is verified when it is read. The first one counts.
-            Place::Occupied(place) if place.key().starts_with("blobs/") => Ok(()),
+            Place::Occupied(place) if is_blob(place.key()) => Ok(()),
             Place::Occupied(place) => Err(Refused::new(place.key(), REPEATED)),
         }
     }
+}
+
+/// Returns true for `blobs/ALGORITHM/HEX`.
+fn is_blob(name: &str) -> bool {
+    let digest = name.strip_prefix("blobs/").and_then(|rest| rest.split_once('/'));
+    digest.is_some_and(|(algorithm, hex)| Digest::parse(&format!("{algorithm}:{hex}")).is_ok())
 }
 
 const REPEATED: &str = "a second entry of this name; only one can be meant";

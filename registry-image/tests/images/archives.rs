@@ -205,6 +205,10 @@ fn what_no_tool_writes_is_refused_with_file_and_entry() {
         (layout().file("index.json", "{}"), "index.json: a second entry"),
         (layout().file("./index.json", "{}"), "index.json: a second entry"),
         (
+            layout().file("blobs/sha256/a", "1").file("blobs/sha256/a", "2"),
+            "blobs/sha256/a: a second entry",
+        ),
+        (
             size("3").file("a", "four"),
             "a: its header gives 4 bytes, and its extension 3",
         ),

@@ -66,6 +66,7 @@ impl Run<'_> {
         }
         let Some(blob) = source.blob(&digest, 0).await? else {
             if wanted.is_foreign {
+                self.copy.tell(|| Event::BlobAbsent { digest, size });
                 return Ok(());
             }
             return Err(Error::NoBlob {

@@ -46,6 +46,14 @@ pub enum Event {
         /// Its size in bytes.
         size: u64,
     },
+    /// The source does not have a blob that a manifest may lack: it has a URL elsewhere, or may not be distributed.
+    #[non_exhaustive]
+    BlobAbsent {
+        /// The blob.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+    },
     /// The manifest and its tags were put. In a dry run, they would be put.
     #[non_exhaustive]
     ManifestCopied {

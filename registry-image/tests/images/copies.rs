@@ -1,11 +1,13 @@
 //! Copies that succeed.
 
 use crate::fixture::{
-    artifact, assert_same, digest_of, document, image, index, put, repository, sha256, tag,
+    CONFIG, artifact, assert_same, descriptor, digest_of, document, image, index, put, repository, sha256,
+    tag,
 };
 use registry_core::{MediaType, Reference, Registry, storage::MemoryStorage};
 use registry_image::{
-    CopyItem, Error, Event, ImageCopy, Layout, LayoutWriter, Origin, Platform, Source as _, Target,
+    CopyItem, Error, Event, Export, ImageCopy, Layout, LayoutWriter, Names, Origin, Platform, Source as _,
+    Target,
 };
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -228,6 +230,34 @@ async fn events_report_every_byte_and_the_tags_last() {
         panic!("the manifest is last: {events:?}");
     };
     assert_eq!((digest, &tags[..]), (&manifest, &[tag("v1")][..]));
+}
+
+#[tokio::test]
+async fn a_layer_that_may_not_be_distributed_is_reported_if_it_is_absent() {
+    let (from, to) = (repository("from"), repository("to"));
+    from.push_blob("{}", None).await.unwrap();
+    let layer = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+    let image = json!({
+        "schemaVersion": 2, "mediaType": MediaType::OCI_MANIFEST,
+        "config": descriptor(CONFIG, b"{}"), "layers": [descriptor(layer, b"a licence")],
+    });
+    let items = [CopyItem::digest(digest_of(&put(&from, &image, &[]).await))];
+    let events: Arc<Mutex<Vec<Event>>> = Arc::default();
+    let listener = || {
+        let heard = Arc::clone(&events);
+        move |event: &Event| heard.lock().unwrap().push(event.clone())
+    };
+
+    let copy = ImageCopy::new(&from, &to).on_event(listener());
+    copy.run(&items).await.unwrap();
+    let export = Export::new()
+        .add(&from, &items, Names::tags())
+        .on_event(listener());
+    export.write(&mut Vec::new()).await.unwrap();
+
+    let is_absent =
+        |event: &&Event| matches!(event, Event::BlobAbsent { digest, .. } if *digest == sha256("a licence"));
+    assert_eq!(events.lock().unwrap().iter().filter(is_absent).count(), 2);
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ impl Plan {
             .referrers(export.referrers)
             .strict(export.strict);
         if let Some(listener) = export.listener.clone() {
-            // Of a plan, only what is absent matters. Blobs are reported when they are written.
+            // A plan reports only absent images. Blobs are reported when they are written.
             copy = copy.on_event(move |event| {
                 if matches!(event, Event::ImageAbsent { .. }) {
                     listener(event);

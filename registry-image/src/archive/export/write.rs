@@ -130,6 +130,10 @@ impl Export<'_> {
         let (place, size) = (group.source.describe(), planned.size);
         let Some(mut blob) = group.source.blob(digest, 0).await? else {
             if is_foreign {
+                self.tell(|| Event::BlobAbsent {
+                    digest: *digest,
+                    size,
+                });
                 return Ok(false);
             }
             return Err(Error::NoBlob {

@@ -20,10 +20,10 @@ pub struct Platform {
     variant: Option<String>,
 }
 
-/// Error for a text that is no platform.
+/// Error for a text that is not a platform.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no platform; write `os/architecture` or `os/architecture/variant`, such as `linux/arm64/v8`"
+    "{0:?} is not a platform; write `os/architecture` or `os/architecture/variant`, such as `linux/arm64/v8`"
 )]
 pub struct InvalidPlatform(String);
 

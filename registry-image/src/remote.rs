@@ -138,7 +138,7 @@ impl Target for RemoteRepository {
     }
 }
 
-/// Converts a result. What the registry does not have is no error.
+/// Converts a result. Absent content is `None`.
 fn found<T>(repository: &RemoteRepository, result: Result<T, ClientError>) -> Result<Option<T>, Error> {
     match result {
         Ok(found) => Ok(Some(found)),

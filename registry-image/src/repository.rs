@@ -115,7 +115,8 @@ impl Target for Repository {
         else {
             return Ok(false);
         };
-        // A repository of this name in another registry is no obstacle: the digest names the same bytes.
+        // The origin may be in another registry of this process. The same name here does no harm: the digest names the
+        // same bytes.
         let failed = |error| Error::registry(self.name(), error);
         let mounted = Self::mount(self, digest, Some(repository)).await;
         if mounted.map_err(failed)?.is_none() {

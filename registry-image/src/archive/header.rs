@@ -115,9 +115,9 @@ fn entry(header: &Header, block: &[u8], offset: u64) -> Result<RawEntry, String>
     let text = |bytes: &[u8]| {
         String::from_utf8(bytes.to_vec())
             .ok()
-            .ok_or_else(|| "the name is no UTF-8".to_owned())
+            .ok_or_else(|| "the name is not UTF-8".to_owned())
     };
-    let size = header.entry_size().ok().ok_or("the size is no number")?;
+    let size = header.entry_size().ok().ok_or("the size is not a number")?;
     Ok(RawEntry {
         name: text(&header.path_bytes())?,
         kind: header.entry_type(),
@@ -145,7 +145,10 @@ impl Extensions {
             match key {
                 "path" => once(&mut self.name, value.to_owned())?,
                 "linkpath" => once(&mut self.link, value.to_owned())?,
-                "size" => once(&mut self.size, value.parse().ok().ok_or("the size is no number")?)?,
+                "size" => once(
+                    &mut self.size,
+                    value.parse().ok().ok_or("the size is not a number")?,
+                )?,
                 key if key.starts_with("GNU.sparse") => return Err(SPARSE.into()),
                 _ => {}
             }
@@ -197,7 +200,7 @@ fn terminated(data: &[u8]) -> Result<String, String> {
     let data = data.split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8(data.to_vec())
         .ok()
-        .ok_or_else(|| "the name is no UTF-8".into())
+        .ok_or_else(|| "the name is not UTF-8".into())
 }
 
 /// Reads records of the form `LENGTH KEY=VALUE\n`.
@@ -220,7 +223,7 @@ fn records(data: &[u8]) -> Result<Vec<(&str, &str)>, String> {
         if let Ok(text) = std::str::from_utf8(record) {
             records.push(text.split_once('=').ok_or_else(malformed)?);
         } else if record.starts_with(b"path=") || record.starts_with(b"linkpath=") {
-            return Err("the name is no UTF-8".into());
+            return Err("the name is not UTF-8".into());
         }
     }
     Ok(records)

@@ -62,7 +62,7 @@ impl Members {
         let targets: Vec<_> = links.iter().map(|(_, target)| members.get(target)).collect();
         for ((name, target), member) in links.into_iter().zip(targets) {
             let Some(member) = member else {
-                let reason = format!("a link to {target:?}, which is no regular file of the archive");
+                let reason = format!("a link to {target:?}, which is not a regular file of the archive");
                 return Err(Refused::new(name, reason));
             };
             if members.files.insert(name.clone(), member).is_some() {

@@ -23,9 +23,14 @@ use std::{
 /// a layout. Its digests are kept. An image of docker's has no manifest: it gets one, which depends only on its config and
 /// layers, and these keep their bytes.
 ///
-/// Refused are hard links, devices, pipes, sparse files, absolute paths, paths with `..`, two entries with one name,
-/// entries with two sizes, and symbolic links to anything but a regular file of the archive. Two blobs with the same
-/// digest are no problem. Every error names the file and the entry.
+/// An archive is refused if it has:
+///
+/// - hard links, devices, pipes or sparse files,
+/// - absolute paths, or paths with `..`,
+/// - two entries with one name, except for blobs, or an entry with two sizes,
+/// - symbolic links to anything but a regular file of the archive.
+///
+/// Every error names the file and the entry.
 ///
 /// ```no_run
 /// use registry_core::{Registry, storage::MemoryStorage};

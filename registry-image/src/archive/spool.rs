@@ -212,7 +212,7 @@ mod tests {
         assert!(spool(&frames[..frames.len() - 3]).is_err(), "it is cut");
         assert!(
             spool(&[&*frames, b"and more"].concat()).is_err(),
-            "it is no frame"
+            "it is not a frame"
         );
         let bomb = spool(&frame(&[0; 1 << 17])).unwrap_err().to_string();
         assert!(bomb.contains("10 times"), "{bomb}");

@@ -1,4 +1,4 @@
-//! [`ArtifactBuilder`]: content that is no image, such as a signature.
+//! [`ArtifactBuilder`]: content that is not an image, such as a signature.
 //!
 //! Specification: image-spec, "Guidelines for Artifact Usage".
 

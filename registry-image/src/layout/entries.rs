@@ -81,7 +81,8 @@ struct Marker {
 pub(super) fn read(files: &dyn Files) -> Result<Vec<Entry>, Error> {
     let place = files.place();
     let marker = read_document(files, MARKER)?;
-    let marker = marker.ok_or_else(|| Error::layout(place, MARKER, "missing, so this is no OCI layout"))?;
+    let marker =
+        marker.ok_or_else(|| Error::layout(place, MARKER, "missing, so this is not an OCI layout"))?;
     let marker: Marker =
         serde_json::from_slice(&marker).map_err(|error| Error::layout(place, MARKER, error.to_string()))?;
     if !marker.image_layout_version.starts_with("1.") {

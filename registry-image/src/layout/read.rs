@@ -69,7 +69,10 @@ impl Layout {
             found = Some(descriptor);
         }
         if let Some(found) = found.filter(|found| found.size > DOCUMENT) {
-            let reason = format!("{} has {} bytes, and is no manifest", found.digest, found.size);
+            let reason = format!(
+                "{} has {} bytes, more than a manifest may have",
+                found.digest, found.size
+            );
             return Err(Error::layout(self.files.place(), INDEX, reason));
         }
         Ok(found.cloned())

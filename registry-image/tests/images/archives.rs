@@ -169,11 +169,11 @@ fn what_no_tool_writes_is_refused_with_file_and_entry() {
         ),
         (
             layout().symlink("a", "b"),
-            "a: a link to \"b\", which is no regular file",
+            "a: a link to \"b\", which is not a regular file",
         ),
         (
             layout().symlink("a", "b").symlink("b", "oci-layout"),
-            "a: a link to \"b\", which is no regular file",
+            "a: a link to \"b\", which is not a regular file",
         ),
         (
             layout().symlink("index.json", "oci-layout"),
@@ -216,7 +216,7 @@ fn what_no_tool_writes_is_refused_with_file_and_entry() {
             size("9999").sized(EntryType::Regular, "a", "", b"", 0),
             "a: it has 9999 bytes, but the archive ends",
         ),
-        (size("many").file("a", ""), "the size is no number"),
+        (size("many").file("a", ""), "the size is not a number"),
         (
             layout().sized(EntryType::Regular, "a", "", b"", 1 << 40),
             "a: it has 1099511627776 bytes, but the archive ends",
@@ -249,7 +249,7 @@ fn what_no_tool_writes_is_refused_with_file_and_entry() {
             layout()
                 .entry(EntryType::GNULongName, "././@LongLink", "", b"\xff\xfe\0")
                 .file("a", ""),
-            "the name is no UTF-8",
+            "the name is not UTF-8",
         ),
         (
             Tarball::default().file("notes", "no image"),

@@ -71,7 +71,7 @@ impl Export<'_> {
         Ok(exported)
     }
 
-    /// Writes the archive, such as to a pipe. After an error, what was written is no complete archive.
+    /// Writes the archive, such as to a pipe. After an error, the archive is incomplete.
     ///
     /// # Errors
     ///

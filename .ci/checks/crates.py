@@ -63,8 +63,7 @@ CRATES = {
         may_use=CORE | {"registry-axum", "registry-listener", "registry-storage-fs"}, names_axum=True
     ),
     "registry-examples": Rule(may_use=ANY, names_axum=True),
-    # The feature of registry-image for other registries comes with hyper.
-    "registry-fuzz": Rule(may_use=CORE | {"registry-image"}, never=frozenset({"axum"})),
+    "registry-fuzz": Rule(may_use=CORE | {"registry-client", "registry-image"}, never=frozenset({"axum"})),
 }
 
 

@@ -11,6 +11,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "a property fails by panicking")]
 
+mod answer;
 mod archive;
 mod checkpoint;
 mod headers;
@@ -21,6 +22,7 @@ mod request;
 mod route;
 
 pub use self::{
+    answer::answer,
     archive::{archive, layout},
     checkpoint::checkpoint,
     headers::{content_range, range},
@@ -35,7 +37,7 @@ pub use self::{
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("route", route),
     ("digest", digest),
     ("reference", reference),
@@ -47,4 +49,5 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("request", request),
     ("archive", archive),
     ("layout", layout),
+    ("answer", answer),
 ];

@@ -182,8 +182,8 @@ func Start(t testing.TB, options ...Option) *Registry {
 	t.Cleanup(func() {
 		registry.client.CloseIdleConnections()
 		stdin.Close()
-		// The first failure is the one to show: a test that failed need not have come to its faults.
-		if err := command.Wait(); err != nil && !t.Failed() {
+		// The first failure is the one to show: a test that failed, or was skipped, need not have come to its faults.
+		if err := command.Wait(); err != nil && !t.Failed() && !t.Skipped() {
 			t.Errorf("registry-test: %s", bytes.TrimSpace(problem.Bytes()))
 		}
 	})

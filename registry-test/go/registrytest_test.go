@@ -164,12 +164,14 @@ func TestASeedIsThereToPull(t *testing.T) {
 type recorded struct {
 	testing.TB
 	failed  bool
+	skipped bool
 	cleanup []func()
 }
 
 func (r *recorded) Cleanup(f func())      { r.cleanup = append(r.cleanup, f) }
 func (r *recorded) Errorf(string, ...any) { r.failed = true }
 func (r *recorded) Failed() bool          { return r.failed }
+func (r *recorded) Skipped() bool         { return r.skipped }
 func (r *recorded) end()                  { r.cleanup[0]() }
 
 func TestAFaultThatWasNeverInjectedFailsItsTest(t *testing.T) {
@@ -181,5 +183,16 @@ func TestAFaultThatWasNeverInjectedFailsItsTest(t *testing.T) {
 		if inner.failed == optional {
 			t.Errorf("optional: %t, failed: %t", optional, inner.failed)
 		}
+	}
+}
+
+func TestASkippedTestIsNotFailedByItsFaults(t *testing.T) {
+	inner := &recorded{TB: t}
+	registry := registrytest.Start(inner)
+	registry.Fault(registrytest.Fault{On: "DELETE blob", Status: 500})
+	inner.skipped = true
+	inner.end()
+	if inner.failed {
+		t.Error("a test that was skipped failed")
 	}
 }

@@ -240,13 +240,17 @@ func (r *Registry) Seed(name string, what map[string]any) string {
 // Requests returns the requests so far: all ("*"), or those of a method and a kind, such as "PUT manifest" or "blob".
 func (r *Registry) Requests(on string) []Request {
 	r.t.Helper()
+	method, kind, err := parseOn(on)
+	if err != nil {
+		r.t.Fatal(err)
+	}
 	var recorded struct {
 		Requests []Request `json:"requests"`
 	}
 	r.call("GET", "requests", nil, &recorded)
 	matching := []Request{}
 	for _, request := range recorded.Requests {
-		if request.is(on) {
+		if (method == "" || request.Method == method) && (kind == "" || strings.HasSuffix(request.Operation, " "+kind)) {
 			matching = append(matching, request)
 		}
 	}
@@ -292,20 +296,28 @@ func (r *Registry) Reset() {
 	r.call("POST", "reset", nil, nil)
 }
 
-func (request Request) is(on string) bool {
+const (
+	methods = "GET HEAD PUT POST PATCH DELETE OPTIONS"
+	kinds   = "ping blob upload manifest tags referrers catalog token"
+)
+
+// parseOn parses a method, a kind, both, or "*".
+func parseOn(on string) (method, kind string, err error) {
 	for _, word := range strings.Fields(on) {
 		switch {
 		case word == "*":
-		case word == strings.ToUpper(word):
-			if request.Method != word {
-				return false
-			}
-		case !strings.HasSuffix(request.Operation, " "+word):
-			return false
+		case method == "" && kind == "" && isWord(methods, word):
+			method = word
+		case kind == "" && isWord(kinds, word):
+			kind = word
+		default:
+			return "", "", fmt.Errorf("registry-test: cannot parse %q at %q: a method (%s), a kind (%s), both, or *", on, word, methods, kinds)
 		}
 	}
-	return true
+	return method, kind, nil
 }
+
+func isWord(list, word string) bool { return strings.Contains(" "+list+" ", " "+word+" ") }
 
 func (r *Registry) call(method, path string, body, answer any) {
 	r.t.Helper()

@@ -3,8 +3,10 @@ package registrytest_test
 import (
 	"archive/tar"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -165,11 +167,13 @@ type recorded struct {
 	testing.TB
 	failed  bool
 	skipped bool
+	message string
 	cleanup []func()
 }
 
 func (r *recorded) Cleanup(f func())      { r.cleanup = append(r.cleanup, f) }
 func (r *recorded) Errorf(string, ...any) { r.failed = true }
+func (r *recorded) Fatal(message ...any)  { r.message = fmt.Sprint(message...); panic(r) }
 func (r *recorded) Failed() bool          { return r.failed }
 func (r *recorded) Skipped() bool         { return r.skipped }
 func (r *recorded) end()                  { r.cleanup[0]() }
@@ -182,6 +186,29 @@ func TestAFaultThatWasNeverInjectedFailsItsTest(t *testing.T) {
 		inner.end()
 		if inner.failed == optional {
 			t.Errorf("optional: %t, failed: %t", optional, inner.failed)
+		}
+	}
+}
+
+func TestWordsThatDescribeNoRequestsFailTheTest(t *testing.T) {
+	registry := registrytest.Start(t)
+	for _, on := range []string{"*", "", "GET", "* manifest", "PUT manifest", "token"} {
+		registry.Requests(on)
+	}
+	for _, on := range []string{"PUT manifst", "put manifest", "PUSH", "manifest PUT", "GET HEAD", "blob manifest"} {
+		inner := &recorded{TB: t}
+		func() {
+			registry := registrytest.Start(inner)
+			defer inner.end()
+			defer func() {
+				if recover() != inner {
+					t.Errorf("%q describes requests", on)
+				}
+			}()
+			registry.Requests(on)
+		}()
+		if !strings.Contains(inner.message, on) {
+			t.Errorf("the message is %q", inner.message)
 		}
 	}
 }

@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _binary
 
-_METHODS = frozenset(["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"])
+_METHODS = frozenset(["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"])
 _KINDS = frozenset(["blob", "catalog", "manifest", "ping", "referrers", "tags", "token", "upload"])
 
 # Answers come from this machine: a proxy of the environment is not used.
@@ -267,7 +267,7 @@ def _flags(options: Mapping[str, Union[bool, str, Sequence[str], None]]) -> List
 
 def _parse_on(on: str) -> Tuple[Optional[str], Optional[str]]:
     """Parses a method and a kind, each of them optional."""
-    words = [] if on.strip() == "*" else on.split()
+    words = [word for word in on.split() if word != "*"]
     method = words.pop(0) if words and words[0] in _METHODS else None
     kind = words.pop(0) if words and words[0] in _KINDS else None
     if words:

@@ -81,6 +81,7 @@ def test_requests_have_their_answers(registry):
     assert pull.headers["accept"] == OCI
     assert pull.response_headers["content-type"] == OCI
     assert pull.received == int(pull.response_headers["content-length"])
+    assert registry.requests("* manifest") == [pull]
     assert len(registry.take_requests()) == 2
     assert registry.requests() == []
 

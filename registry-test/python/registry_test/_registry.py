@@ -83,6 +83,8 @@ class TestRegistry:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
+            # Ctrl-C is for the tests, which end their registries after they have cleaned up.
+            start_new_session=True,
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

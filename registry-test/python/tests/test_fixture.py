@@ -194,6 +194,10 @@ def test_the_end_frees_the_port_and_removes_the_files():
         again.bind((host, int(port)))
 
 
+def test_ctrl_c_does_not_reach_the_registry(registry):
+    assert os.getpgid(registry._process.pid) == registry._process.pid != os.getpgrp()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
 def test_a_forked_child_does_not_delay_the_end():
     with TestRegistry() as registry:

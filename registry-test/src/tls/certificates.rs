@@ -1,6 +1,6 @@
 //! [`Certificates`]: a throw-away authority, and what it has signed.
 
-use super::session::TlsSession;
+use super::{pem, session::TlsSession};
 use crate::tap::{Encryption, Session};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
@@ -72,7 +72,7 @@ impl Certificates {
         server.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             server: Arc::new(server),
-            ca_pem: authority.pem(),
+            ca_pem: pem::encode("CERTIFICATE", authority.der()),
             client: if client { Some(identity(&authority)?) } else { None },
         })
     }
@@ -130,8 +130,8 @@ fn issue(
 fn identity(authority: &Authority) -> io::Result<ClientCertificate> {
     let (certificate, key) = issue(authority, Vec::new(), ExtendedKeyUsagePurpose::ClientAuth)?;
     Ok(ClientCertificate {
-        certificate_pem: certificate.pem(),
-        key_pem: key.serialize_pem(),
+        certificate_pem: pem::encode("CERTIFICATE", certificate.der()),
+        key_pem: pem::encode("PRIVATE KEY", &key.serialize_der()),
     })
 }
 

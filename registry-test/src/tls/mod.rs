@@ -1,6 +1,7 @@
 //! TLS on the client's side: throw-away certificates, and the blocking connection.
 
 mod certificates;
+mod pem;
 mod session;
 mod settings;
 

@@ -47,7 +47,7 @@ class Newcomer(unittest.TestCase):
 
 class Crates(unittest.TestCase):
     RULES = {
-        "core": crates.Rule(never=frozenset({"runtime"}), packages=1),
+        "core": crates.Rule(never=frozenset({"runtime"}), packages=1, packages_with={"tls": 2}),
         "adapter": crates.Rule(may_use=frozenset({"core"})),
     }
 
@@ -88,8 +88,11 @@ class Crates(unittest.TestCase):
         self.assertEqual(len(list(crates.unpublishable(members))), 2)
 
     def test_a_tree_has_a_limit(self):
-        self.assertEqual(list(crates.oversized({"core": {"core"}}, self.RULES)), [])
-        self.assertEqual(len(list(crates.oversized({"core": {"core", "a"}}, self.RULES))), 1)
+        limits = dict(crates.size_limits(self.RULES))
+        self.assertEqual(limits, {("core", None): 1, ("core", "tls"): 2})
+        self.assertEqual(list(crates.oversized({("core", None): {"core"}, ("core", "tls"): {"core", "a"}}, limits)), [])
+        self.assertEqual(len(list(crates.oversized({("core", None): {"core", "a"}}, limits))), 1)
+        self.assertEqual(len(list(crates.oversized({("core", "tls"): {"core", "a", "b"}}, limits))), 1)
 
 
 class Packages(unittest.TestCase):

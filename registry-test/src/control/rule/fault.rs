@@ -132,7 +132,9 @@ fn read_redirect(fields: &mut Fields) -> Result<Redirect, BadField> {
     host.only(&["refuse_authorization", "expires"])?;
     Ok(Redirect::OtherHost {
         refuse_authorization: host.flag("refuse_authorization")?,
-        expires: host.count("expires")?,
+        expires: host
+            .number("expires")?
+            .map(|served| usize::try_from(served).unwrap_or(usize::MAX)),
     })
 }
 

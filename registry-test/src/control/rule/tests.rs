@@ -57,6 +57,10 @@ fn a_rule_in_json_is_a_call_in_rust() {
             json!({ "redirect": { "other_host": { "refuse_authorization": true, "expires": 2 } } }),
             "fault(on_any(), redirect(OtherHost { refuse_authorization: true, expires: Some(2) }))",
         ),
+        (
+            json!({ "redirect": { "other_host": { "expires": 0 } } }),
+            "fault(on_any(), redirect(OtherHost { refuse_authorization: false, expires: Some(0) }))",
+        ),
         (json!({ "token": "expire" }), "fault(on_any(), token(Expire))"),
         (
             json!({ "token": { "fails": 503 } }),

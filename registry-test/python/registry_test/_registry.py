@@ -12,6 +12,9 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _binary
 
+# The value of an option of `registry-test serve`.
+Option = Union[bool, str, Sequence[str], None]
+
 _METHODS = frozenset(["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"])
 _KINDS = frozenset(["blob", "catalog", "manifest", "ping", "referrers", "tags", "token", "upload"])
 
@@ -74,7 +77,7 @@ class TestRegistry:
     env: Mapping[str, str]
     """Variables for the environment of other programs. The own environment is not changed."""
 
-    def __init__(self, **options: Union[bool, str, Sequence[str], None]) -> None:
+    def __init__(self, **options: Option) -> None:
         self._problem: Optional[Exception] = None
         # A file rather than a pipe: nobody reads while the program writes.
         self._errors = tempfile.TemporaryFile()
@@ -109,22 +112,26 @@ class TestRegistry:
 
     def seed(self, name: str, **what: Any) -> str:
         """Stores content, and returns its digest: `seed("app:v1", image={"files": [["etc/a", "1"]]})`."""
-        return self._call("POST", "seed", {"name": name, **what})["digest"]
+        digest: str = self._call("POST", "seed", {"name": name, **what})["digest"]
+        return digest
 
     def seed_layout(self, path: Union[str, "os.PathLike[str]"]) -> List[str]:
         """Stores the images of an OCI layout, and returns their names."""
-        return self._call("POST", "seed", {"layout": os.path.abspath(path)})["names"]
+        names: List[str] = self._call("POST", "seed", {"layout": os.path.abspath(path)})["names"]
+        return names
 
     def fault(self, *, on: str = "*", **rule: Any) -> int:
         """Injects a fault into requests, and returns the number of the rule.
 
         By default into the first request that `on` describes. A test fails if the rule is never used, unless `optional`.
         """
-        return self._call("POST", "faults", {"on": on, **rule})["id"]
+        number: int = self._call("POST", "faults", {"on": on, **rule})["id"]
+        return number
 
     def faults(self) -> List[Dict[str, Any]]:
         """Returns the rules: `id`, `rule`, how often each has `fired`, and a `complaint` if it has to happen and has not."""
-        return self._call("GET", "faults")["faults"]
+        faults: List[Dict[str, Any]] = self._call("GET", "faults")["faults"]
+        return faults
 
     def clear_faults(self) -> None:
         """Removes all rules."""
@@ -144,7 +151,8 @@ class TestRegistry:
 
     def state(self) -> Dict[str, Any]:
         """Returns what the registry stores: `repositories` with `tags` and `manifests`, and open `uploads`."""
-        return self._call("GET", "state")
+        state: Dict[str, Any] = self._call("GET", "state")
+        return state
 
     def tags(self, repository: str) -> List[str]:
         """Returns the tags of a repository, in order."""
@@ -157,11 +165,13 @@ class TestRegistry:
         stored = self.state()["repositories"].get(repository, {})
         if digest:
             return digest if digest in stored.get("manifests", []) else None
-        return stored.get("tags", {}).get(tag or "latest")
+        tags: Dict[str, str] = stored.get("tags", {})
+        return tags.get(tag or "latest")
 
     def uploads_left_open(self) -> List[Dict[str, Any]]:
         """Returns the upload sessions that are neither closed nor cancelled."""
-        return self.state()["uploads"]
+        uploads: List[Dict[str, Any]] = self.state()["uploads"]
+        return uploads
 
     def pushed(self, name: str) -> bool:
         """Returns true if the registry has the image, whole. Raises `AssertionError` that says what is missing."""
@@ -206,18 +216,18 @@ class TestRegistry:
         if os.name == "posix":
             process.terminate()
         try:
-            process.wait(timeout=30)
+            code = process.wait(timeout=30)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
+            code = process.wait()
         process.stdout.close()
         with self._errors as errors:
             errors.seek(0)
             message = errors.read().decode(errors="replace").strip()
-        if process.returncode < 0:
-            self._problem = RuntimeError(f"registry-test was killed by signal {-process.returncode} {message}".strip())
-        elif process.returncode > 0:
-            self._problem = FaultNotInjected(message or f"exit code {process.returncode}")
+        if code < 0:
+            self._problem = RuntimeError(f"registry-test was killed by signal {-code} {message}".strip())
+        elif code > 0:
+            self._problem = FaultNotInjected(message or f"exit code {code}")
 
     def __enter__(self) -> "TestRegistry":
         return self
@@ -253,7 +263,7 @@ class TestRegistry:
             raise ControlError(f"{method} {path.partition('?')[0]}: {text}") from None
 
 
-def _flags(options: Mapping[str, Union[bool, str, Sequence[str], None]]) -> List[str]:
+def _flags(options: Mapping[str, Option]) -> List[str]:
     """Turns `anonymous_pull=True` into `--anonymous-pull`, and a list into one flag each."""
     flags: List[str] = []
     for name, value in options.items():

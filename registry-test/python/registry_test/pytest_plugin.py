@@ -3,11 +3,11 @@
 A test that passes although a fault was never injected fails. Each test gets a registry of its own.
 """
 
-from typing import Callable, Iterator, List
+from typing import Callable, Generator, Iterator, List
 
 import pytest
 
-from ._registry import FaultNotInjected, TestRegistry
+from ._registry import FaultNotInjected, Option, TestRegistry
 
 _STARTED = pytest.StashKey[List[TestRegistry]]()
 
@@ -18,7 +18,7 @@ def registry_factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., T
     started: List[TestRegistry] = []
     request.node.stash[_STARTED] = started
 
-    def start(**options) -> TestRegistry:
+    def start(**options: Option) -> TestRegistry:
         registry = TestRegistry(**options)
         started.append(registry)
         return registry
@@ -35,7 +35,7 @@ def registry(registry_factory: Callable[..., TestRegistry]) -> TestRegistry:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item):
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Makes the test fail, rather than the end of its fixture, if a fault was never injected."""
     # An exception of the test itself ends this function here.
     result = yield

@@ -195,7 +195,7 @@ func TestWordsThatDescribeNoRequestsFailTheTest(t *testing.T) {
 	for _, on := range []string{"*", "", "GET", "* manifest", "PUT manifest", "token"} {
 		registry.Requests(on)
 	}
-	for _, on := range []string{"PUT manifst", "put manifest", "PUSH", "manifest PUT", "GET HEAD", "blob manifest"} {
+	for _, on := range []string{"PUT manifests", "put manifest", "PUSH", "manifest PUT", "GET HEAD", "blob manifest"} {
 		inner := &recorded{TB: t}
 		func() {
 			registry := registrytest.Start(inner)

@@ -3,7 +3,7 @@
 use super::{
     Gate, Side, Tap,
     message::{Framing, Head, copy},
-    patience::SILENCE,
+    patience::{SILENCE, lock},
 };
 use crate::{GET as ON_GET, PATCH, cut, drop_header, on, on_any, set_header, stall, wrong_length};
 use http::{HeaderValue, header};
@@ -402,6 +402,13 @@ fn a_registry_that_is_out_of_reach_does_not_delay_the_end_of_the_tap() {
     let tap = Tap::start(address).unwrap();
     let mut client = TcpStream::connect(tap.address()).unwrap();
     let begun = Instant::now();
+    while lock(&tap.shared.connections).is_empty() {
+        assert!(
+            begun.elapsed() < SILENCE / 2,
+            "its thread waits, not that of the port"
+        );
+        thread::yield_now();
+    }
 
     drop(tap);
 

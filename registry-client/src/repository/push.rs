@@ -77,31 +77,20 @@ impl RemoteRepository {
             if self.abilities().mounts == Some(false) {
                 break;
             }
-            match self.mount(&blob.digest, from).await {
-                Ok(true) => return Ok(Pushed::Mounted(from.clone())),
-                Ok(false) => {}
-                Err(Error::Unsupported { .. }) => {
-                    self.learned.note(|abilities| abilities.mounts = Some(false));
-                }
-                // The registry may refuse the other repository alone.
-                Err(
-                    Error::Denied { .. }
-                    | Error::NotFound { .. }
-                    | Error::Unauthorized { .. }
-                    | Error::Refused { .. },
-                ) => {}
-                Err(error) => return Err(error),
+            if self.mount(&blob.digest, from).await? {
+                return Ok(Pushed::Mounted(from.clone()));
             }
         }
         self.upload(Arc::new(content), blob).await?;
         Ok(Pushed::Uploaded)
     }
 
-    /// Mounts a blob of another repository of the same registry. Returns false if the registry does not.
+    /// Mounts a blob of another repository of the same registry. Returns false if the registry does not, for example
+    /// because it does not let the client read the other repository. A push that is not allowed fails by itself.
     ///
     /// # Errors
     ///
-    /// [`Error::Denied`] and [`Error::Unauthorized`], and the failures of connections.
+    /// The failures of connections, and [`Error::Protocol`].
     pub async fn mount(&self, digest: &Digest, from: &RepositoryName) -> Result<bool> {
         let request = Request::Mount {
             repository: self.name.clone(),
@@ -109,10 +98,21 @@ impl RemoteRepository {
             from: Some(from.clone()),
         };
         let call = Call::new(&self.host, request);
-        let answered = self
-            .client
-            .send(&call, &[StatusCode::CREATED, StatusCode::ACCEPTED])
-            .await?;
+        let expected = [StatusCode::CREATED, StatusCode::ACCEPTED];
+        let answered = match self.client.send(&call, &expected).await {
+            Err(Error::Unsupported { .. }) => {
+                self.learned.note(|abilities| abilities.mounts = Some(false));
+                return Ok(false);
+            }
+            // The registry may refuse the other repository alone.
+            Err(
+                Error::Denied { .. }
+                | Error::NotFound { .. }
+                | Error::Unauthorized { .. }
+                | Error::Refused { .. },
+            ) => return Ok(false),
+            answered => answered?,
+        };
         let mounted = answered.status == StatusCode::CREATED;
         if mounted {
             self.learned.note(|abilities| abilities.mounts = Some(true));

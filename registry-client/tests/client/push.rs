@@ -316,11 +316,14 @@ async fn a_refused_mount_does_not_prevent_the_push() {
         let pushed = push_blob(&repository, b"layer").await.unwrap();
 
         assert_eq!(pushed, Pushed::Uploaded, "{status}");
+        let (digest, from) = (descriptor(b"layer").digest, RepositoryName::parse("b").unwrap());
+        let mounted = registry.repository("a").mount(&digest, &from).await;
+        assert!(!mounted.unwrap(), "{status}");
         let unknown = repository.abilities().mounts.is_none();
         assert_eq!(unknown, status != 405, "{status}");
         let received = registry.received();
         let tried = received.iter().filter(|one| one.target.contains("mount="));
-        assert_eq!(tried.count(), mounts, "{status}");
+        assert_eq!(tried.count(), mounts + 1, "{status}");
     }
 }
 

@@ -20,7 +20,7 @@ const REST: u32 = 50;
 /// Share of the time of a run with a rate in which it works.
 const SHARE: u32 = 4;
 
-/// Schedule of automatic runs of [`collect`], for [`Upkeep`](crate::maintenance::Upkeep).
+/// Schedule of automatic runs of [`collect`](super::collect()), for [`Upkeep`](crate::maintenance::Upkeep).
 ///
 /// ```
 /// use registry_core::{

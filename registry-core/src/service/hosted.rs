@@ -1,6 +1,6 @@
 //! [`RegistryService`]: a registry as a service for any server, whose operations outlive their clients.
 
-use super::{FileSender, Registry, ResponseBody, oneshot::oneshot};
+use super::{Authority, FileSender, Registry, RegistryView, ResponseBody, oneshot::oneshot};
 use crate::{
     error::Error,
     protocol::normalized,
@@ -22,9 +22,11 @@ use std::{
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A registry as a [`tower_service::Service`] for request bodies of type `B`, created by
-/// [`Registry::into_service`].
+/// [`Registry::into_service`] and [`RegistryView::into_service`].
 pub struct RegistryService<B> {
     registry: Registry,
+    /// Authority of all requests; `None` if each one has that of its client.
+    fixed: Option<Authority>,
     spawn: Arc<dyn Fn(Task) + Send + Sync>,
     body: PhantomData<fn(B)>,
 }
@@ -57,6 +59,24 @@ impl Registry {
     pub fn into_service<B>(self, spawn: impl Fn(Task) + Send + Sync + 'static) -> RegistryService<B> {
         RegistryService {
             registry: self,
+            fixed: None,
+            spawn: Arc::new(spawn),
+            body: PhantomData,
+        }
+    }
+}
+
+impl RegistryView {
+    /// Converts the view into a service for a server, as [`Registry::into_service`] does. Every request has this authority.
+    ///
+    /// # Security
+    ///
+    /// As for [`handle`](Self::handle): whoever reaches the server has this authority.
+    pub fn into_service<B>(self, spawn: impl Fn(Task) + Send + Sync + 'static) -> RegistryService<B> {
+        let (registry, authority) = self.into_parts();
+        RegistryService {
+            registry,
+            fixed: Some(authority),
             spawn: Arc::new(spawn),
             body: PhantomData,
         }
@@ -81,7 +101,7 @@ where
         let sender: Option<FileSender> = request.extensions_mut().remove();
         let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        let response = self.registry.handle(request);
+        let response = self.registry.handle_as(self.fixed.clone(), request);
         if reads {
             return Box::pin(async move {
                 Ok(match sender {
@@ -115,6 +135,7 @@ impl<B> Clone for RegistryService<B> {
     fn clone(&self) -> Self {
         Self {
             registry: self.registry.clone(),
+            fixed: self.fixed.clone(),
             spawn: Arc::clone(&self.spawn),
             body: PhantomData,
         }
@@ -125,6 +146,7 @@ impl<B> fmt::Debug for RegistryService<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RegistryService")
             .field("registry", &self.registry)
+            .field("fixed", &self.fixed)
             .finish_non_exhaustive()
     }
 }

@@ -70,6 +70,20 @@ impl Registry {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
+        self.handle_as(None, request)
+    }
+
+    /// Answers one HTTP request. With a `fixed` authority, no authenticator is asked, and no login would change the answer.
+    pub(super) fn handle_as<B>(
+        &self,
+        fixed: Option<Authority>,
+        request: http::Request<B>,
+    ) -> impl Future<Output = http::Response<ResponseBody>> + Send + use<B>
+    where
+        B: Body + Send,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
         let registry = self.clone();
         async move {
             let (parts, body) = request.into_parts();
@@ -77,19 +91,24 @@ impl Registry {
             let span = tracing::debug_span!("request", method = %parts.method, path = &*path);
             // `Erased` makes the rest independent of `B`, so that it is not compiled for each type of body.
             registry
-                .answer(parts, pin!(body::Erased(Box::pin(body))))
+                .answer(fixed, parts, pin!(body::Erased(Box::pin(body))))
                 .instrument(span)
                 .await
         }
     }
 
-    async fn answer(&self, parts: Parts, body: IncomingBody<'_>) -> http::Response<ResponseBody> {
+    async fn answer(
+        &self,
+        fixed: Option<Authority>,
+        parts: Parts,
+        body: IncomingBody<'_>,
+    ) -> http::Response<ResponseBody> {
         let head = Arc::new(RequestHead::new(parts));
         let parts = head.parts();
         let links = parts.extensions.get::<Links>().or_else(|| self.links());
         let links = links.cloned().unwrap_or_default();
         let mut aside = Aside::default();
-        let outcome = self.run(&head, body, &mut aside).await;
+        let outcome = self.run(fixed, &head, body, &mut aside).await;
         let outcome = outcome.and_then(|(response, body)| match parts.method {
             // Only the length of this body is used, and `finish` removes it.
             Method::HEAD => Ok((response, body)),
@@ -125,7 +144,13 @@ impl Registry {
         response
     }
 
-    async fn run(&self, head: &Arc<RequestHead>, body: IncomingBody<'_>, aside: &mut Aside) -> Outcome {
+    async fn run(
+        &self,
+        fixed: Option<Authority>,
+        head: &Arc<RequestHead>,
+        body: IncomingBody<'_>,
+        aside: &mut Aside,
+    ) -> Outcome {
         let parts = head.parts();
         self.inner.limits.admit_head(&parts.uri, &parts.headers)?;
         let request = Request::parse(&parts.method, parts.uri.path(), parts.uri.query(), &parts.headers)?;
@@ -134,7 +159,13 @@ impl Registry {
             return options(endpoint);
         }
         let needed = needs(&request);
-        let outcome = match self.authenticate(head).await {
+        let is_fixed = fixed.is_some();
+        let authority = match fixed {
+            Some(authority) => Ok(authority.in_request(head)),
+            None => self.authenticate(head).await,
+        };
+        let outcome = match authority {
+            Ok(_) if is_fixed && request == Request::Ping => pong(),
             Ok(authority) => {
                 aside.identity = authority.identity().cloned();
                 aside.client = authority.uploader();
@@ -144,6 +175,7 @@ impl Registry {
             Err(error) => Err(error),
         };
         outcome.map_err(|error| match error {
+            Error::Unauthorized { .. } if is_fixed => Error::Denied,
             // The challenge is for all that the request needs, not only for the refused access, so that one login
             // suffices.
             Error::Unauthorized {
@@ -312,7 +344,7 @@ impl Registry {
                 });
             }
         }
-        Ok((Response::Pong, ResponseBody::full(Bytes::from_static(b"{}"))))
+        pong()
     }
 
     async fn catalog(&self, authority: &Authority, page: PageQuery<RepositoryName>) -> Outcome {
@@ -326,6 +358,10 @@ impl Registry {
         let repositories = listing.items.iter().map(AsRef::as_ref).collect();
         Ok((Response::List { next }, json(&Catalog { repositories })))
     }
+}
+
+fn pong() -> Outcome {
+    Ok((Response::Pong, ResponseBody::full(Bytes::from_static(b"{}"))))
 }
 
 fn options(endpoint: &Endpoint) -> Outcome {

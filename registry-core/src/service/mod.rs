@@ -133,6 +133,17 @@ impl Authority {
         Self::Caller { who, request: None }
     }
 
+    /// Returns the same authority for a request, which the authorizer and the hooks see.
+    fn in_request(self, head: &Arc<RequestHead>) -> Self {
+        match self {
+            Self::Caller { who, .. } => Self::Caller {
+                who,
+                request: Some(Arc::clone(head)),
+            },
+            host @ Self::Host { .. } => host,
+        }
+    }
+
     /// Returns the authority of the host itself.
     const fn host() -> Self {
         Self::Host { for_user: None }

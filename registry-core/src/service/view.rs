@@ -1,13 +1,15 @@
 //! [`RegistryView`]: a registry with the authority of one user, or of the host on behalf of a user.
 
-use super::{Authority, Registry, Repository};
+use super::{Authority, Registry, Repository, ResponseBody};
 use crate::{
     auth::{Access, Action, Decision, Identity},
     error::Error,
     name::{InvalidName, RepositoryName},
     protocol::PageQuery,
-    storage::Listing,
+    storage::{BoxError, Listing},
 };
+use http_body::Body;
+use std::future::Future;
 
 /// A registry with the authority of a user or of anonymous clients: the registry's authorizer decides. Created
 /// by [`Registry::as_identity`] and [`Registry::as_anonymous`], or with the authority of the host by
@@ -134,5 +136,48 @@ impl RegistryView {
             Decision::Allow if !self.registry.enables(&self.authority, access.action) => Ok(Decision::Deny),
             decision => Ok(decision),
         }
+    }
+
+    /// Answers one HTTP request under `/v2/` with this authority. Otherwise it is like [`Registry::handle`].
+    ///
+    /// No authenticator is asked, and an `Authorization` header changes nothing. A refusal is 403 and never 401, because no
+    /// login would help. An authorizer and hooks see the request, unless the authority is that of the host.
+    ///
+    /// # Security
+    ///
+    /// Whoever can send a request here has this authority. With [`Registry::on_behalf_of`] that is all of the registry,
+    /// whatever the authorizer says, and also while the registry is [read-only](super::Builder::read_only). Use it behind a
+    /// check of your own, such as the user at the other end of a Unix socket.
+    ///
+    /// ```
+    /// use registry_core::{Identity, Registry, storage::MemoryStorage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // Clients cannot push; the operator can.
+    /// let registry = Registry::builder(MemoryStorage::new()).build();
+    /// let operator = registry.on_behalf_of(Identity::new("operator"));
+    /// let push = || http::Request::post("/v2/team/app/blobs/uploads/").body(String::new());
+    ///
+    /// assert_eq!(registry.handle(push()?).await.status(), 403);
+    /// assert_eq!(operator.handle(push()?).await.status(), 202);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn handle<B>(
+        &self,
+        request: http::Request<B>,
+    ) -> impl Future<Output = http::Response<ResponseBody>> + Send + use<B>
+    where
+        B: Body + Send,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        self.registry.handle_as(Some(self.authority.clone()), request)
+    }
+
+    /// Returns the registry and the authority.
+    pub(super) fn into_parts(self) -> (Registry, Authority) {
+        (self.registry, self.authority)
     }
 }

@@ -23,6 +23,7 @@ mod restore;
 mod retention;
 mod tags;
 mod view;
+mod view_http;
 mod wrapped;
 
 use async_trait::async_trait;

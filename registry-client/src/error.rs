@@ -109,6 +109,16 @@ pub enum Error {
         /// Underlying error.
         source: BoxError,
     },
+    /// No connection with TLS is possible: a certificate is not trusted or cannot be read, the registry refuses the
+    /// certificate of the client, it does not speak TLS, or there is no cryptography.
+    #[error("{url}: no connection with TLS is possible: {source}")]
+    #[non_exhaustive]
+    Tls {
+        /// The request.
+        url: String,
+        /// Underlying error.
+        source: BoxError,
+    },
     /// No byte arrived for a long time, at every attempt.
     #[error("{url}: nothing arrived for {} seconds", after.as_secs())]
     #[non_exhaustive]

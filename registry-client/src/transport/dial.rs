@@ -1,6 +1,6 @@
 //! [`Connector`]: opens connections to registries.
 
-use super::tls::TlsRules;
+use super::tls::{TlsRules, Unusable};
 use crate::{proxies::Proxies, url};
 use http::Uri;
 use hyper_util::{
@@ -107,11 +107,12 @@ impl Direct {
     {
         let host = url.host().unwrap_or_default();
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let name = ServerName::try_from(bare)?.to_owned();
+        let name = ServerName::try_from(bare).map_err(Unusable::new)?.to_owned();
         let authority = url.authority().map_or_else(String::new, ToString::to_string);
         let tls = Arc::clone(&self.tls);
         // The first use reads the certificates of the system.
-        let config = spawn_blocking(move || tls.config(&authority)).await??;
+        let config = spawn_blocking(move || tls.config(&authority)).await?;
+        let config = config.map_err(Unusable::new)?;
         let stream = TlsConnector::from(config).connect(name, stream).await?;
         Ok(Opened::new(TokioIo::new(stream)))
     }

@@ -12,6 +12,7 @@ pub(crate) use self::{
 use self::{
     dial::Connector,
     outgoing::{Progress, Unreadable},
+    tls::impossible,
 };
 use crate::{
     error::{Error, Result},
@@ -75,7 +76,7 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// [`Error::Transport`] and [`Error::TimedOut`].
+    /// [`Error::Transport`], [`Error::Tls`] and [`Error::TimedOut`].
     pub(crate) async fn send(&self, mut request: Request<Outgoing>, verifies: bool) -> Result<Answered> {
         let url = request.uri().clone();
         let named = format!("{} {}", request.method(), shown(&url));
@@ -122,6 +123,12 @@ fn failure(named: &str, error: hyper_util::client::legacy::Error) -> Error {
         let said = cause.to_string();
         if cause.is::<Unreadable>() {
             return Error::Content(said.into());
+        }
+        if let Some(problem) = impossible(cause) {
+            return Error::Tls {
+                url: named.to_owned(),
+                source: problem.into(),
+            };
         }
         if !text.contains(&said) {
             text = format!("{text}: {said}");

@@ -3,13 +3,14 @@
 use crate::config_error::ConfigError;
 use registry_core::BoxError;
 use rustls::{
-    ClientConfig, RootCertStore,
+    AlertDescription, ClientConfig, InvalidMessage, RootCertStore,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use std::{
     collections::HashMap,
-    fmt,
+    error::Error as StdError,
+    fmt, io,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -128,6 +129,42 @@ impl TlsRules {
             }
             None => builder.with_no_client_auth(),
         })
+    }
+}
+
+/// Error of settings with which no connection is possible.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Unusable(String);
+
+impl Unusable {
+    pub(super) fn new(error: impl fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Returns the message of an error that comes again as long as the settings of both sides stay.
+pub(super) fn impossible(cause: &(dyn StdError + 'static)) -> Option<String> {
+    if let Some(Unusable(problem)) = cause.downcast_ref() {
+        return Some(problem.clone());
+    }
+    // The source of an I/O error is that of the error in it.
+    let inner = cause.downcast_ref::<io::Error>()?.get_ref()?;
+    match inner.downcast_ref()? {
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            Some("the registry does not answer in TLS; allow plain HTTP if it has no TLS".into())
+        }
+        error @ (rustls::Error::InvalidCertificate(_) | rustls::Error::PeerIncompatible(_)) => {
+            Some(error.to_string())
+        }
+        error @ rustls::Error::AlertReceived(alert) => {
+            let passes = matches!(
+                alert,
+                AlertDescription::InternalError | AlertDescription::UserCanceled
+            );
+            (!passes).then(|| error.to_string())
+        }
+        _ => None,
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::{
     credential::{Credential, Credentials},
+    helped::Helped,
     helper,
 };
 use crate::host::Host;
@@ -30,10 +31,12 @@ const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 ///
 /// A credential helper of the file comes first, by the longest name that fits: the registry, or as in podman the
 /// repository and its parents. Then comes the credential store, and then the logins in the file itself, by the longest
-/// name again. Helpers are programs that the file names: `docker-credential-NAME` on the search path.
+/// name again. Helpers are programs that the file names: `docker-credential-NAME` on the search path. The answer of a
+/// helper is used for a minute.
 #[derive(Clone, Debug)]
 pub struct AuthFile {
     path: PathBuf,
+    helped: Helped,
 }
 
 #[derive(Default, Deserialize)]
@@ -60,7 +63,10 @@ impl AuthFile {
     /// Names a file. It is not read yet.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self {
+            path: path.into(),
+            helped: Helped::default(),
+        }
     }
 }
 
@@ -86,7 +92,8 @@ impl Credentials for AuthFile {
             host.to_string()
         };
         for (helper, server) in helper.into_iter().chain(store.map(|store| (store, server))) {
-            if let Some(found) = helper::get(&helper, &server).await? {
+            let ask = helper::get(&helper, &server);
+            if let Some(found) = self.helped.get(&helper, &server, ask).await? {
                 return Ok(Some(found));
             }
         }

@@ -3,6 +3,7 @@
 mod challenge;
 mod credential;
 mod docker;
+mod helped;
 mod helper;
 mod scope;
 mod token;

@@ -168,6 +168,15 @@ pub enum Error {
         /// Limit in bytes.
         limit: u64,
     },
+    /// The listing has more items than the caller accepts.
+    #[error("{url}: the listing has more than {limit} items")]
+    #[non_exhaustive]
+    TooLong {
+        /// The request.
+        url: String,
+        /// Limit, as a number of items.
+        limit: usize,
+    },
     /// The response violates the protocol.
     #[error("{url}: {problem}")]
     #[non_exhaustive]

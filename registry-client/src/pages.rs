@@ -24,12 +24,17 @@ pub struct Pages<T> {
     call: Option<Call>,
     parse: Parse<T>,
     read: usize,
+    /// Registry and path of the first page, for messages.
+    place: String,
 }
 
 impl<T> Pages<T> {
-    pub(crate) const fn new(client: Client, call: Call, parse: Parse<T>) -> Self {
+    pub(crate) fn new(client: Client, call: Call, parse: Parse<T>) -> Self {
+        let target = call.request.target();
+        let path = target.split('?').next().unwrap_or_default();
         Self {
             client,
+            place: format!("{}{path}", call.host),
             call: Some(call),
             parse,
             read: 0,
@@ -62,20 +67,15 @@ impl<T> Pages<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`], and as for [`next`](Self::next).
+    /// [`Error::TooLong`], and as for [`next`](Self::next).
     pub async fn all(mut self, limit: usize) -> Result<Vec<T>> {
         let mut all = Vec::new();
-        let url = self
-            .call
-            .as_ref()
-            .map(|call| call.request.target())
-            .unwrap_or_default();
         while let Some(mut page) = self.next().await? {
             all.append(&mut page);
             if all.len() > limit {
-                return Err(Error::TooLarge {
-                    url,
-                    limit: limit as u64,
+                return Err(Error::TooLong {
+                    url: self.place.clone(),
+                    limit,
                 });
             }
         }

@@ -34,10 +34,7 @@ impl Client {
     /// Lists the repositories of a registry. Many registries do not, or only to some users.
     #[must_use]
     pub fn catalog(&self, host: &Host) -> Pages<RepositoryName> {
-        self.catalog_page(host, PageQuery::default())
-    }
-
-    pub(crate) fn catalog_page(&self, host: &Host, page: PageQuery<RepositoryName>) -> Pages<RepositoryName> {
+        let page = PageQuery::default();
         let call = Call::new(host, Request::Catalog { page });
         Pages::new(self.clone(), call, parse)
     }

@@ -26,7 +26,15 @@ impl RemoteRepository {
         self.tags_page(PageQuery::default())
     }
 
-    pub(crate) fn tags_page(&self, page: PageQuery<Tag>) -> Pages<Tag> {
+    /// Lists the tags after `last`, for example to continue a listing. `last` need not exist.
+    ///
+    /// The order is that of the registry, and some registries ignore `last`.
+    #[must_use]
+    pub fn tags_after(&self, last: Tag) -> Pages<Tag> {
+        self.tags_page(PageQuery::default().after(last))
+    }
+
+    fn tags_page(&self, page: PageQuery<Tag>) -> Pages<Tag> {
         let request = Request::Tags {
             repository: self.name.clone(),
             page,

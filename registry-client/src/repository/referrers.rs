@@ -30,7 +30,7 @@ impl RemoteRepository {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] for more than 100 000 referrers, [`Error::Protocol`] if the list is malformed,
+    /// [`Error::TooLong`] for more than 100 000 referrers, [`Error::Protocol`] if the list is malformed,
     /// [`Error::Denied`] and [`Error::Unauthorized`], and the failures of connections.
     pub async fn referrers(&self, subject: &Digest, artifact_type: Option<&str>) -> Result<Vec<Descriptor>> {
         let found = self.find_referrers(subject, artifact_type).await?;
@@ -76,7 +76,11 @@ impl RemoteRepository {
         pages: Pages<Option<Descriptor>>,
     ) -> Result<Vec<Descriptor>> {
         let left = MOST.saturating_sub(all.len());
-        for found in pages.all(left).await? {
+        let too_long = |error| match error {
+            Error::TooLong { url, .. } => Error::TooLong { url, limit: MOST },
+            error => error,
+        };
+        for found in pages.all(left).await.map_err(too_long)? {
             let malformed = || {
                 let place = format!("{}/{}@{subject}", self.host, self.name);
                 Error::protocol(place, "a page of the list of referrers is no index")

@@ -19,8 +19,15 @@ async fn tags_and_repositories_are_listed() {
 
     let tags = repository.tags().all(10).await.unwrap();
     assert_eq!(tags, ["v1", "v2"].map(|tag| Tag::parse(tag).unwrap()));
+    let v1 = Tag::parse("v1").unwrap();
+    assert_eq!(repository.tags_after(v1).all(1).await.unwrap(), tags[1..]);
     let error = repository.tags().all(1).await.unwrap_err();
-    assert!(matches!(error, Error::TooLarge { limit: 1, .. }), "{error:?}");
+    assert!(matches!(error, Error::TooLong { limit: 1, .. }), "{error:?}");
+    let address = tapped.tap.address();
+    assert_eq!(
+        error.to_string(),
+        format!("{address}/v2/team/app/tags/list: the listing has more than 1 items")
+    );
 
     let client = builder().build().unwrap();
     let names = client.catalog(repository.host()).all(10).await.unwrap();

@@ -56,6 +56,10 @@ impl Htpasswd {
     /// meets it.
     ///
     /// Only one check runs at a time. If the file system hangs, this waits for the check that hangs.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: a check that has begun goes on by itself.
     pub async fn check_now(&self) {
         let turn = self.shared.source.turn().await;
         self.start_check(turn).await;

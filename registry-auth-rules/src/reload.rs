@@ -118,6 +118,10 @@ impl RulesFile {
     }
 
     /// Checks the file every second, without end, and logs the results. The host has to drive this future.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropping the future ends the checks, and the rules in use stay.
     pub async fn watch(&self) {
         let mut period = tokio::time::interval(PERIOD);
         period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -193,6 +193,10 @@ impl Mount {
     /// mount.drained().await;
     /// # });
     /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed.
     pub async fn drained(&self) {
         self.tasks.ended().await;
     }

@@ -20,6 +20,10 @@ use std::{
 /// ```
 ///
 /// For another schedule, call [`Registry::upkeep`] and run it with [`TokioClock`].
+///
+/// # Cancel safety
+///
+/// Safe: dropping the future stops between two steps.
 pub async fn upkeep(registry: Registry) -> Infallible {
     registry.upkeep().run(&TokioClock).await
 }

@@ -25,6 +25,10 @@ pub type ReplayBody = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Cancel safety
+///
+/// A future is dropped with its push. An implementation leaves nothing half done.
 #[async_trait]
 pub trait Replay: Send + Sync {
     /// Opens the content from `offset` on.

@@ -43,6 +43,10 @@ impl<T> Pages<T> {
 
     /// Returns the next page, or `None` after the last one. A page may be empty.
     ///
+    /// # Cancel safety
+    ///
+    /// Safe: the call after a dropped one returns the same page.
+    ///
     /// # Errors
     ///
     /// [`Error::NotFound`] if there is no such repository, [`Error::Protocol`] if the page is malformed,
@@ -64,6 +68,10 @@ impl<T> Pages<T> {
     }
 
     /// Reads all pages, if they have at most `limit` items.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed. The pages that were read are lost.
     ///
     /// # Errors
     ///

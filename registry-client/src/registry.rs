@@ -21,6 +21,10 @@ const PONG: usize = 64 * 1024;
 impl Client {
     /// Checks that `host` is a registry that accepts the credential, if there is one.
     ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed.
+    ///
     /// # Errors
     ///
     /// [`Error::Unauthorized`](crate::Error::Unauthorized) if it requires another login,

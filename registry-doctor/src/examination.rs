@@ -132,6 +132,10 @@ impl Doctor {
     }
 
     /// Runs the checks, on the tokio runtime of the caller. It ends within a minute, and the time to send the body.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call may leave an upload session, which the registry keeps until it expires.
     pub async fn check(&self) -> Report {
         self.check_within(TIME + time_for(self.send)).await
     }

@@ -68,6 +68,10 @@ impl Watch {
     }
 
     /// Runs the probe until the future is dropped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropping the future ends the probes, and the last result stays.
     pub async fn run<E: StdError, F: Future<Output = Result<(), E>>>(
         self,
         mut probe: impl FnMut() -> F,

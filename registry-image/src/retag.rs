@@ -21,6 +21,10 @@ use registry_core::{Digest, Reference, Repository, Tag};
 /// # }
 /// ```
 ///
+/// # Cancel safety
+///
+/// A dropped call may have moved all tags, or some. It can be repeated.
+///
 /// # Errors
 ///
 /// [`Error::NoManifest`] if there is no such manifest, and [`Error`] if a tag may not be moved.

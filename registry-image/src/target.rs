@@ -25,6 +25,11 @@ pub enum Kind {
 /// - Everything that a manifest refers to is put before the manifest.
 /// - A copy that fails can be repeated.
 /// - Retries are the target's own. A stream of a blob can be read once.
+///
+/// # Cancel safety
+///
+/// A future is dropped with its copy. The call finishes, or publishes nothing, and the copy can be repeated. Of
+/// several tags, some may have moved.
 #[async_trait]
 pub trait Target: fmt::Debug + Send + Sync {
     /// Returns the name of the target for messages, such as the path of a directory.

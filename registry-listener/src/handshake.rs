@@ -34,6 +34,10 @@ pub trait Handshake<Io>: Send + Sync + 'static {
 
     /// Prepares a connection.
     ///
+    /// # Cancel safety
+    ///
+    /// The future is dropped when the time of the handshake is over, which closes the connection.
+    ///
     /// # Errors
     ///
     /// An error ends the connection, and is logged at debug level. An implementation that informs the peer does so before

@@ -35,8 +35,11 @@ pub trait Listener: Send {
     /// A connection.
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// Accepts the next connection, and returns it with the address of the peer. Dropping the future must not lose a
-    /// connection.
+    /// Accepts the next connection, and returns it with the address of the peer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future must not lose a connection.
     ///
     /// # Errors
     ///

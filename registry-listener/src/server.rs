@@ -52,6 +52,10 @@ const REFUSALS: usize = 64;
 /// ```
 ///
 /// [`Server::new`] describes the requirements on the service.
+///
+/// # Cancel safety
+///
+/// Dropping the future cuts off all connections. Requests that change something are tasks of their own.
 pub async fn serve<S, B>(listener: impl Listener, service: S)
 where
     S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
@@ -237,12 +241,15 @@ impl<H> Server<H> {
         }
     }
 
-    /// Serves until the shutdown. Failures to accept a connection are logged, and serving continues. Dropping the
-    /// future cuts off all connections.
+    /// Serves until the shutdown. Failures to accept a connection are logged, and serving continues.
     ///
     /// Requests to a registry that may change something are tasks of their own, and continue when their connection is
     /// cut off. The host waits for these tasks, see
     /// [`Registry::into_service`](registry_core::Registry::into_service).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cuts off all connections, without the time that [`until`](Self::until) gives them.
     pub async fn serve<L>(self, mut listener: L) -> Ended
     where
         L: Listener,

@@ -195,8 +195,11 @@ impl ServerBuilder {
 
     /// Opens the storage, listens, and serves, on the tokio runtime of the caller.
     ///
-    /// Waits for a directory that another process owns, as long as `storage.filesystem.wait` allows. Dropping the future
-    /// ends that.
+    /// Waits for a directory that another process owns, as long as `storage.filesystem.wait` allows.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropping the future ends the start, and the wait for the directory.
     ///
     /// # Errors
     ///

@@ -95,6 +95,10 @@ impl Server {
 
     /// Serves until a future ends, and then as in [`shutdown`](Self::shutdown).
     ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cuts off all connections, like dropping the server.
+    ///
     /// # Errors
     ///
     /// [`ServerError`] if the server ended by itself. Running requests were given the same time.
@@ -119,6 +123,10 @@ impl Server {
 
     /// Stops: accepts no more connections, and waits for running requests, as long as `http.draintimeout` allows.
     /// Afterwards the ports and the directory are free, unless the host keeps a clone of the registry or of the storage.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cuts off the connections that are left, like dropping the server.
     pub async fn shutdown(mut self) -> Stopped {
         let deadline = Instant::now() + self.drain + TIDYING;
         tracing::info!(

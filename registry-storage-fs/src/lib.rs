@@ -110,6 +110,8 @@
 //!   opened one is back.
 //! - A system error is never "not found". Lists for readers leave out an unreadable repository; lists for inspection
 //!   show it as unreadable.
+//! - An operation whose future is dropped runs to its end, or stops before it changes anything. An append stops between two
+//!   pieces, and the session continues at the last recorded offset.
 //! - The bytes of a stored blob never change. A push of existing content replaces the file by one with the same,
 //!   verified bytes. Open readers keep the old file.
 

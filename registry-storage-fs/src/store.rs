@@ -146,6 +146,10 @@ impl FsStorage {
     /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(example())?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: the storage closes all the same, and nobody is told when.
     pub async fn close(self) -> bool {
         let Self {
             store,

@@ -64,8 +64,11 @@ impl HandshakeError {
 impl Tls {
     /// Performs the handshake.
     ///
-    /// It takes as long as the client does: set a timeout, and run it in the connection's own task. Dropping the future
-    /// closes the connection.
+    /// It takes as long as the client does: set a timeout, and run it in the connection's own task.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection.
     ///
     /// # Errors
     ///

@@ -79,6 +79,10 @@ impl Tls {
     }
 
     /// Waits until there is a certificate to serve.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed.
     pub async fn serving(&self) {
         let mut reports = self.0.report.subscribe();
         // The sender lives as long as `self`: there is no error.
@@ -86,6 +90,10 @@ impl Tls {
     }
 
     /// Waits until the status differs from `known`, and returns it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed.
     pub async fn status_other_than(&self, known: &Status) -> Status {
         let mut reports = self.0.report.subscribe();
         // The sender lives as long as `self`: there is no error.

@@ -110,11 +110,19 @@ impl Tls {
 
 impl Upkeep {
     /// Keeps certificates up to date while it is driven. It never ends.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: certificates are then no longer renewed, and those in use stay.
     pub async fn run(mut self) -> Infallible {
         self.keep().await
     }
 
     /// Does the same as [`run`](Self::run), for a host that drives it again if a future of it panicked.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: certificates are then no longer renewed, and those in use stay.
     pub async fn keep(&mut self) -> Infallible {
         let period = match &self.source {
             Source::Files(reloader) => reloader.files().check_every,
@@ -141,6 +149,10 @@ impl Upkeep {
     }
 
     /// Checks the files once. ([`run`](Self::run) alone contacts an ACME authority.)
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: the next check reads the files again.
     pub async fn check(&mut self) {
         match &mut self.source {
             Source::Files(reloader) => {

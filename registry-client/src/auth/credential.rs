@@ -11,6 +11,10 @@ use zeroize::Zeroizing;
 /// Source of credentials.
 ///
 /// [`AuthFile`](crate::AuthFile) reads those of docker and podman. A client asks it when a registry requires a login.
+///
+/// # Cancel safety
+///
+/// A future is dropped with its call. An implementation leaves nothing half done.
 #[async_trait]
 pub trait Credentials: fmt::Debug + Send + Sync {
     /// Returns the credential for a repository of `host`, or for the host itself. `None` stands for an anonymous user.

@@ -12,6 +12,10 @@ use registry_core::{Descriptor, Digest, RangeSpec, protocol::Request, storage::B
 impl RemoteRepository {
     /// Returns the size of a blob, without pulling it.
     ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed.
+    ///
     /// # Errors
     ///
     /// [`Error::NotFound`] if the repository does not have it, [`Error::Denied`] and [`Error::Unauthorized`] if the
@@ -34,6 +38,10 @@ impl RemoteRepository {
     }
 
     /// Pulls a blob of at most `limit` bytes into memory, and verifies it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed.
     ///
     /// # Errors
     ///

@@ -26,6 +26,11 @@ impl RemoteRepository {
     /// from where the registry says. A stream of one chunk is pushed like a blob in memory, and not sent if the
     /// repository has it.
     ///
+    /// # Cancel safety
+    ///
+    /// A dropped call may have pushed the blob, or leave an upload session, which the registry keeps until it
+    /// expires. The bytes that were read from the stream are lost.
+    ///
     /// # Errors
     ///
     /// [`Error::Content`] with the error of the stream, [`Error::Denied`] and [`Error::Unauthorized`], and the failures of

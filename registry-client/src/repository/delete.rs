@@ -11,6 +11,10 @@ use registry_core::{Digest, Reference, Tag, protocol::Request};
 impl RemoteRepository {
     /// Deletes a manifest and all its tags.
     ///
+    /// # Cancel safety
+    ///
+    /// The registry may have acted on a dropped call. It can be repeated.
+    ///
     /// # Errors
     ///
     /// [`Error::NotFound`], [`Error::Unsupported`] if the registry does not delete, [`Error::Denied`] and
@@ -20,6 +24,10 @@ impl RemoteRepository {
     }
 
     /// Deletes a tag alone. Many registries do not support it.
+    ///
+    /// # Cancel safety
+    ///
+    /// The registry may have acted on a dropped call. It can be repeated.
     ///
     /// # Errors
     ///
@@ -38,6 +46,10 @@ impl RemoteRepository {
     }
 
     /// Deletes a blob from this repository.
+    ///
+    /// # Cancel safety
+    ///
+    /// The registry may have acted on a dropped call. It can be repeated.
     ///
     /// # Errors
     ///

@@ -29,6 +29,10 @@ impl RemoteRepository {
     /// the manifest is pulled. So it is if there is none, since only that answer has a code for
     /// [`Error::is_absence`].
     ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed.
+    ///
     /// # Errors
     ///
     /// [`Error::NotFound`] if there is none, [`Error::Denied`] and [`Error::Unauthorized`] if the registry does not tell.
@@ -68,6 +72,10 @@ impl RemoteRepository {
     }
 
     /// Pulls a manifest of at most 4 MiB, by tag or digest, and verifies it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed.
     ///
     /// # Errors
     ///

@@ -26,6 +26,8 @@ use registry_core::RepositoryName;
 
 /// A repository of a registry. Clones are the same repository.
 ///
+/// # Cancel safety
+///
 /// Calls are safe to cancel. The registry may have acted on a request of a dropped future that changes something, and it keeps
 /// the upload session of a dropped push until it expires.
 #[derive(Clone, Debug)]

@@ -61,6 +61,11 @@ impl RemoteRepository {
     /// # }
     /// ```
     ///
+    /// # Cancel safety
+    ///
+    /// A dropped call may have pushed the blob, or leave an upload session, which the registry keeps until it
+    /// expires. It can be repeated, and then sends the whole blob.
+    ///
     /// # Errors
     ///
     /// [`Error::Content`] if the content cannot be read or has another size, [`Error::Refused`] if it has another digest,
@@ -87,6 +92,10 @@ impl RemoteRepository {
 
     /// Mounts a blob of another repository of the same registry. Returns false if the registry does not, for example
     /// because it does not let the client read the other repository. A push that is not allowed fails by itself.
+    ///
+    /// # Cancel safety
+    ///
+    /// The registry may have acted on a dropped call. It can be repeated.
     ///
     /// # Errors
     ///

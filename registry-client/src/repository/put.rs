@@ -26,6 +26,11 @@ impl RemoteRepository {
     /// A manifest with a subject is added to the index under the tag of the subject's referrers, if the registry does not
     /// list referrers.
     ///
+    /// # Cancel safety
+    ///
+    /// The registry may have acted on a dropped call: the manifest is stored, with all tags or some. The call can
+    /// be repeated.
+    ///
     /// # Errors
     ///
     /// [`Error::ConditionFailed`], [`Error::Refused`] if the manifest is invalid or its blobs are missing,

@@ -28,6 +28,10 @@ impl RemoteRepository {
     /// If the registry does not list referrers, the index under the tag of the subject's referrers is read, which other
     /// clients keep. The client filters in any case.
     ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed.
+    ///
     /// # Errors
     ///
     /// [`Error::TooLong`] for more than 100 000 referrers, [`Error::Protocol`] if the list is malformed,

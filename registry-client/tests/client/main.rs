@@ -4,8 +4,6 @@
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
-mod connector;
-#[cfg(test)]
 mod content;
 #[cfg(test)]
 mod faults;

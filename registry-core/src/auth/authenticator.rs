@@ -40,6 +40,11 @@ use std::{fmt::Debug, sync::Arc};
 ///     }
 /// }
 /// ```
+///
+/// # Cancel safety
+///
+/// A future is dropped with its request, as when the client disconnects. An implementation leaves nothing half
+/// done: later calls behave as if the dropped one had ended, or had not been made.
 #[async_trait]
 pub trait Authenticator: Debug + Send + Sync + 'static {
     /// Returns the sender, or `None` if the request carries no credentials.

@@ -95,6 +95,11 @@ impl<'a> Authorize<'a> {
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Cancel safety
+///
+/// A future is dropped with its request, as when the client disconnects. An implementation leaves nothing half
+/// done: later calls behave as if the dropped one had ended, or had not been made.
 #[async_trait]
 pub trait Authorizer: Debug + Send + Sync + 'static {
     /// Decides about one operation.

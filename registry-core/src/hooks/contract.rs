@@ -53,6 +53,11 @@ use std::{fmt::Debug, sync::Arc};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Cancel safety
+///
+/// The future of a `before_*` method is dropped with its operation. The hook then receives
+/// [`Abandoned`](super::EventKind::Abandoned), also if the method had not returned.
 #[async_trait]
 pub trait Hooks: Debug + Send + Sync + 'static {
     /// Runs before an upload session is opened. `announced` is the size of the blob in bytes, if the client sends it

@@ -4,6 +4,10 @@ use async_trait::async_trait;
 use std::time::{Duration, SystemTime};
 
 /// Clock of the host. The core has none.
+///
+/// # Cancel safety
+///
+/// Dropping the future of `sleep` ends the wait.
 #[async_trait]
 pub trait Clock: Send + Sync {
     /// Returns the current time.

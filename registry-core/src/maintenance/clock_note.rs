@@ -27,6 +27,10 @@ pub(super) struct NotedClock<'a> {
 impl ClockWatch {
     /// Begins to watch with the note of an earlier process, which [`Upkeep`](super::Upkeep) writes. Without a note, the
     /// process was absent for an unknown time. Writes none.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed.
     pub async fn from_notes(clock: &dyn Clock, notes: &dyn Notes) -> Self {
         let last = match notes.note(NOTE).await {
             Ok(note) => note.and_then(|note| parse(&note)).unwrap_or_default(),

@@ -25,8 +25,7 @@ pub struct ExpiredHistories {
 /// Removes the histories of tags that do not exist, if their last event is before `ended_before`. Otherwise a repository
 /// with ever new tags, as of builds, would have ever more histories.
 ///
-/// A failure with one tag or repository is reported and does not affect the others. Dropping the future stops between two
-/// histories.
+/// A failure with one tag or repository is reported and does not affect the others.
 ///
 /// ```
 /// use registry_core::{maintenance::expire_histories, storage::MemoryStorage};
@@ -40,6 +39,10 @@ pub struct ExpiredHistories {
 /// # Ok::<(), registry_core::storage::StorageError>(())
 /// # }).unwrap();
 /// ```
+///
+/// # Cancel safety
+///
+/// Safe: a dropped call stops between two histories.
 ///
 /// # Errors
 ///

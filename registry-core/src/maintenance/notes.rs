@@ -11,6 +11,10 @@ use std::{
 /// Small records that recurring work keeps between two processes. The host decides where.
 ///
 /// A record that is lost costs time, never content: work that finds none begins as if it had never run.
+///
+/// # Cancel safety
+///
+/// Each future can be dropped at any point. A record is then the previous or the new one.
 #[async_trait]
 pub trait Notes: Send + Sync {
     /// Reads the record with this name, which has lower-case letters only. Returns `None` if there is none.

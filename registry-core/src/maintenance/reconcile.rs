@@ -31,6 +31,10 @@ use crate::{
 /// # }).unwrap();
 /// ```
 ///
+/// # Cancel safety
+///
+/// Safe: a dropped call leaves the ledger as it was, or with some of the corrections.
+///
 /// # Errors
 ///
 /// Any [`StorageError`] if the repositories with sessions cannot be listed. No session was dropped.

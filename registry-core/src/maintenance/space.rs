@@ -62,6 +62,10 @@ impl SpaceWatch {
     }
 
     /// Measures every minute, as long as it is polled, and logs the warning. Failures are logged.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropping the future ends the measurements.
     pub async fn run(mut self, storage: &dyn Storage, clock: &dyn Clock) -> Infallible {
         loop {
             if let Err(error) = self.look(storage, clock).await {

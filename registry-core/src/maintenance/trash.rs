@@ -23,8 +23,7 @@ pub struct ExpiredTrash {
 /// Removes the records of deletions before `deleted_before`, which cannot be undone then. No content is removed: a
 /// garbage collection frees what nothing else refers to.
 ///
-/// A failure with one record or repository is reported and does not affect the others. Dropping the future stops
-/// between two records.
+/// A failure with one record or repository is reported and does not affect the others.
 ///
 /// ```
 /// use registry_core::{maintenance::expire_trash, storage::MemoryStorage};
@@ -38,6 +37,10 @@ pub struct ExpiredTrash {
 /// # Ok::<(), registry_core::storage::StorageError>(())
 /// # }).unwrap();
 /// ```
+///
+/// # Cancel safety
+///
+/// Safe: a dropped call stops between two records.
 ///
 /// # Errors
 ///

@@ -7,8 +7,7 @@ use std::time::SystemTime;
 /// Ends every upload session without an append since `idle_since`. Afterwards the session is unknown.
 ///
 /// A session that a client resumes meanwhile stays, because each session is compared and ended in one step. A
-/// failure with one session or repository is reported and does not affect the others. Dropping the future
-/// stops between two sessions.
+/// failure with one session or repository is reported and does not affect the others.
 ///
 /// A registry counts the ended sessions until its [`Upkeep`](super::Upkeep) or
 /// [`reconcile_uploads`](super::reconcile_uploads) has compared its ledger with the storage.
@@ -25,6 +24,10 @@ use std::time::SystemTime;
 /// # Ok::<(), registry_core::storage::StorageError>(())
 /// # }).unwrap();
 /// ```
+///
+/// # Cancel safety
+///
+/// Safe: a dropped call stops between two sessions.
 ///
 /// # Errors
 ///
@@ -43,6 +46,10 @@ pub async fn expire_uploads(
 ///
 /// Otherwise a client that may push could open sessions up to [`Limits::uploads`](crate::Limits::uploads),
 /// and prevent all pushes until the sessions expire. A session that is receiving a body stays.
+///
+/// # Cancel safety
+///
+/// Safe: a dropped call stops between two sessions.
 ///
 /// # Errors
 ///

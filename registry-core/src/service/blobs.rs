@@ -25,6 +25,10 @@ use std::{future::poll_fn, pin::pin};
 impl Repository {
     /// Returns the size of a blob, or `None` if the repository does not hold it.
     ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed.
+    ///
     /// # Errors
     ///
     /// [`Error`] if it may not be pulled, or the storage fails.
@@ -69,6 +73,10 @@ impl Repository {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed.
     ///
     /// # Errors
     ///
@@ -120,6 +128,10 @@ impl Repository {
     /// # }
     /// ```
     ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed.
+    ///
     /// # Errors
     ///
     /// [`Error::BlobTooLarge`] if it has more bytes, none of which are read; [`Error`] if the blob may not be
@@ -167,6 +179,11 @@ impl Repository {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call may have stored the blob, or leave an upload session that expires. It can be repeated with
+    /// the same bytes. Its event may be lost.
     ///
     /// # Errors
     ///
@@ -260,6 +277,10 @@ impl Repository {
     /// # }
     /// ```
     ///
+    /// # Cancel safety
+    ///
+    /// A dropped call finishes the mount, or changes nothing. It can be repeated. Its event may be lost.
+    ///
     /// # Errors
     ///
     /// [`Error`] if the caller may not push to this repository, or the storage fails. A refusal at the source
@@ -309,6 +330,10 @@ impl Repository {
     }
 
     /// Removes a blob from this repository only. Returns false if this repository did not hold it.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call finishes the deletion, or changes nothing. It can be repeated. Its event may be lost.
     ///
     /// # Errors
     ///

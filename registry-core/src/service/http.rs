@@ -58,6 +58,8 @@ impl Registry {
     /// # }
     /// ```
     ///
+    /// # Cancel safety
+    ///
     /// Dropping the future of a request that changes content is safe for the storage, but cuts the operation and
     /// loses its events. A server drops it when its client vanishes: use
     /// [`into_service`](Self::into_service) there, or `registry-axum`.

@@ -101,6 +101,10 @@ impl Repository {
     /// # }).unwrap();
     /// ```
     ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed.
+    ///
     /// # Errors
     ///
     /// [`Error`] if the reference is malformed, the manifest may not be pulled, or the storage fails.
@@ -160,6 +164,10 @@ impl Repository {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call finishes the put, or changes nothing. It can be repeated. Its event may be lost.
     ///
     /// # Errors
     ///
@@ -330,6 +338,10 @@ impl Repository {
     /// # }
     /// ```
     ///
+    /// # Cancel safety
+    ///
+    /// A dropped call finishes the deletion, or changes nothing. It can be repeated. Its event may be lost.
+    ///
     /// # Errors
     ///
     /// [`Error`] if the reference is malformed, the manifest may not be deleted, or the storage fails.
@@ -343,6 +355,10 @@ impl Repository {
 
     /// Deletes as [`delete_manifest`](Self::delete_manifest), but for good: a storage with a trash keeps no record, so
     /// the deletion cannot be undone.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call finishes the deletion, or changes nothing. It can be repeated. Its event may be lost.
     ///
     /// # Errors
     ///
@@ -358,6 +374,10 @@ impl Repository {
 
     /// Deletes a tag if it points at `expected`. Returns false if there was no such tag. The user in `how` is the one
     /// that the repository is used for.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call finishes the deletion, or changes nothing. It can be repeated. Its event may be lost.
     ///
     /// # Errors
     ///

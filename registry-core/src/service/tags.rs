@@ -47,6 +47,10 @@ impl Repository {
     /// # }
     /// ```
     ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed.
+    ///
     /// # Errors
     ///
     /// [`Error`] if they may not be pulled, or the storage fails.
@@ -87,6 +91,10 @@ impl Registry {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed.
     ///
     /// # Errors
     ///

@@ -33,6 +33,10 @@ impl Registry {
     /// Verifies everything stored, as [`maintenance::verify`](fn@crate::maintenance::verify) does, by the rules of this registry: it knows
     /// if an [index](crate::service::Builder::allow_sparse_indexes) may name manifests that are elsewhere.
     ///
+    /// # Cancel safety
+    ///
+    /// The same as for [`maintenance::verify`](fn@crate::maintenance::verify).
+    ///
     /// # Errors
     ///
     /// The same as for [`maintenance::verify`](fn@crate::maintenance::verify).
@@ -47,6 +51,10 @@ impl Registry {
 
     /// Removes content that nothing refers to, like [`maintenance::collect`](collect), unless the registry refuses
     /// changes.
+    ///
+    /// # Cancel safety
+    ///
+    /// The same as for [`collect`].
     ///
     /// # Errors
     ///

@@ -45,6 +45,10 @@ impl Repository {
     /// # }
     /// ```
     ///
+    /// # Cancel safety
+    ///
+    /// A dropped call may leave a session that nobody knows. It expires like any other.
+    ///
     /// # Errors
     ///
     /// [`Error::TooManyUploads`]; [`Error`] if the caller may not push to this repository, or the storage
@@ -63,6 +67,10 @@ impl Repository {
 
     /// Returns the state of a session, or `None` if this repository has no session with that id.
     ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed.
+    ///
     /// # Errors
     ///
     /// [`Error`] if the caller may not push to this repository, or the storage fails.
@@ -73,6 +81,11 @@ impl Repository {
 
     /// Appends a chunk, and returns the number of bytes that the session then holds. `range` is the position
     /// of the chunk. Without it the chunk is appended at the current offset.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call may have appended a part of the chunk. [`upload`](Self::upload) returns the offset at which
+    /// to continue.
     ///
     /// # Errors
     ///
@@ -110,6 +123,11 @@ impl Repository {
     ///
     /// A close may be repeated if its response was lost: it succeeds again for callers that may pull. It may
     /// also be repeated if its body broke off, because no byte of that body is kept, and if the storage failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call may have closed the session. It can be repeated, like a close whose response was lost. Its
+    /// event may be lost.
     ///
     /// # Errors
     ///
@@ -197,6 +215,10 @@ impl Repository {
     }
 
     /// Ends a session and drops its bytes. Returns false if there is no such session.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call ends the session, or changes nothing. It can be repeated. Its event may be lost.
     ///
     /// # Errors
     ///

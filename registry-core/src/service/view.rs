@@ -113,6 +113,10 @@ impl RegistryView {
 
     /// Returns the repositories that the user may see, in byte order.
     ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed.
+    ///
     /// # Errors
     ///
     /// [`Error`] if the user may not list them, or the storage or the authorizer fails.
@@ -127,6 +131,10 @@ impl RegistryView {
     /// clients is denied to them.
     ///
     /// The operation decides again when it is performed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed.
     ///
     /// # Errors
     ///
@@ -164,6 +172,10 @@ impl RegistryView {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// The same as for [`Registry::handle`].
     pub fn handle<B>(
         &self,
         request: http::Request<B>,

@@ -37,6 +37,13 @@ use std::time::Duration;
 /// A wrapper that answers [`blob`](super::Storage::blob) or [`manifest`](super::Storage::manifest) from memory either
 /// calls the inner storage as well, or closes this plane: a promise that the storage does not see protects nothing.
 ///
+/// # Cancel safety
+///
+/// Each future can be dropped at any point, which ends the run if it was `begin` or `end`.
+///
+/// - `reclaim` may have removed some of the victims. None of them is removed without the checks.
+/// - `end` may have stored the census. Without it, the next run compares with the numbers before.
+///
 /// # Example
 ///
 /// ```

@@ -21,6 +21,10 @@ use async_trait::async_trait;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Cancel safety
+///
+/// Each future can be dropped at any point. A probe that writes leaves nothing behind.
 #[async_trait]
 pub trait StorageHealth: Send + Sync {
     /// Checks that the storage can be used: writes a little, reads it back and removes it. A read-only storage

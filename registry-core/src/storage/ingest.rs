@@ -53,6 +53,11 @@ pub enum IngestError {
 /// # }
 /// ```
 ///
+/// # Cancel safety
+///
+/// A dropped call may leave an upload session, which expires, or have stored the blob. It can be repeated with the
+/// same bytes.
+///
 /// # Errors
 ///
 /// [`IngestError`]. The upload session is cancelled on every failure.

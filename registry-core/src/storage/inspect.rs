@@ -21,6 +21,10 @@ use std::time::SystemTime;
 /// [`Seen::Unreadable`], and a listing that cannot be complete is an `Err`. Nothing is left out, also not what counts as
 /// absent for readers: bytes of a wrong size, or the link to a blob whose bytes are gone.
 ///
+/// # Cancel safety
+///
+/// Inspection changes nothing: each future can be dropped at any point.
+///
 /// # Example
 ///
 /// ```

@@ -36,6 +36,11 @@ use std::fmt::Debug;
 ///   detects at least a zero-byte file under a digest that is not of the empty string.
 /// - Once a write is acknowledged, every handle sees it.
 ///
+/// # Cancel safety
+///
+/// Reading changes nothing: each future can be dropped at any point. Work of the backend that has begun may
+/// continue.
+///
 /// # Example
 ///
 /// ```

@@ -21,6 +21,10 @@ use std::{fmt, time::SystemTime};
 /// - A repair that comes too late changes nothing: content that was pushed again meanwhile stays, and so does a record
 ///   that is sound again.
 ///
+/// # Cancel safety
+///
+/// Each future can be dropped at any point. A call that changes something finishes, or changes nothing.
+///
 /// # Example
 ///
 /// ```

@@ -36,6 +36,10 @@ use std::{
 ///   tag that does not exist, and whose history cannot be read, removes the history, and returns `None`.
 /// - The listings are strict, as those of [`StorageInspect`](super::StorageInspect).
 ///
+/// # Cancel safety
+///
+/// Each future can be dropped at any point. `forget` and `forget_history` finish, or change nothing.
+///
 /// # Example
 ///
 /// ```

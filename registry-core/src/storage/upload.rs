@@ -244,7 +244,9 @@ impl<'a> UploadBody<'a> {
 
     /// Returns the next `max` bytes, or fewer at the end. Returns `None` after the end of a complete body.
     ///
-    /// Dropping the future loses no bytes: the next call returns them.
+    /// # Cancel safety
+    ///
+    /// Safe: a dropped call loses no bytes. The next call returns them.
     ///
     /// # Errors
     ///

@@ -16,13 +16,21 @@ use async_trait::async_trait;
 ///
 /// # Contract
 ///
-/// - When the future of `commit`, `put_manifest` or a deletion is dropped, the call finishes or leaves
-///   nothing visible.
 /// - An upload is data, not a live object: any handle can continue any session. `append`, `rehash` and
 ///   `commit` compare [`UploadState::version`], so that at most one of two concurrent retries succeeds.
 /// - Bytes, offset and hash state change together. Before an append, the session is truncated to its stored
 ///   offset. Bytes beyond it belong to an append that failed.
 /// - No promise depends on a wall clock.
+///
+/// # Cancel safety
+///
+/// Each future can be dropped at any point, and the call can be repeated. The work of a dropped call may go on.
+///
+/// - `commit`, `mount`, `cancel`, `put_manifest` and the deletions finish, or leave nothing visible.
+/// - `open_upload` may have opened a session that nobody knows. It is listed, and expires like any other.
+/// - `append` leaves the session at an offset at which the next one continues: where it was before, or after some
+///   of the bytes. A session whose append goes on for a moment is in use.
+/// - `rehash` may have sealed the session. A commit is still possible.
 ///
 /// # Example
 ///

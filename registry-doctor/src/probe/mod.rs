@@ -107,6 +107,10 @@ impl Probe {
 
     /// Sends the request, on the tokio runtime of the caller, and waits for the answer for at most 5 seconds.
     ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed.
+    ///
     /// # Errors
     ///
     /// [`NotAlive`] with the reason.

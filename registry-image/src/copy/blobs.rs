@@ -3,7 +3,7 @@
 use super::{event::Event, options::ImageCopy, run::Run};
 use crate::{
     error::Error,
-    source::{BlobStream, absent, sized},
+    source::{BlobStream, sized},
     target::Kind,
 };
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
@@ -69,7 +69,10 @@ impl Run<'_> {
                 self.copy.tell(|| Event::BlobAbsent { digest, size });
                 return Ok(());
             }
-            return Err(absent(*source, &target.describe(), digest, size));
+            return Err(Error::NoBlob {
+                place: source.describe(),
+                digest,
+            });
         };
         if blob.size != size {
             return Err(Error::Size {

@@ -1,6 +1,5 @@
 //! [`ImageCopy`]: moves images from any source to any target.
 
-mod base;
 mod blobs;
 mod event;
 mod options;

@@ -2,13 +2,10 @@
 
 use super::{
     directory::Directory,
-    entries::{self, Entry, Listed},
+    entries::{self, Entry},
     files::{self, Files, blob_path, read_document},
 };
-use crate::{
-    error::Error,
-    source::{BlobStream, LeftOut},
-};
+use crate::{error::Error, source::BlobStream};
 use bytes::Bytes;
 use registry_core::{Descriptor, Digest, storage::StoredManifest};
 use std::{
@@ -52,8 +49,6 @@ pub struct Layout {
     pub(super) entries: Vec<Entry>,
     /// Entries without a name that are not selected. Referrers are among them.
     pub(super) nameless: Vec<Entry>,
-    /// Blobs that are not in the layout, because its target has them.
-    pub(super) left_out: Option<Arc<LeftOut>>,
     /// Content that no file of the layout has as it is.
     made: Arc<BTreeMap<Digest, Made>>,
     /// Referrers by their subjects, after the first query. Clones share it, because they have the same entries.
@@ -81,12 +76,8 @@ impl Layout {
 
     /// Reads the entries of an OCI layout.
     pub(crate) fn of(files: Arc<dyn Files>) -> Result<Self, Error> {
-        let Listed { entries, left_out } = entries::read(&*files)?;
-        let layout = Self::with(files, entries, BTreeMap::new());
-        Ok(Self {
-            left_out: left_out.map(Arc::new),
-            ..layout
-        })
+        let entries = entries::read(&*files)?;
+        Ok(Self::with(files, entries, BTreeMap::new()))
     }
 
     /// Combines entries with the content that they need.
@@ -95,7 +86,6 @@ impl Layout {
             files,
             entries,
             nameless: Vec::new(),
-            left_out: None,
             made: Arc::new(made),
             referrers: Arc::default(),
         }
@@ -121,7 +111,6 @@ impl Layout {
             files: self.files,
             entries,
             nameless,
-            left_out: self.left_out,
             made: self.made,
             referrers: Arc::default(),
         }

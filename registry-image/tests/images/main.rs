@@ -12,7 +12,6 @@ mod costs;
 mod exports;
 mod failures;
 mod fixture;
-mod increments;
 mod layouts;
 mod sizes;
 mod tarball;

@@ -52,6 +52,10 @@ impl Collections {
 
     /// Ends the run of a schedule that is open, and prevents others until the result is dropped. Somebody who asks for
     /// a run does not wait for one that nobody asked for.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: a dropped call prevents no runs any more. It may have ended one.
     pub async fn pause(&self) -> PausedCollections {
         self.change(|state| state.pauses += 1);
         let paused = PausedCollections(self.clone());

@@ -89,6 +89,10 @@ use crate::storage::{Census, Run, Storage, StorageError};
 /// # }
 /// ```
 ///
+/// # Cancel safety
+///
+/// Safe: a dropped call ends its run. What it has removed stays away, and the next run finds the rest.
+///
 /// # Errors
 ///
 /// - [`StorageError::Unsupported`] if the storage does not collect or cannot be inspected.

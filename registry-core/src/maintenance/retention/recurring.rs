@@ -104,6 +104,10 @@ impl<'a> Recurring<'a> {
     }
 
     /// Works at once and then periodically, as long as it is polled. Failures are logged, and tried again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropping the future stops between two steps. The next one goes on from the notes.
     pub async fn run(&self, clock: &dyn Clock) -> Infallible {
         let mut note = self.note().await;
         let mut watch = NotedClock::start(clock, self.notes).await;

@@ -27,6 +27,10 @@ impl Registry {
     ///
     /// Removal of manifests needs a storage that [collects](crate::Storage::collect). Otherwise they stay, without a tag.
     ///
+    /// # Cancel safety
+    ///
+    /// Safe: a dropped call stops between two steps. What it has dropped stays so, and the next run goes on.
+    ///
     /// # Errors
     ///
     /// Any [`StorageError`] if the repositories cannot be listed. [`Unsupported`](StorageError::Unsupported) if the

@@ -189,6 +189,10 @@ impl Survey {
 /// # }
 /// ```
 ///
+/// # Cancel safety
+///
+/// Safe: nothing is changed.
+///
 /// # Errors
 ///
 /// - [`StorageError::Unsupported`] if the storage cannot be inspected.

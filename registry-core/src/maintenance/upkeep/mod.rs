@@ -259,7 +259,11 @@ impl Upkeep {
 
     /// Works at once and then periodically, as long as it is polled. Failures are logged, and tried again.
     ///
-    /// Does nothing if the storage is read-only. Dropping the future stops between two steps.
+    /// Does nothing if the storage is read-only.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropping the future stops between two steps.
     pub async fn run(&self, clock: &dyn Clock) -> Infallible {
         let mut uploads = pin!(self.run_uploads(clock));
         let schedule = self

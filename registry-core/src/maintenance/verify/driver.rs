@@ -39,6 +39,10 @@ use crate::{
 /// # }
 /// ```
 ///
+/// # Cancel safety
+///
+/// Safe: a dropped call stops between two steps. Repairs that it has made stay.
+///
 /// # Errors
 ///
 /// - [`StorageError::Unsupported`] if the storage cannot be inspected or repaired.

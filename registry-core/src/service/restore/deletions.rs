@@ -50,6 +50,10 @@ impl Repository {
     /// # }
     /// ```
     ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is changed.
+    ///
     /// # Errors
     ///
     /// [`RestoreError::Refused`] if the caller may not push, or the storage keeps no records, or fails.
@@ -109,6 +113,11 @@ impl Deletions<'_> {
     ///
     /// The later of two deletions of a tag decides where the tag points: it is undone first, and the other one fails with
     /// [`RestoreError::TagMoved`]. A failure does not prevent the next ones.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call may have undone its deletion in part. The next call goes on with the next deletion:
+    /// [`deletions`](Repository::deletions) lists those that are left.
     pub async fn restore_next(&mut self) -> Option<(Trashed, Result<Restored, RestoreError>)> {
         let record = self.left.pop()?;
         let restored = self.restore(&record).await;

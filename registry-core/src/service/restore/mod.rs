@@ -159,6 +159,11 @@ impl Repository {
     /// # }
     /// ```
     ///
+    /// # Cancel safety
+    ///
+    /// A dropped call may have put some of the manifests. The tags are moved last, and the record stays until then,
+    /// so that a repetition continues.
+    ///
     /// # Errors
     ///
     /// - [`RestoreError::NotDeleted`] if there is no such record.

@@ -9,6 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.dont_write_bytecode = True
 
+import cancel_safety
 import circles
 import comments
 import crates
@@ -148,6 +149,33 @@ class PublicTypes(unittest.TestCase):
         self.assertEqual(
             self.found({"impl": {"trait": thing, "blanket_impl": {"generic": "T"}, "is_synthetic": False}}), {}
         )
+
+
+class CancelSafety(unittest.TestCase):
+    FUTURE = {"path": "Future", "id": 9, "args": None}
+    BOXED = {"resolved_path": {"path": "Pin", "args": {"dyn_trait": {"traits": [{"trait": FUTURE}]}}}}
+
+    def silent(self, output=None, docs="", is_async=False, parent=None):
+        function = {"header": {"is_async": is_async}, "sig": {"output": output}}
+        items = [{"id": 1, "crate_id": 0, "name": "f", "docs": docs, "inner": {"function": function}}]
+        items += [{"id": 2, "crate_id": 0, "name": "T", "docs": parent[0], "inner": parent[1]}] if parent else []
+        return list(cancel_safety.silent({"index": {str(item["id"]): item for item in items}}))
+
+    def test_functions_that_return_futures_need_the_section(self):
+        opaque = {"impl_trait": [{"trait_bound": {"trait": self.FUTURE}}]}
+        for function in [{"is_async": True}, {"output": opaque}, {"output": self.BOXED}]:
+            self.assertEqual(self.silent(**function), ["f"])
+            self.assertEqual(self.silent(**function, docs="Opens.\n\n# Cancel safety\n\nSafe."), [])
+        self.assertEqual(self.silent(output={"primitive": "u8"}), [])
+
+    def test_the_section_of_a_trait_holds_for_its_methods_and_that_of_a_type_does_not(self):
+        section = "# Cancel safety"
+        trait, inherent = {"trait": {"items": [1]}}, {"impl": {"trait": None, "items": [1], "for": {}}}
+        self.assertEqual(self.silent(self.BOXED, parent=(section, trait)), [])
+        self.assertEqual(self.silent(self.BOXED, parent=("", trait)), ["T::f"])
+        self.assertEqual(len(self.silent(self.BOXED, parent=(section, inherent))), 1)
+        implementation = {"impl": {"trait": self.FUTURE, "items": [1], "for": {}}}
+        self.assertEqual(self.silent(self.BOXED, parent=("", implementation)), [])
 
 
 class Circles(unittest.TestCase):

@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Checks the public API of each library, with one run of rustdoc: `public_types.py` and `cancel_safety.py`.
+
+It reads what rustdoc knows (`--output-format json`), after macros and re-exports. rustdoc prints that for nightly
+compilers only, hence `RUSTC_BOOTSTRAP`. It is set for rustdoc alone: build scripts that see it would have every crate
+built again.
+"""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import cancel_safety
+import public_types
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def main():
+    problems = list(unlisted())
+    if not problems:
+        with tempfile.TemporaryDirectory() as folder:
+            for package, document in documented(Path(folder)):
+                problems += public_types.problems(package, document)
+                problems += cancel_safety.problems(package, document)
+    for problem in problems:
+        print(f"api: {problem}", file=sys.stderr)
+    if not problems:
+        print(f"api: {len(public_types.ALLOWED)} crates name only types that they may, and state their cancel safety")
+    return 1 if problems else 0
+
+
+def unlisted():
+    command = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--locked"]
+    metadata = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
+    libraries = {package["name"] for package in metadata["packages"] if package["publish"] != []}
+    for name in sorted(libraries ^ public_types.ALLOWED.keys()):
+        yield f"{name} is not in the list" if name in libraries else f"there is no library {name} any more"
+
+
+def documented(folder):
+    """Each library, with its description by rustdoc."""
+    rustdoc = folder / "rustdoc"
+    rustdoc.write_text('#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustdoc "$@"\n')
+    rustdoc.chmod(rustdoc.stat().st_mode | stat.S_IXUSR)
+    environment = {
+        **os.environ,
+        "RUSTDOC": str(rustdoc),
+        "RUSTDOCFLAGS": "-Z unstable-options --output-format json --cap-lints allow",
+    }
+    packages = [option for name in public_types.ALLOWED for option in ("--package", name)]
+    command = ["cargo", "doc", "--locked", "--no-deps", "--all-features", *packages]
+    subprocess.run(command, cwd=ROOT, check=True, env=environment)
+    for name in public_types.ALLOWED:
+        yield name, json.loads((target() / "doc" / f"{name.replace('-', '_')}.json").read_text())
+
+
+def target():
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -65,6 +65,8 @@ CRATES = {
         may_use=CORE | {"registry-axum", "registry-listener", "registry-storage-fs"}, names_axum=True
     ),
     "registry-examples": Rule(may_use=ANY, names_axum=True),
+    # Documentation with the code of hosts in it.
+    "registry-guide": Rule(may_use=ANY, names_axum=True),
     "registry-fuzz": Rule(may_use=CORE | {"registry-client", "registry-image"}, never=frozenset({"axum"})),
 }
 

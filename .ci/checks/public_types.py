@@ -29,6 +29,7 @@ ALLOWED = {
     "registry-tls": {"http", "tokio"},
     "registry-doctor": set(),
     "registry-health": set(),
+    "registry-guide": set(),
     "registry-conformance": {"http", "libtest_mimic", "registry_core"},
     "registry-image": {"bytes", "futures_core", "registry_client", "registry_core"},
     "registry-test": {"http", "registry_core", "rustls"},

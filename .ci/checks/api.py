@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks the public API of each library, with one run of rustdoc: `public_types.py` and `cancel_safety.py`.
+"""Checks the public API of each library, with one run of rustdoc: `public_types.py`, `shared_types.py` and `cancel_safety.py`.
 
 It reads what rustdoc knows (`--output-format json`), after macros and re-exports. rustdoc prints that for nightly
 compilers only, hence `RUSTC_BOOTSTRAP`. It is set for rustdoc alone: build scripts that see it would have every crate
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import cancel_safety
 import public_types
+import shared_types
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -25,12 +26,12 @@ def main():
     if not problems:
         with tempfile.TemporaryDirectory() as folder:
             for package, document in documented(Path(folder)):
-                problems += public_types.problems(package, document)
-                problems += cancel_safety.problems(package, document)
+                for part in (public_types, shared_types, cancel_safety):
+                    problems += part.problems(package, document)
     for problem in problems:
         print(f"api: {problem}", file=sys.stderr)
     if not problems:
-        print(f"api: {len(public_types.ALLOWED)} crates name only types that they may, and state their cancel safety")
+        print(f"api: {len(public_types.ALLOWED)} crates: types, bounds and cancel safety are as they should be")
     return 1 if problems else 0
 
 

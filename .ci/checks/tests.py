@@ -18,6 +18,7 @@ import features
 import newcomer
 import packages
 import public_types
+import shared_types
 
 
 class Dependencies(unittest.TestCase):
@@ -149,6 +150,26 @@ class PublicTypes(unittest.TestCase):
         self.assertEqual(
             self.found({"impl": {"trait": thing, "blanket_impl": {"generic": "T"}, "is_synthetic": False}}), {}
         )
+
+
+class SharedTypes(unittest.TestCase):
+    def index(self, *traits, dyn=True):
+        numbered = {str(number): {"inner": {"impl": trait}} for number, trait in enumerate(traits)}
+        made = {"crate_id": 0, "name": "T", "inner": {"struct": {"impls": list(range(len(traits)))}}}
+        contract = {"crate_id": 0, "name": "C", "inner": {"trait": {"is_dyn_compatible": dyn}}}
+        others = {number: {"crate_id": 1, **item} for number, item in numbered.items()}
+        return {**others, "10": made, "11": contract}
+
+    def test_a_type_that_is_not_shared_and_a_trait_without_dyn_are_seen(self):
+        send, sync = ({"trait": {"path": path}, "is_negative": False} for path in ("Send", "core::marker::Sync"))
+        self.assertEqual(list(shared_types.lacking(self.index(send, sync))), [])
+        self.assertEqual(list(shared_types.lacking(self.index(send, sync | {"is_negative": True}))), [("T", "Sync")])
+        self.assertEqual(list(shared_types.lacking(self.index(sync))), [("T", "Send")])
+        self.assertEqual(list(shared_types.lacking(self.index(send, sync, dyn=False))), [("C", "dyn")])
+
+    def test_an_exception_that_is_none_is_refused(self):
+        self.assertEqual(len(list(shared_types.problems("registry-image", {"index": {}}))), 1)
+        self.assertEqual(len(list(shared_types.problems("registry-listener", {"index": {}}))), 3)
 
 
 class CancelSafety(unittest.TestCase):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compiles each library alone: with its default features, without any, and with each feature by itself.
+"""Compiles each library alone: with its default features, without any, and with each other set of them.
 
 In a build of the whole workspace one crate turns on the features of another's dependencies, and hides what that one
 forgot to ask for.
@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import time
+from itertools import combinations
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -32,16 +33,32 @@ def main():
 
 
 def choices(package):
-    """The options that choose features: the defaults, none, and each by itself, each set of features once."""
+    """The options that choose features: the defaults, none, and every other set, each set of features once."""
     if package["publish"] == []:
         return
-    default = set(package["features"].get("default", []))
-    yield ()
-    if default:
-        yield ("--no-default-features",)
-    for feature in sorted(package["features"].keys() - {"default"}):
-        if {feature} != default:
-            yield ("--no-default-features", "--features", feature)
+    features = package["features"]
+    names = sorted(features.keys() - {"default"})
+    seen = set()
+    for chosen in [("default",), *(chosen for size in range(len(names) + 1) for chosen in combinations(names, size))]:
+        enabled = implied(chosen, features) - {"default"}
+        if enabled not in seen:
+            seen.add(enabled)
+            yield () if chosen == ("default",) else ("--no-default-features", *listed(chosen))
+
+
+def listed(chosen):
+    return ("--features", ",".join(chosen)) if chosen else ()
+
+
+def implied(chosen, features):
+    """All features that some features enable, themselves included."""
+    enabled, waiting = set(), [name for name in chosen if name in features]
+    while waiting:
+        name = waiting.pop()
+        if name not in enabled:
+            enabled.add(name)
+            waiting += [other for other in features[name] if other in features]
+    return frozenset(enabled)
 
 
 if __name__ == "__main__":

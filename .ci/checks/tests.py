@@ -119,11 +119,17 @@ class Comments(unittest.TestCase):
 
 class Features(unittest.TestCase):
     def test_each_set_of_features_is_compiled_once(self):
-        package = {"publish": None, "features": {"default": ["a"], "a": [], "b": []}}
+        package = {"publish": None, "features": {"default": ["a"], "a": ["dep:x"], "b": [], "c": ["b", "x/y"]}}
         self.assertEqual(
             list(features.choices(package)),
-            [(), ("--no-default-features",), ("--no-default-features", "--features", "b")],
+            [
+                (),
+                ("--no-default-features",),
+                *(("--no-default-features", "--features", chosen) for chosen in ["b", "c", "a,b", "a,c"]),
+            ],
         )
+        self.assertEqual(list(features.choices({"publish": None, "features": {}})), [()])
+        self.assertEqual(list(features.choices({"publish": [], "features": {}})), [])
 
 
 class PublicTypes(unittest.TestCase):

@@ -1,7 +1,7 @@
 //! Parts of a request that identify its sender: [`AuthRequest`].
 
 use super::{BasicLogin, MalformedLogin};
-use http::{Extensions, HeaderMap, Method, Uri, header};
+use http::{Extensions, HeaderMap, Method, Uri, header, request::Parts};
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
@@ -45,6 +45,30 @@ pub struct PresumedProxy(pub IpAddr);
 type Authorization<'a> = (&'a [u8], &'a [u8]);
 
 impl<'a> AuthRequest<'a> {
+    /// Describes a request by its head. Meant for tests of authenticators, and for the host's own routes that accept the
+    /// same logins, such as a token service.
+    ///
+    /// ```
+    /// use registry_core::auth::AuthRequest;
+    ///
+    /// let request = http::Request::get("/token").header("authorization", "Basic YW5uOnNlY3JldA==");
+    /// let (parts, ()) = request.body(())?.into_parts();
+    /// let login = AuthRequest::new(&parts).basic()?.ok_or("no login")?;
+    /// assert_eq!((login.user(), login.password()), ("ann", &b"secret"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// An empty Basic login stays in the headers. The registry removes it before it asks an authenticator.
+    #[must_use]
+    pub const fn new(parts: &'a Parts) -> Self {
+        Self {
+            method: &parts.method,
+            uri: &parts.uri,
+            headers: &parts.headers,
+            extensions: &parts.extensions,
+        }
+    }
+
     /// Returns the address of the client, if the listener or the host set it.
     #[must_use]
     pub fn client_address(&self) -> Option<SocketAddr> {
@@ -117,15 +141,6 @@ impl<'a> AuthRequest<'a> {
         let end = value.iter().position(|&byte| byte == b' ').unwrap_or(value.len());
         let (scheme, credentials) = value.split_at(end);
         Ok(Some((scheme, credentials.trim_ascii())))
-    }
-
-    pub(crate) const fn new(parts: &'a http::request::Parts) -> Self {
-        Self {
-            method: &parts.method,
-            uri: &parts.uri,
-            headers: &parts.headers,
-            extensions: &parts.extensions,
-        }
     }
 }
 

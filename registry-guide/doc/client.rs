@@ -8,8 +8,13 @@ async fn listener() -> (String, tokio::net::TcpListener) {
 
 /// Pushes an image with the tag `v1` to `HOST/REPOSITORY`, pulls its layer, and compares the bytes.
 async fn push_and_pull(repository: &str, content: &'static [u8]) {
+    push_and_pull_by(&registry_client::Client::new(), repository, content).await;
+}
+
+/// Does the same with a client that may have a login.
+async fn push_and_pull_by(client: &registry_client::Client, repository: &str, content: &'static [u8]) {
     use registry_core::{Algorithm, MediaType, Tag};
-    let repository = registry_client::Client::new().repository(repository).unwrap();
+    let repository = client.repository(repository).unwrap();
     let body = http_body_util::Full::new(bytes::Bytes::from_static(content));
     let layer = repository.push_stream(body, Algorithm::Sha256).await.unwrap();
     let descriptor = serde_json::json!({

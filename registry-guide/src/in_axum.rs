@@ -151,7 +151,7 @@
 //! ```
 //!
 //! The middleware must not answer requests to `/v2/` itself, for example with a redirect to a page for the login: clients
-//! need the challenge of the registry. `own_users` has more, also for passwords and tokens.
+//! need the challenge of the registry. [`own_users`](crate::own_users) has more, also for passwords and tokens.
 //!
 //! # Give it a host name of its own
 //!

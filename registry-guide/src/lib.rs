@@ -8,6 +8,7 @@
 //! | serve images from an axum service | [`in_axum`] |
 //! | serve images from hyper, without a framework | [`in_hyper`] |
 //! | put the registry behind layers of tower | [`in_tower`] |
+//! | accept your own users, tokens and sessions | [`own_users`] |
 //!
 //! # Why this is a crate
 //!
@@ -18,3 +19,4 @@
 pub mod in_axum;
 pub mod in_hyper;
 pub mod in_tower;
+pub mod own_users;

@@ -15,6 +15,10 @@ pub(crate) const MARKER: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// Annotation with the full name of an image, which containerd needs.
 pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
+/// Annotation of `index.json` of an incremental archive: the digest of the list of its base.
+pub(crate) const BASE: &str = "vnd.registry-image.base";
+/// Annotation of `index.json` of an incremental archive: the digest of the blob that lists the blobs that it leaves out.
+pub(crate) const LEFT_OUT: &str = "vnd.registry-image.left-out";
 
 /// An index, with every value as it was written.
 #[derive(Deserialize, Serialize)]

@@ -27,6 +27,23 @@ pub enum Error {
         /// The missing blob.
         digest: Digest,
     },
+    /// An incremental archive leaves out blobs that the target does not have. Nothing was written.
+    #[error(
+        "{place} leaves out {} that {target} does not have: {}; first import the export whose list has the digest {base}, or export again without it",
+        counted(missing),
+        named(missing)
+    )]
+    #[non_exhaustive]
+    Base {
+        /// The source.
+        place: String,
+        /// The target.
+        target: String,
+        /// Digest of the list of the export that has them.
+        base: Digest,
+        /// The missing blobs.
+        missing: Vec<Digest>,
+    },
     /// Content does not have the digest under which it is stored. Nothing of it was published.
     #[error("{place} is damaged: the content of {digest} has the digest {actual}")]
     #[non_exhaustive]
@@ -144,6 +161,7 @@ impl Error {
             Self::Registry { source, .. } => source.wire().0.is_server_error() || source.wire().0 == 429,
             Self::NoManifest { .. }
             | Self::NoBlob { .. }
+            | Self::Base { .. }
             | Self::Digest { .. }
             | Self::Size { .. }
             | Self::Manifest { .. }
@@ -177,4 +195,21 @@ impl Error {
         let action = format!("{verb} {path}");
         move |source| Self::Io { action, source }
     }
+}
+
+/// Maximum number of digests in a message.
+const NAMED: usize = 10;
+
+fn counted(digests: &[Digest]) -> String {
+    match digests.len() {
+        1 => "a blob".into(),
+        number => format!("{number} blobs"),
+    }
+}
+
+fn named(digests: &[Digest]) -> String {
+    let names = digests.iter().take(NAMED).map(ToString::to_string);
+    let more = digests.len().saturating_sub(NAMED);
+    let more = (more > 0).then(|| format!("{more} more"));
+    names.chain(more).collect::<Vec<_>>().join(", ")
 }

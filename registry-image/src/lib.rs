@@ -35,9 +35,11 @@
 //! blocking calls, so drive such a copy on a thread that may block.
 
 mod archive;
+mod blob_list;
 pub mod build;
 mod copy;
 mod document;
+mod durable;
 mod error;
 mod layout;
 mod narrow;
@@ -56,11 +58,12 @@ mod readme {}
 
 pub use self::{
     archive::{ArchiveReader, Export, Exported},
+    blob_list::{BlobList, InvalidBlobList},
     copy::{Copied, CopyItem, Event, ImageCopy, NotCopied, Report},
     error::Error,
     layout::{Entry, Layout, LayoutWriter, Names},
     platform::{InvalidPlatform, Platform},
     retag::retag,
-    source::{Blob, BlobStream, Origin, Page, Source},
+    source::{Blob, BlobStream, LeftOut, Origin, Page, Source},
     target::{Kind, Target},
 };

@@ -1,6 +1,6 @@
 //! [`Source`]: the reading side of a copy.
 
-use crate::error::Error;
+use crate::{blob_list::BlobList, error::Error};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
@@ -31,6 +31,11 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// Returns the repository from which a target in the same registry can mount blobs. By default there is
     /// none.
     fn origin(&self) -> Option<Origin> {
+        None
+    }
+
+    /// Returns the blobs that an incremental archive leaves out, because its target has them. By default there are none.
+    fn left_out(&self) -> Option<&LeftOut> {
         None
     }
 
@@ -116,6 +121,42 @@ pub(crate) fn sized(place: String, digest: Digest, size: u64, stream: BlobStream
         Ok(bytes.map(|bytes| (bytes, (stream, read, place))))
     };
     Box::pin(stream::try_unfold((stream, 0, place), next))
+}
+
+/// Blobs that a source does not have, because its target has them from an earlier export: the base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LeftOut {
+    /// [Digest](BlobList::digest) of the list of the base.
+    pub base: Digest,
+    /// The blobs.
+    pub blobs: BlobList,
+}
+
+impl LeftOut {
+    /// Combines blobs with the list that has them.
+    #[must_use]
+    pub const fn new(base: Digest, blobs: BlobList) -> Self {
+        Self { base, blobs }
+    }
+
+    pub(crate) fn has(&self, digest: &Digest, size: u64) -> bool {
+        self.blobs.size_of(digest) == Some(size)
+    }
+}
+
+/// Returns the error for a blob that is neither in the source nor in the target.
+pub(crate) fn absent(source: &dyn Source, target: &str, digest: Digest, size: u64) -> Error {
+    let place = source.describe();
+    match source.left_out() {
+        Some(left_out) if left_out.has(&digest, size) => Error::Base {
+            place,
+            target: target.to_owned(),
+            base: left_out.base,
+            missing: vec![digest],
+        },
+        Some(_) | None => Error::NoBlob { place, digest },
+    }
 }
 
 /// Part of a list.

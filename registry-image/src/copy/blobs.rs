@@ -3,7 +3,7 @@
 use super::{event::Event, options::ImageCopy, run::Run};
 use crate::{
     error::Error,
-    source::{BlobStream, sized},
+    source::{BlobStream, absent, sized},
     target::Kind,
 };
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
@@ -69,10 +69,7 @@ impl Run<'_> {
                 self.copy.tell(|| Event::BlobAbsent { digest, size });
                 return Ok(());
             }
-            return Err(Error::NoBlob {
-                place: source.describe(),
-                digest,
-            });
+            return Err(absent(*source, &target.describe(), digest, size));
         };
         if blob.size != size {
             return Err(Error::Size {

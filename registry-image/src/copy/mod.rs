@@ -1,5 +1,6 @@
 //! [`ImageCopy`]: moves images from any source to any target.
 
+mod base;
 mod blobs;
 mod event;
 mod options;

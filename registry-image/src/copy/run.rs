@@ -47,6 +47,8 @@ pub(super) struct Progress {
 impl ImageCopy<'_> {
     /// Copies the items, one after the other.
     ///
+    /// From an incremental archive, nothing is written unless the target has the [base](Self::verify_base).
+    ///
     /// # Cancel safety
     ///
     /// A dropped copy leaves no part of an image visible under a tag. It can be repeated.
@@ -56,6 +58,11 @@ impl ImageCopy<'_> {
     /// [`Error`] of the first item that failed. With [`keep_going`](Self::keep_going), such an error is part of the
     /// report, and only the end of the copy can fail.
     pub async fn run(&self, items: &[CopyItem]) -> Result<Report, Error> {
+        self.verify_base(items).await?;
+        self.run_unverified(items).await
+    }
+
+    pub(super) async fn run_unverified(&self, items: &[CopyItem]) -> Result<Report, Error> {
         let run = Run::new(self);
         let mut report = Report::default();
         for item in items {

@@ -1,11 +1,13 @@
 //! [`Entry`]: an image that a layout lists.
 
-use super::files::{Files, read_document};
+use super::files::{Files, blob_path, read_document};
 use crate::{
-    document::{IMAGE_NAME, REF_NAME},
+    blob_list::BlobList,
+    document::{BASE, IMAGE_NAME, LEFT_OUT, REF_NAME},
     error::Error,
+    source::LeftOut,
 };
-use registry_core::{AnyDigest, Descriptor, MediaType, Tag, manifest::Manifest};
+use registry_core::{AnyDigest, Descriptor, Digest, MediaType, Tag, manifest::Manifest};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
@@ -77,8 +79,14 @@ struct Marker {
     image_layout_version: String,
 }
 
+/// Content of `index.json`.
+pub(super) struct Listed {
+    pub(super) entries: Vec<Entry>,
+    pub(super) left_out: Option<LeftOut>,
+}
+
 /// Reads the entries of a layout.
-pub(super) fn read(files: &dyn Files) -> Result<Vec<Entry>, Error> {
+pub(super) fn read(files: &dyn Files) -> Result<Listed, Error> {
     let place = files.place();
     let marker = read_document(files, MARKER)?;
     let marker =
@@ -91,12 +99,50 @@ pub(super) fn read(files: &dyn Files) -> Result<Vec<Entry>, Error> {
     }
     let index = read_document(files, INDEX)?;
     let index = index.ok_or_else(|| Error::layout(place, INDEX, "missing, so the layout is incomplete"))?;
-    parse(&index).map_err(|reason| Error::layout(place, INDEX, reason))
+    let refused = |reason| Error::layout(place, INDEX, reason);
+    let media_type = MediaType::parse(MediaType::OCI_INDEX).expect("a constant is well-formed");
+    let index = Manifest::parse_stored(&index, &media_type).map_err(|error| refused(error.to_string()))?;
+    Ok(Listed {
+        entries: entries(&index).map_err(refused)?,
+        left_out: left_out(files, &index)?,
+    })
 }
 
-fn parse(index: &[u8]) -> Result<Vec<Entry>, String> {
-    let media_type = MediaType::parse(MediaType::OCI_INDEX).expect("a constant is well-formed");
-    let index = Manifest::parse_stored(index, &media_type).map_err(|error| error.to_string())?;
+/// Reads the list of the blobs that an incremental archive leaves out.
+fn left_out(files: &dyn Files, index: &Manifest) -> Result<Option<LeftOut>, Error> {
+    let annotations = index.annotations().map(registry_core::Annotations::to_map);
+    let annotations = annotations.unwrap_or_default();
+    let (base, list) = match (annotations.get(BASE), annotations.get(LEFT_OUT)) {
+        (None, None) => return Ok(None),
+        (base, list) => (base.map_or("", String::as_str), list.map_or("", String::as_str)),
+    };
+    let refused = |reason: String| Error::layout(files.place(), INDEX, reason);
+    let parsed = |key: &str, digest: &str| {
+        let parsed = Digest::parse(digest);
+        parsed.map_err(|error| refused(format!("the annotation {key:?} is malformed: {error}")))
+    };
+    let (base, list) = (parsed(BASE, base)?, parsed(LEFT_OUT, list)?);
+    let path = blob_path(&list);
+    let bytes = read_document(files, &path)?;
+    let refused = |reason: String| Error::layout(files.place(), &path, reason);
+    let bytes = bytes.ok_or_else(|| {
+        refused(
+            "missing, but the annotations of the index say that it lists the blobs which are left out".into(),
+        )
+    })?;
+    let actual = Digest::of(list.algorithm(), &bytes);
+    if actual != list {
+        return Err(Error::Digest {
+            place: files.place().to_owned(),
+            digest: list,
+            actual,
+        });
+    }
+    let blobs = BlobList::parse(&bytes).map_err(|error| refused(error.to_string()))?;
+    Ok(Some(LeftOut::new(base, blobs)))
+}
+
+fn entries(index: &Manifest) -> Result<Vec<Entry>, String> {
     let entries = index.manifests().iter().map(|child| {
         let AnyDigest::Known(digest) = &child.digest else {
             return Err(format!("the algorithm of {} is not supported", child.digest));

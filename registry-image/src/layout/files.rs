@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Maximum size of `index.json`, of a manifest and of other documents, in bytes.
-pub(super) const DOCUMENT: u64 = 16 << 20;
+pub(crate) const DOCUMENT: u64 = 16 << 20;
 /// Number of bytes that are read at once.
 pub(crate) const PIECE: usize = 64 << 10;
 

@@ -2,10 +2,13 @@
 
 use super::{
     directory::Directory,
-    entries::{self, Entry},
+    entries::{self, Entry, Listed},
     files::{self, Files, blob_path, read_document},
 };
-use crate::{error::Error, source::BlobStream};
+use crate::{
+    error::Error,
+    source::{BlobStream, LeftOut},
+};
 use bytes::Bytes;
 use registry_core::{Descriptor, Digest, storage::StoredManifest};
 use std::{
@@ -49,6 +52,8 @@ pub struct Layout {
     pub(super) entries: Vec<Entry>,
     /// Entries without a name that are not selected. Referrers are among them.
     pub(super) nameless: Vec<Entry>,
+    /// Blobs that are not in the layout, because its target has them.
+    pub(super) left_out: Option<Arc<LeftOut>>,
     /// Content that no file of the layout has as it is.
     made: Arc<BTreeMap<Digest, Made>>,
     /// Referrers by their subjects, after the first query. Clones share it, because they have the same entries.
@@ -76,8 +81,12 @@ impl Layout {
 
     /// Reads the entries of an OCI layout.
     pub(crate) fn of(files: Arc<dyn Files>) -> Result<Self, Error> {
-        let entries = entries::read(&*files)?;
-        Ok(Self::with(files, entries, BTreeMap::new()))
+        let Listed { entries, left_out } = entries::read(&*files)?;
+        let layout = Self::with(files, entries, BTreeMap::new());
+        Ok(Self {
+            left_out: left_out.map(Arc::new),
+            ..layout
+        })
     }
 
     /// Combines entries with the content that they need.
@@ -86,6 +95,7 @@ impl Layout {
             files,
             entries,
             nameless: Vec::new(),
+            left_out: None,
             made: Arc::new(made),
             referrers: Arc::default(),
         }
@@ -111,6 +121,7 @@ impl Layout {
             files: self.files,
             entries,
             nameless,
+            left_out: self.left_out,
             made: self.made,
             referrers: Arc::default(),
         }

@@ -19,7 +19,7 @@ pub use self::{entries::Entry, images::Layout, names::Names, writer::LayoutWrite
 
 pub(crate) use self::{
     entries::{INDEX, MARKER},
-    files::{Files, OpenFile, PIECE, blob_path, fill, read_document},
+    files::{DOCUMENT, Files, OpenFile, PIECE, blob_path, fill, read_document},
     images::Made,
     listing::Listing,
 };

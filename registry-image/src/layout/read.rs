@@ -3,7 +3,7 @@
 use super::{entries::INDEX, files::DOCUMENT, images::Layout};
 use crate::{
     error::Error,
-    source::{Blob, Page, Source},
+    source::{Blob, LeftOut, Page, Source},
 };
 use async_trait::async_trait;
 use registry_core::{Descriptor, Digest, Reference, Tag, storage::StoredManifest};
@@ -13,6 +13,10 @@ use std::collections::BTreeSet;
 impl Source for Layout {
     fn describe(&self) -> String {
         self.files.place().to_owned()
+    }
+
+    fn left_out(&self) -> Option<&LeftOut> {
+        self.left_out.as_deref()
     }
 
     async fn resolve(&self, reference: &Reference) -> Result<Option<Descriptor>, Error> {

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     document::{self, Index},
+    durable::{self, PARTIAL, partial},
     error::Error,
     source::BlobStream,
     target::{Kind, Target},
@@ -26,8 +27,6 @@ use std::{
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
-
-const PARTIAL: &str = ".partial";
 
 /// An OCI layout in a directory, as a target.
 ///
@@ -65,7 +64,7 @@ impl LayoutWriter {
         if !fs::exists(&marker).map_err(Error::io("read", marker.display()))? {
             let mut others = fs::read_dir(&root).map_err(Error::io("read", root.display()))?;
             let is_other =
-                |found: io::Result<fs::DirEntry>| !found.is_ok_and(|found| found.path() == staged(&marker));
+                |found: io::Result<fs::DirEntry>| !found.is_ok_and(|found| found.path() == partial(&marker));
             if others.any(is_other) {
                 let reason = "the directory has other content, but no layout; choose another one";
                 return Err(Error::layout(root.display().to_string(), MARKER, reason));
@@ -208,7 +207,7 @@ impl Target for LayoutWriter {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(Error::io("create", parent.display()))?;
         }
-        let partial = staged(&path);
+        let partial = partial(&path);
         let result = match self.receive(&partial, digest.algorithm(), size, stream).await {
             Ok((_, actual)) if actual != size => Err(Error::Size {
                 place: self.place(),
@@ -263,24 +262,9 @@ impl Target for LayoutWriter {
 
 /// Writes a file whole or not at all.
 fn publish(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let partial = staged(path);
-    let write = || {
-        let mut file = File::create(&partial)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&partial, path)
-    };
-    write().map_err(Error::io("write", path.display()))?;
-    path.parent().map_or(Ok(()), sync)
+    durable::write(path, bytes).map_err(Error::io("write", path.display()))
 }
 
 fn sync(directory: &Path) -> Result<(), Error> {
-    let synced = File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(Error::io("sync", directory.display()))
-}
-
-fn staged(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(PARTIAL);
-    name.into()
+    durable::sync(directory).map_err(Error::io("sync", directory.display()))
 }

@@ -12,6 +12,7 @@ mod costs;
 mod exports;
 mod failures;
 mod fixture;
+mod increments;
 mod layouts;
 mod sizes;
 mod tarball;

@@ -7,7 +7,8 @@ use crate::{
     trial,
 };
 use libtest_mimic::Trial;
-use registry_image::Layout;
+use registry_core::{Digest, Tag};
+use registry_image::{CopyItem, Export, Layout, Names};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -20,6 +21,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             "writes::skopeo_reads_a_docker_archive",
             &["skopeo"],
             skopeo_reads_a_docker_archive,
+        ),
+        trial(
+            "writes::skopeo_misses_what_an_increment_leaves_out",
+            &["skopeo"],
+            skopeo_misses_what_an_increment_leaves_out,
         ),
         trial(
             "writes::podman_loads_an_archive_of_two_names",
@@ -67,6 +73,35 @@ fn skopeo_reads_a_docker_archive() {
         let from = format!("docker-archive:{}:{NAME}:{tag}", argument(&archive));
         assert_eq!(bench.skopeo(&["inspect", "--config", "--raw", &from]), config);
         bench.skopeo(&["copy", &from, &format!("dir:{tag}")]);
+    }
+}
+
+fn skopeo_misses_what_an_increment_leaves_out() {
+    let bench = Bench::new();
+    let [base, _] = bench.layers[..] else {
+        panic!("the image has two layers")
+    };
+    let archive = bench.path("increment.tar");
+    let items = [CopyItem::tag(Tag::parse("v1").unwrap())];
+    let size = wait(bench.repository.blob(&base)).unwrap().unwrap().size;
+    let export = Export::new().add(&bench.repository, &items, Names::of_repository(NAME));
+    let export = export.since([(base, size)].into_iter().collect());
+    assert_eq!(wait(export.write_file(&archive)).unwrap().left_out, 1);
+
+    // What is there can be read. A copy fails with the reason.
+    let from = format!("oci-archive:{}:v1", argument(&archive));
+    let config = bench.skopeo(&["inspect", "--config", "--raw", &from]);
+    assert_eq!(Digest::of(bench.config.algorithm(), &config), bench.config);
+    let docker = format!("docker-archive:{}:{NAME}:v1", argument(&archive));
+    for (from, reason) in [(from, &*base.hex()), (docker, "layer tarfiles are missing")] {
+        let mut command = bench.command("skopeo");
+        let copied = command
+            .args(["--insecure-policy", "copy", &from, "dir:copied"])
+            .output();
+        let copied = copied.unwrap();
+        let message = String::from_utf8_lossy(&copied.stderr);
+        assert!(!copied.status.success());
+        assert!(message.contains(reason), "{message}");
     }
 }
 

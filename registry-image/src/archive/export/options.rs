@@ -1,6 +1,7 @@
 //! [`Export`] and its options.
 
 use crate::{
+    blob_list::BlobList,
     copy::{CopyItem, Event},
     layout::Names,
     platform::Platform,
@@ -49,6 +50,7 @@ pub struct Export<'a> {
     pub(super) docker_platform: Option<Platform>,
     pub(super) referrers: bool,
     pub(super) strict: bool,
+    pub(super) base: Option<BlobList>,
     pub(super) listener: Option<Listener>,
 }
 
@@ -100,6 +102,40 @@ impl<'a> Export<'a> {
     /// Refuses an index whose images are partly absent.
     pub fn strict(self, strict: bool) -> Self {
         Self { strict, ..self }
+    }
+
+    /// Leaves out the blobs of a list, which the target has from an earlier export: the base.
+    ///
+    /// The archive records the base and the blobs that it leaves out, and still has all manifests. A copy from it fails
+    /// before it writes anything unless its target has these blobs. Other programs report the first blob that they miss.
+    ///
+    /// ```
+    /// # use registry_core::{MediaType, Registry, storage::MemoryStorage};
+    /// # use registry_image::{ImageCopy, build::ArtifactBuilder};
+    /// use registry_core::Tag;
+    /// use registry_image::{CopyItem, Export, Names};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let registry = Registry::builder(MemoryStorage::new()).build();
+    /// # let repository = registry.repository("team/app")?;
+    /// # let built = ArtifactBuilder::new(MediaType::parse("text/plain")?).file("a.txt", "a").build();
+    /// # let item = CopyItem::digest(built.digest()).with_tags([Tag::parse("v1")?]);
+    /// # ImageCopy::new(&built, &repository).run(&[item]).await?;
+    /// let items = [CopyItem::tag(Tag::parse("v1")?)];
+    /// let export = Export::new().add(&repository, &items, Names::tags());
+    /// let first = export.write(&mut Vec::new()).await?;
+    ///
+    /// let second = export.since(first.contents).write(&mut Vec::new()).await?;
+    /// assert_eq!((second.blobs, second.left_out), (0, 2));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn since(self, base: BlobList) -> Self {
+        Self {
+            base: Some(base),
+            ..self
+        }
     }
 
     /// Sets a function that is called with each event. It must not block.

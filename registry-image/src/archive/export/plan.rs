@@ -2,6 +2,7 @@
 
 use super::options::{Export, Group};
 use crate::{
+    blob_list::BlobList,
     copy::{Copied, Event, ImageCopy},
     error::Error,
     layout::{Listing, Names},
@@ -23,6 +24,8 @@ pub(super) struct Plan {
     pub(super) manifests: BTreeMap<Digest, StoredManifest>,
     pub(super) listing: Listing,
     pub(super) blobs: BTreeMap<Digest, PlannedBlob>,
+    /// Blobs that are not in the archive, because the base has them.
+    pub(super) left_out: BlobList,
     pub(super) configs: BTreeSet<Digest>,
     /// Layers that may be absent, because they may not be distributed.
     pub(super) foreign: BTreeSet<Digest>,
@@ -44,7 +47,20 @@ impl Plan {
         for (number, group) in export.groups.iter().enumerate() {
             plan = plan.with(export, number, group).await?;
         }
+        plan.divide(export);
         Ok(plan)
+    }
+
+    /// Separates the blobs that the base has.
+    fn divide(&mut self, export: &Export<'_>) {
+        // Some indexes list manifests as if they were blobs.
+        self.blobs
+            .retain(|digest, _| !self.manifests.contains_key(digest));
+        let of_base = self.blobs.extract_if(.., |digest, blob| {
+            let base = export.base.as_ref();
+            base.is_some_and(|base| base.size_of(digest) == Some(blob.size))
+        });
+        self.left_out = of_base.map(|(digest, blob)| (digest, blob.size)).collect();
     }
 
     async fn with(self, export: &Export<'_>, number: usize, group: &Group<'_>) -> Result<Self, Error> {

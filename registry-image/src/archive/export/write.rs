@@ -8,18 +8,21 @@ use super::{
 };
 use crate::{
     archive::docker::MANIFEST,
+    blob_list::BlobList,
     copy::{Copied, Event},
-    document::{self, Index},
+    document::{self, Annotated, Index},
+    durable,
     error::Error,
-    layout::{INDEX, MARKER, blob_path},
+    layout::{DOCUMENT, INDEX, MARKER, blob_path},
     platform::Platform,
+    source::absent,
 };
 use futures_util::TryStreamExt as _;
-use registry_core::{Digest, hash::Hasher};
+use registry_core::{Algorithm, Digest, hash::Hasher};
 use std::{
     fs::{self, File},
-    io::{BufWriter, Write},
-    path::{Path, PathBuf},
+    io::{self, BufWriter, Write},
+    path::Path,
 };
 
 /// Outcome of an export.
@@ -32,6 +35,10 @@ pub struct Exported {
     pub blobs: u64,
     /// Number of bytes of these blobs.
     pub bytes: u64,
+    /// Number of blobs that the archive leaves out, see [`Export::since`].
+    pub left_out: u64,
+    /// Blobs of the images, in the archive or left out. [`Export::since`] takes them for the next export.
+    pub contents: BlobList,
 }
 
 impl Export<'_> {
@@ -46,13 +53,11 @@ impl Export<'_> {
     /// [`Error`] of a source, or if the file cannot be written. The partial file is removed.
     pub async fn write_file(&self, path: impl AsRef<Path> + Send) -> Result<Exported, Error> {
         let path = path.as_ref().to_owned();
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
+        let partial = durable::partial(&path);
         let file = File::create(&partial).map_err(Error::io("create", partial.display()))?;
         let written = self.write_to(file, &partial).await;
         let published = written.and_then(|exported| {
-            publish(&partial, &path).map_err(Error::io("write", path.display()))?;
+            durable::publish(&partial, &path).map_err(Error::io("write", path.display()))?;
             Ok(exported)
         });
         if published.is_err() {
@@ -65,7 +70,7 @@ impl Export<'_> {
     async fn write_to(&self, file: File, partial: &Path) -> Result<Exported, Error> {
         let mut file = BufWriter::new(file);
         let exported = self.write(&mut file).await?;
-        let synced = file.into_inner().map_err(std::io::IntoInnerError::into_error);
+        let synced = file.into_inner().map_err(io::IntoInnerError::into_error);
         let synced = synced.and_then(|file| file.sync_all());
         synced.map_err(Error::io("write", partial.display()))?;
         Ok(exported)
@@ -82,27 +87,15 @@ impl Export<'_> {
     /// [`Error`] of a source, or if the archive cannot be written.
     pub async fn write(&self, out: &mut (dyn Write + Send)) -> Result<Exported, Error> {
         let plan = Plan::of(self).await?;
-        let failed = |error| Error::io("write", "the archive")(error);
         let mut tape = Tape::new(out);
-        let default = || Platform::parse("linux/amd64").expect("a constant is well-formed");
-        let platform = self.docker_platform.clone().unwrap_or_else(default);
-        let mut index = Index::new();
-        index.manifests = plan.listing.entries();
-        let index = serde_json::to_vec(&index).expect("raw values are JSON");
-        tape.file(MARKER, document::MARKER).map_err(failed)?;
-        tape.file(INDEX, &index).map_err(failed)?;
-        if let Some(images) = docker::manifest(&plan, &platform) {
-            tape.file(MANIFEST, &images).map_err(failed)?;
-        }
-        for (digest, manifest) in &plan.manifests {
-            tape.file(&blob_path(digest), &manifest.bytes).map_err(failed)?;
-        }
-        let mut exported = Exported::default();
+        self.documents(&plan, &mut tape)?;
+        let mut exported = Exported {
+            left_out: plan.left_out.len() as u64,
+            ..Exported::default()
+        };
         let (configs, layers): (Vec<_>, Vec<_>) = plan
             .blobs
             .iter()
-            // Some indexes list manifests as if they were blobs.
-            .filter(|(digest, _)| !plan.manifests.contains_key(digest))
             .partition(|(digest, _)| plan.configs.contains(digest));
         for (digest, blob) in configs.into_iter().chain(layers) {
             if self
@@ -111,11 +104,43 @@ impl Export<'_> {
             {
                 exported.blobs += 1;
                 exported.bytes += blob.size;
+                exported.contents.extend([(*digest, blob.size)]);
             }
         }
         tape.finish().map_err(failed)?;
+        exported.contents.extend(plan.left_out);
         exported.copied = plan.items.into_iter().map(|(copied, _)| copied).collect();
         Ok(exported)
+    }
+
+    /// Writes everything that comes before the blobs.
+    fn documents(&self, plan: &Plan, tape: &mut Tape<'_>) -> Result<(), Error> {
+        let left_out = plan.left_out.to_string();
+        let list = Digest::of(Algorithm::Sha256, left_out.as_bytes());
+        let base = self.base.as_ref().filter(|_| !plan.left_out.is_empty());
+        let mut annotations = Annotated::new();
+        if let Some(base) = base {
+            annotations.insert(document::BASE.into(), base.digest().to_string());
+            annotations.insert(document::LEFT_OUT.into(), list.to_string());
+        }
+        let mut index = Index::new().annotated(&annotations);
+        index.manifests = plan.listing.entries();
+        let index = serde_json::to_vec(&index).expect("raw values are JSON");
+        let default = || Platform::parse("linux/amd64").expect("a constant is well-formed");
+        let platform = self.docker_platform.clone().unwrap_or_else(default);
+        let images = docker::manifest(plan, &platform);
+        tape.file(MARKER, document::MARKER).map_err(failed)?;
+        document(tape, INDEX, &index)?;
+        if let Some(images) = images {
+            document(tape, MANIFEST, &images)?;
+        }
+        if base.is_some() {
+            document(tape, &blob_path(&list), left_out.as_bytes())?;
+        }
+        for (digest, manifest) in &plan.manifests {
+            document(tape, &blob_path(digest), &manifest.bytes)?;
+        }
+        Ok(())
     }
 
     /// Writes a blob. Returns false if it is absent, and may be.
@@ -126,7 +151,6 @@ impl Export<'_> {
         planned: PlannedBlob,
         is_foreign: bool,
     ) -> Result<bool, Error> {
-        let failed = |error| Error::io("write", "the archive")(error);
         let group = self
             .groups
             .get(planned.group)
@@ -140,10 +164,7 @@ impl Export<'_> {
                 });
                 return Ok(false);
             }
-            return Err(Error::NoBlob {
-                place,
-                digest: *digest,
-            });
+            return Err(absent(group.source, ARCHIVE, *digest, size));
         };
         let wrong_size = |actual| Error::Size {
             place: place.clone(),
@@ -193,9 +214,21 @@ impl Export<'_> {
     }
 }
 
-/// Gives a complete file its name.
-fn publish(partial: &Path, path: &Path) -> std::io::Result<()> {
-    fs::rename(partial, path)?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(directory.unwrap_or_else(|| Path::new(".")))?.sync_all()
+/// Name of the archive in messages.
+const ARCHIVE: &str = "the archive";
+
+fn failed(error: io::Error) -> Error {
+    Error::io("write", ARCHIVE)(error)
+}
+
+/// Writes a document, unless it has more bytes than a reader accepts.
+fn document(tape: &mut Tape<'_>, path: &str, bytes: &[u8]) -> Result<(), Error> {
+    if bytes.len() as u64 > DOCUMENT {
+        let reason = format!(
+            "it would have {} bytes, and a document may have {DOCUMENT}; export fewer images at once",
+            bytes.len()
+        );
+        return Err(Error::layout(ARCHIVE, path, reason));
+    }
+    tape.file(path, bytes).map_err(failed)
 }

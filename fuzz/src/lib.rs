@@ -13,6 +13,7 @@
 
 mod answer;
 mod archive;
+mod blob_list;
 mod checkpoint;
 mod headers;
 mod manifest;
@@ -24,6 +25,7 @@ mod route;
 pub use self::{
     answer::answer,
     archive::{archive, layout},
+    blob_list::blob_list,
     checkpoint::checkpoint,
     headers::{content_range, range},
     manifest::manifest,
@@ -37,7 +39,7 @@ pub use self::{
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("route", route),
     ("digest", digest),
     ("reference", reference),
@@ -49,5 +51,6 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("request", request),
     ("archive", archive),
     ("layout", layout),
+    ("blob_list", blob_list),
     ("answer", answer),
 ];

@@ -42,7 +42,7 @@ const FILE: u64 = 256 << 20;
 /// assert_eq!(BlobList::parse(text.as_bytes())?, list);
 /// # Ok::<(), registry_image::InvalidBlobList>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct BlobList {
     blobs: BTreeMap<Digest, u64>,
 }
@@ -196,6 +196,15 @@ impl IntoIterator for BlobList {
 
     fn into_iter(self) -> Self::IntoIter {
         self.blobs.into_iter()
+    }
+}
+
+impl fmt::Debug for BlobList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // It may have a million blobs.
+        f.debug_struct("BlobList")
+            .field("len", &self.blobs.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The base of an incremental archive: blobs that the target must have.
 
-use super::options::{CopyItem, ImageCopy};
+use super::options::{CopyItem, ImageCopy, Options};
 use crate::{
     error::Error,
     source::{BlobStream, Origin},
@@ -31,12 +31,12 @@ impl ImageCopy<'_> {
             place: self.target.describe(),
             blobs: Mutex::default(),
         };
-        let walk = ImageCopy {
-            target: &needs,
+        let options = Options {
             listener: None,
-            dry_run: false,
-            ..self.clone()
+            ..self.options.clone()
         };
+        let walk = ImageCopy::new(self.source, &needs).with_options(options);
+        let walk = walk.keep_going(self.keep_going);
         walk.run_unverified(items).await?;
         drop(walk);
         let blobs = needs.blobs.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -56,17 +56,17 @@ impl Run<'_> {
         let &Wanted { digest, size, .. } = wanted;
         if target.has(Kind::Blob, &digest, size).await? {
             self.update(|progress| progress.totals.skipped += 1);
-            self.copy.tell(|| Event::BlobSkipped { digest, size });
+            self.copy.options.tell(|| Event::BlobSkipped { digest, size });
             return Ok(());
         }
         if !self.copy.dry_run && target.mount(&digest, size, source.origin().as_ref()).await? {
             self.update(|progress| progress.totals.mounted += 1);
-            self.copy.tell(|| Event::BlobMounted { digest, size });
+            self.copy.options.tell(|| Event::BlobMounted { digest, size });
             return Ok(());
         }
         let Some(blob) = source.blob(&digest, 0).await? else {
             if wanted.is_foreign {
-                self.copy.tell(|| Event::BlobAbsent { digest, size });
+                self.copy.options.tell(|| Event::BlobAbsent { digest, size });
                 return Ok(());
             }
             return Err(absent(*source, &target.describe(), digest, size));
@@ -79,11 +79,11 @@ impl Run<'_> {
                 actual: blob.size,
             });
         }
-        self.copy.tell(|| Event::BlobStarted { digest, size });
+        self.copy.options.tell(|| Event::BlobStarted { digest, size });
         if !self.copy.dry_run {
             let stream = self.observed(digest, sized(source.describe(), digest, size, blob.stream));
             target.put_blob(&digest, size, stream).await?;
-            self.copy.tell(|| Event::BlobCopied { digest, size });
+            self.copy.options.tell(|| Event::BlobCopied { digest, size });
         }
         self.update(|progress| {
             progress.totals.blobs += 1;
@@ -94,7 +94,7 @@ impl Run<'_> {
 
     /// Reports the bytes of a stream as events.
     fn observed(&self, digest: Digest, stream: BlobStream) -> BlobStream {
-        let Some(listener) = self.copy.listener.clone() else {
+        let Some(listener) = self.copy.options.listener.clone() else {
             return stream;
         };
         Box::pin(stream.inspect_ok(move |data| {

@@ -12,3 +12,5 @@ pub use self::{
     options::{CopyItem, ImageCopy},
     report::{Copied, NotCopied, Report},
 };
+
+pub(crate) use self::options::Options;

@@ -9,7 +9,34 @@ use std::{fmt, sync::Arc};
 const JOBS: usize = 4;
 
 /// Receiver of the events of a copy.
-pub(super) type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
+type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// Options that a copy and an export have in common.
+#[derive(Clone, Default)]
+pub(crate) struct Options {
+    pub(crate) platforms: Vec<Platform>,
+    pub(crate) referrers: bool,
+    pub(crate) strict: bool,
+    pub(crate) listener: Option<Listener>,
+}
+
+impl Options {
+    pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
+        if let Some(listener) = &self.listener {
+            listener(&event());
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("platforms", &self.platforms)
+            .field("referrers", &self.referrers)
+            .field("strict", &self.strict)
+            .finish_non_exhaustive()
+    }
+}
 
 /// A copy from a source to a target, with its options.
 ///
@@ -30,18 +57,15 @@ pub(super) type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
 ///     .on_event(|event| println!("{event:?}"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct ImageCopy<'a> {
     pub(super) source: &'a dyn Source,
     pub(super) target: &'a dyn Target,
     pub(super) jobs: usize,
-    pub(super) platforms: Vec<Platform>,
-    pub(super) referrers: bool,
-    pub(super) strict: bool,
     pub(super) keep_going: bool,
     pub(super) dry_run: bool,
-    pub(super) listener: Option<Listener>,
+    pub(super) options: Options,
 }
 
 /// An image, index or artifact to copy.
@@ -85,18 +109,19 @@ impl CopyItem {
 
 impl<'a> ImageCopy<'a> {
     /// Describes a copy of whole images, without their referrers.
-    pub const fn new(source: &'a dyn Source, target: &'a dyn Target) -> Self {
+    pub fn new(source: &'a dyn Source, target: &'a dyn Target) -> Self {
         Self {
             source,
             target,
             jobs: JOBS,
-            platforms: Vec::new(),
-            referrers: false,
-            strict: false,
             keep_going: false,
             dry_run: false,
-            listener: None,
+            options: Options::default(),
         }
+    }
+
+    pub(crate) fn with_options(self, options: Options) -> Self {
+        Self { options, ..self }
     }
 
     /// Sets the number of blobs in transfer at the same time, at least 1. The default is 4.
@@ -111,22 +136,22 @@ impl<'a> ImageCopy<'a> {
     ///
     /// One platform copies its image in place of an index. Several platforms make a smaller index. Both change the
     /// digest, which [`Copied`](super::Copied) reports.
-    pub fn platforms(self, platforms: impl IntoIterator<Item = Platform>) -> Self {
-        Self {
-            platforms: platforms.into_iter().collect(),
-            ..self
-        }
+    pub fn platforms(mut self, platforms: impl IntoIterator<Item = Platform>) -> Self {
+        self.options.platforms = platforms.into_iter().collect();
+        self
     }
 
     /// Copies signatures and other referrers of each manifest too, and what cosign stores under tags such as
     /// `sha256-….sig`.
-    pub fn referrers(self, referrers: bool) -> Self {
-        Self { referrers, ..self }
+    pub const fn referrers(mut self, referrers: bool) -> Self {
+        self.options.referrers = referrers;
+        self
     }
 
     /// Refuses an index whose images are partly absent. By default it is put as it is, if the target accepts that.
-    pub fn strict(self, strict: bool) -> Self {
-        Self { strict, ..self }
+    pub const fn strict(mut self, strict: bool) -> Self {
+        self.options.strict = strict;
+        self
     }
 
     /// Continues with the next item after one has failed.
@@ -140,31 +165,8 @@ impl<'a> ImageCopy<'a> {
     }
 
     /// Sets a function that is called with each event. It must not block.
-    pub fn on_event(self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        Self {
-            listener: Some(Arc::new(listener)),
-            ..self
-        }
-    }
-
-    pub(super) fn tell(&self, event: impl FnOnce() -> Event) {
-        if let Some(listener) = &self.listener {
-            listener(&event());
-        }
-    }
-}
-
-impl fmt::Debug for ImageCopy<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ImageCopy")
-            .field("source", &self.source)
-            .field("target", &self.target)
-            .field("jobs", &self.jobs)
-            .field("platforms", &self.platforms)
-            .field("referrers", &self.referrers)
-            .field("strict", &self.strict)
-            .field("keep_going", &self.keep_going)
-            .field("dry_run", &self.dry_run)
-            .finish_non_exhaustive()
+    pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.options.listener = Some(Arc::new(listener));
+        self
     }
 }

@@ -168,11 +168,13 @@ impl<'a> Run<'a> {
 
     /// Returns the wanted platforms of an index, or the manifest as it is.
     async fn narrowed(&self, manifest: StoredManifest) -> Result<StoredManifest, Error> {
-        if self.copy.platforms.is_empty() || !manifest.media_type.is_index() {
+        if self.copy.options.platforms.is_empty() || !manifest.media_type.is_index() {
             return Ok(manifest);
         }
         let malformed = |error: String| self.refused(&manifest.digest, format!("malformed index: {error}"));
-        match narrow(&manifest.bytes, &self.copy.platforms).map_err(|error| malformed(error.to_string()))? {
+        match narrow(&manifest.bytes, &self.copy.options.platforms)
+            .map_err(|error| malformed(error.to_string()))?
+        {
             Narrowed::Whole => Ok(manifest),
             Narrowed::Image(digest) => {
                 let digest = Digest::parse(&digest).map_err(|error| malformed(error.to_string()))?;
@@ -196,7 +198,7 @@ impl<'a> Run<'a> {
         async move {
             let before = self.update(|progress| progress.entered.len());
             self.tree(manifest, depth).await?;
-            if !self.copy.referrers {
+            if !self.copy.options.referrers {
                 return Ok(());
             }
             // A referrer may list any of these, so all of them come first.
@@ -255,8 +257,8 @@ impl<'a> Run<'a> {
                     self.tree(&child, depth + 1).await?;
                     self.put_child(&child).await?;
                 }
-                None if self.copy.strict => return Err(self.no_manifest(digest.into())),
-                None => self.copy.tell(|| Event::ImageAbsent {
+                None if self.copy.options.strict => return Err(self.no_manifest(digest.into())),
+                None => self.copy.options.tell(|| Event::ImageAbsent {
                     index: manifest.digest,
                     digest,
                 }),
@@ -303,7 +305,7 @@ impl<'a> Run<'a> {
         if !self.copy.dry_run {
             target.put_manifest(manifest, tags).await?;
         }
-        self.copy.tell(|| Event::ManifestCopied {
+        self.copy.options.tell(|| Event::ManifestCopied {
             digest,
             tags: tags.to_vec(),
         });
@@ -319,7 +321,7 @@ impl<'a> Run<'a> {
         if !self.copy.dry_run {
             target.put_child(manifest).await?;
         }
-        self.copy.tell(|| Event::ManifestCopied {
+        self.copy.options.tell(|| Event::ManifestCopied {
             digest,
             tags: Vec::new(),
         });

@@ -2,15 +2,12 @@
 
 use crate::{
     blob_list::BlobList,
-    copy::{CopyItem, Event},
+    copy::{CopyItem, Event, Options},
     layout::Names,
     platform::Platform,
     source::Source,
 };
-use std::{fmt, sync::Arc};
-
-/// Receiver of the events of an export.
-pub(super) type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
+use std::sync::Arc;
 
 /// An export of images to an archive.
 ///
@@ -42,20 +39,17 @@ pub(super) type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Export<'a> {
     pub(super) groups: Vec<Group<'a>>,
-    pub(super) platforms: Vec<Platform>,
     pub(super) docker_platform: Option<Platform>,
-    pub(super) referrers: bool,
-    pub(super) strict: bool,
     pub(super) base: Option<BlobList>,
-    pub(super) listener: Option<Listener>,
+    pub(super) options: Options,
 }
 
 /// Images of one source.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Group<'a> {
     pub(super) source: &'a dyn Source,
     pub(super) items: Vec<CopyItem>,
@@ -79,11 +73,9 @@ impl<'a> Export<'a> {
     }
 
     /// Exports only images for these platforms, see [`ImageCopy::platforms`](crate::ImageCopy::platforms).
-    pub fn platforms(self, platforms: impl IntoIterator<Item = Platform>) -> Self {
-        Self {
-            platforms: platforms.into_iter().collect(),
-            ..self
-        }
+    pub fn platforms(mut self, platforms: impl IntoIterator<Item = Platform>) -> Self {
+        self.options.platforms = platforms.into_iter().collect();
+        self
     }
 
     /// Sets the platform of the image that `manifest.json` has of each index. The default is `linux/amd64`.
@@ -95,13 +87,15 @@ impl<'a> Export<'a> {
     }
 
     /// Exports signatures and other referrers too, see [`ImageCopy::referrers`](crate::ImageCopy::referrers).
-    pub fn referrers(self, referrers: bool) -> Self {
-        Self { referrers, ..self }
+    pub const fn referrers(mut self, referrers: bool) -> Self {
+        self.options.referrers = referrers;
+        self
     }
 
     /// Refuses an index whose images are partly absent.
-    pub fn strict(self, strict: bool) -> Self {
-        Self { strict, ..self }
+    pub const fn strict(mut self, strict: bool) -> Self {
+        self.options.strict = strict;
+        self
     }
 
     /// Leaves out the blobs of a list, which the target has from an earlier export: the base.
@@ -139,27 +133,8 @@ impl<'a> Export<'a> {
     }
 
     /// Sets a function that is called with each event. It must not block.
-    pub fn on_event(self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        Self {
-            listener: Some(Arc::new(listener)),
-            ..self
-        }
-    }
-
-    pub(super) fn tell(&self, event: impl FnOnce() -> Event) {
-        if let Some(listener) = &self.listener {
-            listener(&event());
-        }
-    }
-}
-
-impl fmt::Debug for Export<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sources: Vec<_> = self.groups.iter().map(|group| group.source).collect();
-        f.debug_struct("Export")
-            .field("sources", &sources)
-            .field("platforms", &self.platforms)
-            .field("referrers", &self.referrers)
-            .finish_non_exhaustive()
+    pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.options.listener = Some(Arc::new(listener));
+        self
     }
 }

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use registry_core::{Digest, MediaType, Tag, manifest::Manifest, storage::StoredManifest};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// Maximum number of bytes in all manifests, which are in memory.
@@ -70,18 +70,16 @@ impl Plan {
             names: group.names.clone(),
             plan: Mutex::new(self),
         };
-        let mut copy = ImageCopy::new(group.source, &planner)
-            .platforms(export.platforms.iter().cloned())
-            .referrers(export.referrers)
-            .strict(export.strict);
-        if let Some(listener) = export.listener.clone() {
+        let mut options = export.options.clone();
+        if let Some(listener) = options.listener.take() {
             // A plan reports only absent images. Blobs are reported when they are written.
-            copy = copy.on_event(move |event| {
+            options.listener = Some(Arc::new(move |event| {
                 if matches!(event, Event::ImageAbsent { .. }) {
                     listener(event);
                 }
-            });
+            }));
         }
+        let copy = ImageCopy::new(group.source, &planner).with_options(options);
         let report = copy.run(&group.items).await?;
         drop(copy);
         let mut plan = planner.plan.into_inner().unwrap_or_else(PoisonError::into_inner);

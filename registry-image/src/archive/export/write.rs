@@ -158,7 +158,7 @@ impl Export<'_> {
         let (place, size) = (group.source.describe(), planned.size);
         let Some(mut blob) = group.source.blob(digest, 0).await? else {
             if is_foreign {
-                self.tell(|| Event::BlobAbsent {
+                self.options.tell(|| Event::BlobAbsent {
                     digest: *digest,
                     size,
                 });
@@ -175,7 +175,7 @@ impl Export<'_> {
         if blob.size != size {
             return Err(wrong_size(blob.size));
         }
-        self.tell(|| Event::BlobStarted {
+        self.options.tell(|| Event::BlobStarted {
             digest: *digest,
             size,
         });
@@ -187,7 +187,7 @@ impl Export<'_> {
                 break;
             }
             tape.data(&bytes).map_err(failed)?;
-            self.tell(|| Event::BlobBytes {
+            self.options.tell(|| Event::BlobBytes {
                 digest: *digest,
                 bytes: bytes.len() as u64,
             });
@@ -206,7 +206,7 @@ impl Export<'_> {
             });
         }
         tape.end(size).map_err(failed)?;
-        self.tell(|| Event::BlobCopied {
+        self.options.tell(|| Event::BlobCopied {
             digest: *digest,
             size,
         });

@@ -4,6 +4,7 @@ use super::{
     directory::Directory,
     entries::{self, Entry, Listed},
     files::{self, Files, blob_path, read_document},
+    lookup::Lookup,
 };
 use crate::{
     error::Error,
@@ -52,6 +53,7 @@ pub struct Layout {
     pub(super) entries: Vec<Entry>,
     /// Entries without a name that are not selected. Referrers are among them.
     pub(super) nameless: Vec<Entry>,
+    pub(super) lookup: Arc<Lookup>,
     /// Blobs that are not in the layout, because its target has them.
     pub(super) left_out: Option<Arc<LeftOut>>,
     /// Content that no file of the layout has as it is.
@@ -93,6 +95,7 @@ impl Layout {
     pub(crate) fn with(files: Arc<dyn Files>, entries: Vec<Entry>, made: BTreeMap<Digest, Made>) -> Self {
         Self {
             files,
+            lookup: Arc::new(Lookup::of(&entries, &[])),
             entries,
             nameless: Vec::new(),
             left_out: None,
@@ -119,6 +122,7 @@ impl Layout {
         nameless.extend(others.into_iter().filter(|entry| !entry.has_name()));
         Self {
             files: self.files,
+            lookup: Arc::new(Lookup::of(&entries, &nameless)),
             entries,
             nameless,
             left_out: self.left_out,
@@ -140,21 +144,19 @@ impl Layout {
         let Some(bytes) = self.read_blob(digest)? else {
             return Ok(None);
         };
-        let listed = self
-            .all_entries()
-            .find(|entry| entry.descriptor.digest == *digest);
+        let listed = self.lookup.digest(digest);
         let size = bytes.len() as u64;
-        if let Some(entry) = listed.filter(|entry| entry.descriptor.size != size) {
+        if let Some(listed) = listed.filter(|listed| listed.size != size) {
             return Err(Error::Size {
                 place: self.files.place().to_owned(),
                 digest: *digest,
-                expected: entry.descriptor.size,
+                expected: listed.size,
                 actual: size,
             });
         }
         let media_type = listed.map_or_else(
             || registry_core::manifest::Manifest::sniff_media_type(&bytes),
-            |entry| entry.descriptor.media_type.clone(),
+            |listed| listed.media_type.clone(),
         );
         Ok(Some(StoredManifest::new(*digest, media_type, bytes)))
     }

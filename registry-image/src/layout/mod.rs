@@ -10,6 +10,7 @@ mod entries;
 mod files;
 mod images;
 mod listing;
+mod lookup;
 mod names;
 mod read;
 mod referrers;

@@ -1,13 +1,12 @@
 //! A layout as a source.
 
-use super::{entries::INDEX, files::DOCUMENT, images::Layout};
+use super::{entries::INDEX, files::DOCUMENT, images::Layout, lookup::Tagged};
 use crate::{
     error::Error,
     source::{Blob, LeftOut, Page, Source},
 };
 use async_trait::async_trait;
 use registry_core::{Descriptor, Digest, Reference, Tag, storage::StoredManifest};
-use std::collections::BTreeSet;
 
 #[async_trait]
 impl Source for Layout {
@@ -40,11 +39,9 @@ impl Source for Layout {
     }
 
     async fn tags(&self, after: Option<&Tag>) -> Result<Page<Tag, Tag>, Error> {
-        let tags: BTreeSet<_> = self.entries.iter().flat_map(|entry| entry.tags()).collect();
-        let later = tags
-            .into_iter()
-            .filter(|tag| after.is_none_or(|after| tag > after));
-        Ok(Page::new(later.collect(), None))
+        let tags = self.lookup.tags();
+        let later = tags.filter(|tag| after.is_none_or(|after| *tag > after));
+        Ok(Page::new(later.cloned().collect(), None))
     }
 
     async fn referrers(
@@ -63,15 +60,14 @@ impl Source for Layout {
 impl Layout {
     /// Returns the entry with a tag.
     fn tagged(&self, tag: &Tag) -> Result<Option<Descriptor>, Error> {
-        let mut found: Option<&Descriptor> = None;
-        for entry in self.entries.iter().filter(|entry| entry.tags().contains(tag)) {
-            let descriptor = &entry.descriptor;
-            if found.is_some_and(|found| found.digest != descriptor.digest) {
+        let found = match self.lookup.tag(tag) {
+            None => None,
+            Some(Tagged::One(found)) => Some(found),
+            Some(Tagged::Several) => {
                 let reason = format!("several images have the tag {tag}; select one repository");
                 return Err(Error::layout(self.files.place(), INDEX, reason));
             }
-            found = Some(descriptor);
-        }
+        };
         if let Some(found) = found.filter(|found| found.size > DOCUMENT) {
             let reason = format!(
                 "{} has {} bytes, more than a manifest may have",

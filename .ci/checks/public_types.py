@@ -33,7 +33,7 @@ ALLOWED = {
     "registry-conformance": {"http", "libtest_mimic", "registry_core"},
     "registry-image": {"bytes", "futures_core", "registry_client", "registry_core"},
     "registry-test": {"http", "registry_core", "rustls"},
-    "registry-client": {"bytes", "http_body", "registry_core", "rustls"},
+    "registry-client": {"bytes", "http_body", "registry_core", "rustls", "tokio"},
 }
 
 

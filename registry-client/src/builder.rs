@@ -9,7 +9,7 @@ use crate::{
     options::HostOptions,
     proxies::Proxies,
     retry::{Jitter, Retry},
-    transport::{TlsRules, Transport},
+    transport::{HostConnectors, TlsRules, Transport},
 };
 use http::HeaderValue;
 use rustls::crypto::CryptoProvider;
@@ -166,18 +166,22 @@ impl ClientBuilder {
         })?;
         let mut plain = HashMap::new();
         let mut tls = HashMap::new();
+        let mut connectors = HashMap::new();
         for (host, options) in self.hosts {
-            let plain_http = options
-                .plain_http
-                .unwrap_or_else(|| options.tls.is_none() && host.is_loopback());
+            let plain_http = options.plain_http.unwrap_or_else(|| {
+                options.tls.is_none() && (host.is_loopback() || options.connector.is_some())
+            });
             plain.insert(host.endpoint().to_owned(), plain_http);
+            if let Some(connector) = options.connector {
+                connectors.insert(host.endpoint().to_owned(), connector);
+            }
             if let Some(options) = options.tls {
                 tls.insert(host.endpoint().to_owned(), options);
             }
         }
         let tls = Arc::new(TlsRules::new(self.provider, tls));
         Ok(Client::of(Inner {
-            transport: Transport::new(tls, self.proxies, self.idle),
+            transport: Transport::new(tls, HostConnectors::new(connectors), self.proxies, self.idle),
             plain,
             credentials: self.credentials,
             tokens: Tokens::default(),

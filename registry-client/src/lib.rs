@@ -47,7 +47,8 @@
 //!
 //! A registry gets a credential after it has asked for it, by Basic or by a token service. It stays with the registry: a
 //! redirect to another host carries none, and that host may not ask. After `https`, neither a redirect nor a token service
-//! may be `http`. Plain HTTP is used on this machine, and where [`HostOptions::plain_http`] says so.
+//! may be `http`. Plain HTTP is used on this machine, over connections of your own ([`HostOptions::connector`]), and where
+//! [`HostOptions::plain_http`] says so.
 
 mod auth;
 mod builder;

@@ -2,8 +2,11 @@
 
 use crate::{
     config_error::ConfigError,
-    transport::{HostTls, Identity, certificates},
+    transport::{HostConnector, HostTls, Identity, certificates},
 };
+use registry_core::BoxError;
+use std::future::Future;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Settings for one registry.
 ///
@@ -20,6 +23,7 @@ use crate::{
 pub struct HostOptions {
     pub(crate) plain_http: Option<bool>,
     pub(crate) tls: Option<HostTls>,
+    pub(crate) connector: Option<HostConnector>,
 }
 
 impl HostOptions {
@@ -44,6 +48,41 @@ impl HostOptions {
         Self {
             plain_http: self.plain_http.or(earlier.plain_http),
             tls,
+            connector: self.connector.or(earlier.connector),
+        }
+    }
+
+    /// Opens connections to this registry with a function, in place of TCP and any proxy. Connections are pooled, so that one
+    /// has many requests. A redirect to another host does not use it.
+    ///
+    /// Plain HTTP is used over it, unless `plain_http(false)` or certificates are set. The name of the host, which need not
+    /// exist, is in requests and messages. For a registry on a Unix socket:
+    ///
+    /// ```
+    /// use registry_client::{Client, Host, HostOptions};
+    /// use tokio::net::UnixStream;
+    ///
+    /// let host = Host::parse("registry.socket")?;
+    /// let connect = || UnixStream::connect("/run/registry.sock");
+    /// let client = Client::builder()
+    ///     .host(host, HostOptions::new().connector(connect))
+    ///     .build()?;
+    /// let repository = client.repository("registry.socket/team/app")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// An error of the function is transient, as that of any connection: [`Retry`](crate::Retry) has the attempts.
+    #[must_use]
+    pub fn connector<F, C, S, E>(self, connect: F) -> Self
+    where
+        F: Fn() -> C + Send + Sync + 'static,
+        C: Future<Output = Result<S, E>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        E: Into<BoxError>,
+    {
+        Self {
+            connector: Some(HostConnector::new(connect)),
+            ..self
         }
     }
 

@@ -51,6 +51,12 @@ pub(crate) fn port(url: &Uri) -> u16 {
     url.port_u16().unwrap_or(default)
 }
 
+/// Returns host and port as in the URL, in lower case.
+pub(crate) fn authority(url: &Uri) -> String {
+    url.authority()
+        .map_or_else(String::new, |authority| authority.as_str().to_ascii_lowercase())
+}
+
 pub(crate) fn is_https(url: &Uri) -> bool {
     url.scheme() == Some(&Scheme::HTTPS)
 }

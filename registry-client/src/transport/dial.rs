@@ -27,25 +27,35 @@ use tower_service::Service;
 /// Time within which a connection is opened.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Opens connections for the pool, through proxies where there are some.
+/// Opens connections for the pool, by the connectors of their hosts or through proxies where there are some.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     direct: Direct,
+    connectors: HostConnectors,
     proxies: Proxies,
 }
 
 impl Connector {
-    pub(super) fn new(tls: Arc<TlsRules>, proxies: Proxies) -> Self {
+    pub(super) fn new(tls: Arc<TlsRules>, connectors: HostConnectors, proxies: Proxies) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         Self {
             direct: Direct { tcp, tls },
+            connectors,
             proxies,
         }
     }
 
     async fn open(mut self, url: Uri) -> Result<Opened, BoxError> {
+        if let Some(connector) = self.connectors.of(&url) {
+            let stream = connector.connect().await?;
+            return if url::is_https(&url) {
+                self.direct.encrypt(&url, stream.into_inner()).await
+            } else {
+                Ok(Opened::new(stream))
+            };
+        }
         let Some(proxy) = self.proxies.of(&url) else {
             return self.direct.open(url).await;
         };
@@ -108,7 +118,7 @@ impl Direct {
         let host = url.host().unwrap_or_default();
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(bare).map_err(Unusable::new)?.to_owned();
-        let authority = url.authority().map_or_else(String::new, ToString::to_string);
+        let authority = url::authority(url);
         let tls = Arc::clone(&self.tls);
         // The first use reads the certificates of the system.
         let config = spawn_blocking(move || tls.config(&authority)).await?;

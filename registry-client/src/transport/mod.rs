@@ -1,10 +1,12 @@
 //! [`Transport`]: requests over pooled connections, with or without TLS. It knows neither registries nor logins.
 
+mod connector;
 mod dial;
 mod outgoing;
 mod tls;
 
 pub(crate) use self::{
+    connector::{HostConnector, HostConnectors},
     outgoing::Outgoing,
     tls::{HostTls, Identity, TlsRules, certificates},
 };
@@ -43,6 +45,7 @@ const KEPT: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(crate) struct Transport {
     client: Client<Connector, Outgoing>,
+    connectors: HostConnectors,
     proxies: Proxies,
     idle: Duration,
 }
@@ -56,8 +59,14 @@ impl fmt::Debug for Transport {
 }
 
 impl Transport {
-    /// Uses `tls` for `https`. A request or response during which nothing passes for `idle` fails.
-    pub(crate) fn new(tls: Arc<TlsRules>, proxies: Proxies, idle: Duration) -> Self {
+    /// Uses `tls` for `https`. Hosts with a connector have no proxy. A request or response during which nothing passes for
+    /// `idle` fails.
+    pub(crate) fn new(
+        tls: Arc<TlsRules>,
+        connectors: HostConnectors,
+        proxies: Proxies,
+        idle: Duration,
+    ) -> Self {
         let mut builder = Client::builder(TokioExecutor::new());
         builder
             .pool_timer(TokioTimer::new())
@@ -65,7 +74,8 @@ impl Transport {
             .http1_max_headers(HEADERS)
             .http1_max_buf_size(HEAD);
         Self {
-            client: builder.build(Connector::new(tls, proxies.clone())),
+            client: builder.build(Connector::new(tls, connectors.clone(), proxies.clone())),
+            connectors,
             proxies,
             idle,
         }
@@ -80,7 +90,9 @@ impl Transport {
     pub(crate) async fn send(&self, mut request: Request<Outgoing>, verifies: bool) -> Result<Answered> {
         let url = request.uri().clone();
         let named = format!("{} {}", request.method(), shown(&url));
-        if let Some(login) = self.proxies.login(&url) {
+        if self.connectors.of(&url).is_none()
+            && let Some(login) = self.proxies.login(&url)
+        {
             request.headers_mut().insert(header::PROXY_AUTHORIZATION, login);
         }
         let progress = Progress::default();
@@ -223,7 +235,7 @@ mod tests {
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let tls = Arc::new(TlsRules::new(None, std::collections::HashMap::new()));
         let idle = Duration::from_secs(60);
-        let transport = Transport::new(tls, Proxies::default(), idle);
+        let transport = Transport::new(tls, HostConnectors::default(), Proxies::default(), idle);
 
         for body in [Outgoing::empty, || Outgoing::bytes("bytes".into())] {
             for (verifies, expected) in [(false, idle), (true, 10 * idle)] {

@@ -91,12 +91,11 @@ impl TlsRules {
         }
     }
 
-    /// Returns the configuration for connections to `authority`. The first call reads the system's certificates, which
-    /// blocks.
+    /// Returns the configuration for connections to `authority`, which is in lower case. The first call reads the system's
+    /// certificates, which blocks.
     pub(super) fn config(&self, authority: &str) -> Result<Arc<ClientConfig>, BoxError> {
-        let authority = authority.to_ascii_lowercase();
-        let special = self.hosts.get(&authority);
-        let key = special.map(|_| authority);
+        let special = self.hosts.get(authority);
+        let key = special.map(|_| authority.to_owned());
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(config) = made.get(&key) {
             return Ok(Arc::clone(config));

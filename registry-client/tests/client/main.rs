@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
+mod connector;
+#[cfg(test)]
 mod content;
 #[cfg(test)]
 mod faults;

@@ -1,6 +1,9 @@
 //! [`Connector`]: opens connections to registries.
 
-use super::tls::{TlsRules, Unusable};
+use super::{
+    connector::HostConnectors,
+    tls::{TlsRules, Unusable},
+};
 use crate::{proxies::Proxies, url};
 use http::Uri;
 use hyper_util::{

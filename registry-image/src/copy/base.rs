@@ -20,6 +20,10 @@ impl ImageCopy<'_> {
     /// [`run`](Self::run) does that before it writes anything. If several copies follow each other, such as of several
     /// repositories in one archive, verify all of them first.
     ///
+    /// # Cancel safety
+    ///
+    /// Changes nothing.
+    ///
     /// # Errors
     ///
     /// [`Error::Base`] with everything that is missing, and [`Error`] if the source or the target cannot be read.

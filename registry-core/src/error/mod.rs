@@ -51,6 +51,13 @@ pub enum Error {
     /// The request has no meaning in the protocol.
     #[error(transparent)]
     Request(#[from] InvalidRequest),
+    /// The repository name is too long for the storage.
+    #[error("a repository name has at most {limit} bytes in this registry")]
+    #[non_exhaustive]
+    NameTooLong {
+        /// Maximum length in bytes.
+        limit: usize,
+    },
     /// A push would create a repository with more components in its name than the limit.
     #[error("the name has {components} components, but a new repository may have at most {limit}")]
     #[non_exhaustive]
@@ -327,7 +334,7 @@ impl Error {
         use {ErrorCode as C, StatusCode as S};
         match self {
             Self::Request(invalid) => invalid.wire(),
-            Self::NameTooDeep { .. } => (S::BAD_REQUEST, C::NameInvalid),
+            Self::NameTooLong { .. } | Self::NameTooDeep { .. } => (S::BAD_REQUEST, C::NameInvalid),
             Self::Manifest(_)
             | Self::ManifestLimit { .. }
             | Self::DescriptorSize { .. }
@@ -454,6 +461,7 @@ impl From<StorageError> for Error {
             StorageError::Body(source) => Self::Body(source),
             StorageError::TagConflict { tag, current: _ } => Self::Precondition { tag },
             StorageError::Unsupported(what) => Self::Unsupported(what),
+            StorageError::NameTooLong { limit } => Self::NameTooLong { limit },
             StorageError::ReadOnly => Self::ReadOnly,
             denied @ StorageError::Denied { .. } => Self::DeniedByStorage(denied.into()),
             unavailable @ StorageError::Unavailable { retry_after, .. } => Self::Unavailable {

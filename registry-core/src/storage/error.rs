@@ -72,6 +72,13 @@ pub enum StorageError {
     /// This storage does not support the operation.
     #[error("this storage cannot {0}")]
     Unsupported(&'static str),
+    /// The name of the repository is too long for this storage. Nothing was changed.
+    #[error("the repository name is longer than {limit} bytes, the maximum of this storage")]
+    #[non_exhaustive]
+    NameTooLong {
+        /// Maximum length in bytes.
+        limit: usize,
+    },
     /// This handle is read-only. Nothing was changed.
     #[error("this storage is open for reading only")]
     ReadOnly,
@@ -166,6 +173,12 @@ impl StorageError {
     #[must_use]
     pub const fn range_unsatisfiable(size: u64) -> Self {
         Self::RangeUnsatisfiable { size }
+    }
+
+    /// Describes a repository name with more than `limit` bytes.
+    #[must_use]
+    pub const fn name_too_long(limit: usize) -> Self {
+        Self::NameTooLong { limit }
     }
 
     /// Describes an operation that a rule of the storage does not allow.

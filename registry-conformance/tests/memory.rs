@@ -1,7 +1,12 @@
-//! The storage contract for the backend in memory, alone, behind a pointer, and with handles for reading only.
+//! The storage contract for the backend in memory: alone, behind a pointer, with handles for reading only, and for one of
+//! its tenants.
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use registry_conformance::{storage::Backend, storage_tests};
-use registry_core::storage::{MemoryStorage, ReadOnlyStorage, Storage};
+use registry_core::{
+    Algorithm, MediaType, RepositoryName,
+    storage::{MemoryStorage, PrefixStorage, PutManifest, ReadOnlyStorage, Storage, Verified},
+};
 use std::sync::Arc;
 
 async fn memory() -> Backend {
@@ -34,4 +39,29 @@ mod read_only {
     }
 
     storage_tests!(memory, collect, expire, health, inspect, read_only, repair, trash);
+}
+
+/// A tenant keeps the contract, beside neighbours whose names are around its own.
+mod tenant {
+    use super::*;
+
+    async fn tenant() -> Backend {
+        let storage = MemoryStorage::new();
+        for neighbour in ["acme", "acme-x/a", "acme.x", "acme0/a", "acme_x", "b", "zz"] {
+            create(&storage, neighbour).await;
+        }
+        let prefix = RepositoryName::parse("acme").unwrap();
+        let tenant = PrefixStorage::new(storage, prefix);
+        Backend::new(Arc::new(tenant.clone()), Arc::new(tenant))
+    }
+
+    storage_tests!(tenant);
+}
+
+/// Makes a repository exist.
+async fn create(storage: &MemoryStorage, name: &str) {
+    let index = Verified::of(Algorithm::Sha256, r#"{"schemaVersion":2,"manifests":[]}"#.into());
+    let put = PutManifest::new(index, MediaType::parse(MediaType::OCI_INDEX).unwrap());
+    let name = RepositoryName::parse(name).unwrap();
+    storage.write().unwrap().put_manifest(&name, put).await.unwrap();
 }

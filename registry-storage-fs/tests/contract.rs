@@ -1,11 +1,14 @@
-//! The storage contract, kept by a directory on disk.
+//! The storage contract, kept by a directory on disk, and by one of its tenants.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use registry_conformance::{
     storage::{Backend, Damage, Handles},
     storage_tests,
 };
-use registry_core::Digest;
+use registry_core::{
+    Digest, Registry, RepositoryName,
+    storage::{PrefixStorage, Storage},
+};
 use registry_storage_fs::{Durability, FsStorage, OpenError};
 use std::{fs, path::Path, sync::Arc};
 use tempfile::TempDir;
@@ -76,4 +79,63 @@ mod durable {
     storage_tests!(
         durable, collect, damage, expire, health, inspect, read_only, repair, restart, trash
     );
+}
+
+/// A tenant of a directory.
+mod tenant {
+    use super::*;
+
+    fn of<S: Storage>(storage: S) -> PrefixStorage<S> {
+        PrefixStorage::new(storage, RepositoryName::parse("acme").unwrap())
+    }
+
+    async fn tenants(root: &Path) -> Handles {
+        let (first, _) = open(root, Durability::Relaxed).await;
+        let tenant = of(first);
+        (Arc::new(tenant.clone()), Arc::new(tenant))
+    }
+
+    async fn tenant() -> Backend {
+        let directory = Arc::new(TempDir::new().unwrap());
+        let (first, second) = tenants(directory.path()).await;
+        let [reopened, damaged, read, rival] = [(); 4].map(|()| Arc::clone(&directory));
+        Backend::new(first, second)
+            .reopening(move || {
+                let directory = Arc::clone(&reopened);
+                async move { tenants(directory.path()).await }
+            })
+            .damaging(move |digest, kind| damage(damaged.path(), digest, kind))
+            .reading(move || {
+                let directory = FsStorage::options().read_only().open(read.path());
+                Arc::new(of(directory.unwrap()))
+            })
+            .rivalled(move || FsStorage::open(rival.path()).is_ok())
+            .keeping(directory)
+    }
+
+    storage_tests!(tenant, damage, read_only, restart);
+
+    #[tokio::test]
+    async fn a_mount_without_a_source_finds_it_beside_many_neighbours_with_the_blob() {
+        let directory = TempDir::new().unwrap();
+        let storage = FsStorage::options()
+            .durability(Durability::Relaxed)
+            .open(directory.path())
+            .unwrap();
+        let host = Registry::builder(storage.clone()).build();
+        let tenant = Registry::builder(of(storage)).build();
+        // The directory remembers fewer holders of a blob.
+        for number in 0..40 {
+            let neighbour = host.repository(format!("aaa/r{number}")).unwrap();
+            neighbour.push_blob("layer", None).await.unwrap();
+        }
+        let app = tenant.repository("app").unwrap();
+        let blob = app.push_blob("layer", None).await.unwrap();
+        assert_eq!(blob.modified, None, "the neighbours stored it first");
+
+        let copy = tenant.repository("copy").unwrap();
+        let source = copy.mount(&blob.digest, None).await.unwrap();
+
+        assert_eq!(source.as_ref(), Some(app.name()));
+    }
 }

@@ -14,8 +14,12 @@
 //! A plane that a wrapper does not forward is closed. The calls name blobs, uploads, manifests and tags, never
 //! paths. A storage depends neither on HTTP nor on requests.
 //!
-//! [`MemoryStorage`] is a complete backend, and the workspace has the example `own_backend`. A wrapper of another
-//! storage is made with [`forward_storage!`](crate::forward_storage).
+//! [`MemoryStorage`] is a complete backend, and the workspace has the example `own_backend`. Wrappers compose storages:
+//!
+//! - [`ReadOnlyStorage`] changes nothing.
+//! - [`PrefixStorage`] has the repositories of one tenant.
+//!
+//! An own wrapper is made with [`forward_storage!`](crate::forward_storage).
 //!
 //! `registry-conformance` has a test for every promise made here, for any backend.
 
@@ -33,6 +37,7 @@ mod memory;
 mod mount;
 mod new_upload;
 mod page;
+mod prefix;
 mod put;
 mod read;
 mod read_only;
@@ -60,6 +65,7 @@ pub use self::{
     mount::Mount,
     new_upload::{NewUpload, Uploader},
     page::{Listing, Page},
+    prefix::PrefixStorage,
     put::{
         Moved, Need, Needed, PutManifest, PutOutcome, SizePolicy, TagExpect, TagMove, TagVersion, WrongSize,
     },

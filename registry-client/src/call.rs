@@ -34,11 +34,12 @@ pub(crate) struct Call {
 pub(crate) enum Payload {
     Empty,
     Bytes(Bytes),
-    /// `length` bytes of the content, from an offset on.
+    /// `length` bytes of the content, from an offset on. It ends there unless it `continues`.
     Replay {
         content: Arc<dyn Replay>,
         from: u64,
         length: u64,
+        continues: bool,
     },
 }
 
@@ -59,7 +60,11 @@ impl Payload {
                 content,
                 from,
                 length,
-            } => Outgoing::stream(content.open(*from).await.map_err(Error::Content)?, *length),
+                continues,
+            } => {
+                let stream = content.open(*from).await.map_err(Error::Content)?;
+                Outgoing::stream(stream, *length, *continues)
+            }
         })
     }
 }

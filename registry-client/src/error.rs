@@ -261,6 +261,12 @@ impl Error {
         self.is_lost_answer() || matches!(self, Self::NotFound { .. })
     }
 
+    /// Returns true if a registry, or a proxy in front of it, refuses a request as too large. With `SIZE_INVALID`, it is the
+    /// blob that is too large.
+    pub(crate) fn is_chunk_too_large(&self) -> bool {
+        matches!(self, Self::Refused { status: 413, code, .. } if code.as_deref() != Some("SIZE_INVALID"))
+    }
+
     /// Returns code and message of the registry in parentheses, if it sent them.
     pub(crate) fn said(&self) -> String {
         match self {

@@ -17,6 +17,8 @@ pub struct RemoteAbilities {
     pub ranges: Option<bool>,
     /// Smallest chunk that the registry accepts, in bytes.
     pub min_chunk: Option<u64>,
+    /// Largest chunk that the client sends, in bytes, because larger ones were refused (413).
+    pub max_chunk: Option<u64>,
 }
 
 /// Abilities that the clones of a repository share.

@@ -1,6 +1,10 @@
 //! Pushes of streams of unknown size, in chunks that can be sent again.
 
-use super::{RemoteRepository, session::Session};
+use super::{
+    RemoteRepository,
+    chunk_size::{CHUNK, ChunkSize},
+    session::Session,
+};
 use crate::{
     call::Payload,
     error::{Error, Result},
@@ -14,17 +18,16 @@ use registry_core::{
 };
 use std::pin::Pin;
 
-/// Size of a chunk, in bytes, unless the registry requires larger ones. One is in memory.
-const CHUNK: u64 = 16 << 20;
 /// Largest chunk that a registry may require, in bytes.
 const LARGEST: u64 = 256 << 20;
 
 impl RemoteRepository {
     /// Pushes a stream of unknown size. Returns the digest and size of its bytes.
     ///
-    /// The stream is sent in chunks of 16 MiB, or larger ones if the registry requires it. A chunk that fails is sent again
-    /// from where the registry says. A stream of one chunk is pushed like a blob in memory, and not sent if the
-    /// repository has it.
+    /// The stream is sent in chunks of 16 MiB, one of which is in memory. They are larger if the registry requires it. If it
+    /// refuses a chunk as too large (413), it gets parts of half the size, down to the smallest that it accepts. A chunk that
+    /// fails is sent again from where the registry says. A stream of one chunk is pushed like a blob in memory, and not sent
+    /// if the repository has it.
     ///
     /// # Cancel safety
     ///
@@ -92,9 +95,10 @@ impl RemoteRepository {
             hasher.update(&rest);
             chunk = [chunk, rest].concat().into();
         }
+        let mut sizes = self.chunk_size();
         let mut offset = 0;
         while !chunk.is_empty() {
-            self.send_chunk(session, offset, &chunk).await?;
+            self.send_chunk(session, offset, &chunk, &mut sizes).await?;
             offset += chunk.len() as u64;
             chunk = stream.next(size).await?;
             hasher.update(&chunk);
@@ -104,27 +108,63 @@ impl RemoteRepository {
         Ok(BlobInfo::new(digest, offset))
     }
 
+    /// Returns the sizes of chunks that are known so far.
+    pub(super) fn chunk_size(&self) -> ChunkSize {
+        let abilities = self.abilities();
+        ChunkSize::new(abilities.max_chunk, abilities.min_chunk)
+    }
+
+    /// Chooses smaller chunks if the last one was refused as too large. Returns false if the error has another reason.
+    pub(super) fn sends_smaller(&self, error: &Error, sizes: &mut ChunkSize) -> bool {
+        let most = if error.is_chunk_too_large() {
+            sizes.refuse()
+        } else {
+            None
+        };
+        if most.is_some() {
+            self.learned.note(|abilities| abilities.max_chunk = most);
+        }
+        most.is_some()
+    }
+
     /// Sends the bytes at `offset` until the session holds all of them.
-    async fn send_chunk(&self, session: &mut Session, offset: u64, bytes: &Bytes) -> Result<()> {
+    pub(super) async fn send_chunk(
+        &self,
+        session: &mut Session,
+        offset: u64,
+        bytes: &Bytes,
+        sizes: &mut ChunkSize,
+    ) -> Result<()> {
         let end = offset + bytes.len() as u64;
         let mut attempts = self.client.attempts();
         let mut from = offset;
         // A registry whose offset goes up and down makes no progress.
         let mut highest = offset;
         loop {
-            let skipped = usize::try_from(from - offset).unwrap_or(usize::MAX);
-            let part = bytes.slice(skipped..);
+            let to = from + sizes.next(end - from);
+            let within = |at: u64| usize::try_from(at - offset).unwrap_or(usize::MAX);
+            let part = bytes.slice(within(from)..within(to));
             let Some(range) = ContentRange::of(from, part.len() as u64) else {
                 return Ok(());
             };
             let error = match self.append(session, Some(range), Payload::Bytes(part)).await {
-                Ok(held) if held.is_none_or(|held| held >= end) => return Ok(()),
+                Ok(held) if held.is_none_or(|held| held >= to) => {
+                    sizes.accept();
+                    if to > highest {
+                        highest = to;
+                        attempts.progressed();
+                    }
+                    from = to;
+                    continue;
+                }
                 Ok(_) => self.lost_bytes(),
                 // The session has another offset, as after an answer that got lost.
                 Err(Error::Refused { status: 416, .. }) => self.lost_bytes(),
                 Err(error) => error,
             };
-            attempts.after(error).await?;
+            if !self.sends_smaller(&error, sizes) {
+                attempts.after(error).await?;
+            }
             let held = self.offset_of(session, &mut attempts).await?;
             match held.filter(|held| (offset..=end).contains(held)) {
                 Some(held) => {
@@ -139,7 +179,8 @@ impl RemoteRepository {
         }
     }
 
-    async fn close_chunks(&self, session: &mut Session, digest: &Digest) -> Result<()> {
+    /// Closes a session that holds all bytes.
+    pub(super) async fn close_chunks(&self, session: &mut Session, digest: &Digest) -> Result<()> {
         let mut attempts = self.client.attempts();
         loop {
             let Err(error) = self.close(session, digest, Payload::Empty).await else {

@@ -2,6 +2,7 @@
 
 mod abilities;
 mod blob;
+mod chunk_size;
 mod chunks;
 mod delete;
 mod list;

@@ -1,6 +1,6 @@
 //! Pushes of blobs that can be read again, and mounts.
 
-use super::{RemoteRepository, session::Session};
+use super::{RemoteRepository, chunk_size::ChunkSize, session::Session};
 use crate::{
     call::{Call, Payload},
     content::Replay,
@@ -41,7 +41,8 @@ impl RemoteRepository {
     /// Pushes a blob, unless the repository has it.
     ///
     /// If the connection breaks, the push continues at the byte that the registry names. If the answer to the last
-    /// request is lost, the client asks for the blob before it sends anything again.
+    /// request is lost, the client asks for the blob before it sends anything again. If the registry, or a proxy in front of
+    /// it, refuses the blob as too large for one request (413), it is sent in chunks.
     ///
     /// ```no_run
     /// use registry_client::{Client, Pushed};
@@ -134,22 +135,31 @@ impl RemoteRepository {
     async fn upload(&self, content: Arc<dyn Replay>, blob: &Descriptor) -> Result<()> {
         let mut attempts = self.client.attempts();
         let mut session = self.open_session(&mut attempts).await?;
+        let mut sizes = self.chunk_size();
         // The offset of the session, once an attempt has failed.
         let mut held = None;
         // A registry whose offset goes up and down makes no progress.
         let mut highest = 0;
         let mut replaced = false;
         loop {
-            let error = match self.send_rest(&mut session, &content, blob, held).await {
+            let sent = self
+                .send_rest(&mut session, &content, blob, held, &mut sizes)
+                .await;
+            let error = match sent {
                 Ok(()) => return Ok(()),
                 Err(error) if error.may_be_closed() && self.has(&blob.digest).await => return Ok(()),
                 // Bytes that arrived after the session was asked count, too.
                 Err(Error::Refused { status: 416, .. }) => self.lost_bytes(),
                 Err(error) => error,
             };
+            let smaller = self.sends_smaller(&error, &mut sizes);
+            let too_large = matches!(error, Error::Refused { status: 413, .. });
             // A registry may refuse to continue a session. Then the whole blob is sent, once.
-            let refused = held.is_some() && !replaced && !error.is_transient();
-            if !refused && let Err(error) = attempts.after(error).await {
+            let refused = held.is_some() && !replaced && !too_large && !error.is_transient();
+            if !refused
+                && !smaller
+                && let Err(error) = attempts.after(error).await
+            {
                 self.cancel(session).await;
                 return Err(error);
             }
@@ -189,24 +199,32 @@ impl RemoteRepository {
         content: &Arc<dyn Replay>,
         blob: &Descriptor,
         held: Option<u64>,
+        sizes: &mut ChunkSize,
     ) -> Result<()> {
-        let from = held.unwrap_or_default();
-        let length = blob.size.saturating_sub(from);
-        let rest = Payload::Replay {
+        let part = |from, length| Payload::Replay {
             content: Arc::clone(content),
             from,
             length,
+            continues: from + length < blob.size,
         };
-        if held.is_none() && blob.size <= SMALL {
-            return self.close(session, &blob.digest, rest).await;
+        if held.is_none() && blob.size <= SMALL && sizes.next(blob.size) == blob.size {
+            return self.close(session, &blob.digest, part(0, blob.size)).await;
         }
-        if length > 0 {
+        let mut from = held.unwrap_or_default();
+        while from < blob.size {
+            let length = sizes.next(blob.size - from);
             // Without a position at first, as docker does: some registries know no `Content-Range`.
-            let chunk = held.and_then(|from| ContentRange::of(from, length));
-            let end = self.append(session, chunk, rest).await?;
-            if end.is_some_and(|end| end != blob.size) {
+            let chunk = if held.is_none() && length == blob.size {
+                None
+            } else {
+                ContentRange::of(from, length)
+            };
+            let end = self.append(session, chunk, part(from, length)).await?;
+            from += length;
+            if end.is_some_and(|end| end != from) {
                 return Err(self.lost_bytes());
             }
+            sizes.accept();
         }
         self.close(session, &blob.digest, Payload::Empty).await
     }

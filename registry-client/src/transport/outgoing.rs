@@ -44,7 +44,12 @@ pub(crate) struct Outgoing {
 
 enum Source {
     Bytes(Option<Bytes>),
-    Stream(crate::content::ReplayBody, u64),
+    Stream {
+        stream: crate::content::ReplayBody,
+        left: u64,
+        /// The content goes on after its part that is sent.
+        continues: bool,
+    },
 }
 
 impl Outgoing {
@@ -62,10 +67,14 @@ impl Outgoing {
         }
     }
 
-    /// Sends `length` bytes of a stream.
-    pub(crate) const fn stream(stream: crate::content::ReplayBody, length: u64) -> Self {
+    /// Sends `length` bytes of a stream, which ends there unless it `continues`.
+    pub(crate) const fn stream(stream: crate::content::ReplayBody, length: u64, continues: bool) -> Self {
         Self {
-            source: Source::Stream(stream, length),
+            source: Source::Stream {
+                stream,
+                left: length,
+                continues,
+            },
             progress: None,
         }
     }
@@ -86,14 +95,26 @@ impl Body for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = match &mut self.source {
             Source::Bytes(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
-            Source::Stream(stream, left) => loop {
+            Source::Stream {
+                left: 0,
+                continues: true,
+                ..
+            } => None,
+            Source::Stream {
+                stream,
+                left,
+                continues,
+            } => loop {
                 match ready!(stream.as_mut().poll_frame(cx)) {
                     None if *left > 0 => {
                         let text = format!("the content ends {left} bytes before its size");
                         break Some(Err(Unreadable(text).into()));
                     }
                     Some(Ok(frame)) => {
-                        let Ok(data) = frame.into_data() else { continue };
+                        let Ok(mut data) = frame.into_data() else { continue };
+                        if *continues {
+                            data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                        }
                         let Some(rest) = left.checked_sub(data.len() as u64) else {
                             let text = "the content has more bytes than its size".into();
                             break Some(Err(Unreadable(text).into()));
@@ -113,13 +134,13 @@ impl Body for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.source, Source::Bytes(None) | Source::Stream(_, 0))
+        matches!(self.source, Source::Bytes(None) | Source::Stream { left: 0, .. })
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(match &self.source {
             Source::Bytes(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
-            Source::Stream(_, left) => *left,
+            Source::Stream { left, .. } => *left,
         })
     }
 }

@@ -8,7 +8,10 @@ use registry_client::{Error, Pushed, RemoteRepository};
 use registry_core::{
     Algorithm, BoxError, Digest, MediaType, RepositoryName, Tag, manifest::Manifest, protocol::Precondition,
 };
-use registry_test::tap::{Exchange, Fault, Rule, Side};
+use registry_test::{
+    status,
+    tap::{Exchange, Fault, Rule, Side},
+};
 use std::{
     convert::Infallible,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -377,6 +380,90 @@ impl http_body::Body for Pieces {
         _: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
         std::task::Poll::Ready(self.0.pop_front().map(|piece| Ok(http_body::Frame::data(piece))))
+    }
+}
+
+/// Returns the size of a chunk of an upload.
+fn chunk(exchange: &Exchange) -> Option<u64> {
+    let length = exchange.headers.get("content-length")?.to_str().ok()?;
+    let is_upload = exchange.target.contains("/uploads/");
+    length.parse().ok().filter(|length| is_upload && *length > 0)
+}
+
+/// Refuses chunks of more than `most` bytes, as proxies do.
+fn refuses_more_than(most: u64, code: &str) -> Rule {
+    let larger = move |exchange: &Exchange| chunk(exchange).is_some_and(|size| size > most);
+    Rule::new(status(413).code(code)).when(larger)
+}
+
+#[tokio::test]
+async fn a_chunk_that_is_too_large_is_sent_in_smaller_ones() {
+    let tapped = Tapped::start();
+    let layer = content((33 << 20) + 5);
+    let refusing = tapped.tap.add(refuses_more_than(5 << 20, "UNKNOWN"));
+    let repository = tapped.repository("team/app");
+
+    let stream = Full::new(Bytes::from(layer.clone()));
+    let pushed = repository.push_stream(stream, Algorithm::Sha256).await.unwrap();
+
+    assert!(tapped.registry.blob("team/app", &pushed.digest).unwrap() == layer);
+    // 16 and 8 MiB are refused once each, and the size is known then.
+    assert_eq!(refusing.fired(), 2);
+    assert_eq!(repository.abilities().max_chunk, Some(4 << 20));
+    let other = content((9 << 20) + 3);
+    push_blob(&repository, &other).await.unwrap();
+    assert!(
+        tapped
+            .registry
+            .blob("team/app", &descriptor(&other).digest)
+            .unwrap()
+            == other
+    );
+    assert_eq!(refusing.fired(), 2);
+    tapped.registry.assert_no_open_uploads();
+}
+
+#[tokio::test]
+async fn a_blob_that_is_too_large_for_a_request_is_sent_in_chunks() {
+    for (size, most, refusals) in [(9 << 20, 5 << 20, 1), (1 << 20, 300_000, 2)] {
+        let tapped = Tapped::start();
+        let layer = content(size);
+        let refusing = tapped.tap.add(refuses_more_than(most, "UNKNOWN"));
+        // One of the smaller chunks breaks off.
+        let cut = Fault::Cut {
+            side: Side::Request,
+            after: 100_000,
+        };
+        let passes = move |exchange: &Exchange| chunk(exchange).is_some_and(|size| size <= most);
+        let broken = tapped.tap.add(Rule::new(cut).when(passes).times(1));
+
+        push_blob(&tapped.repository("team/app"), &layer).await.unwrap();
+
+        let digest = descriptor(&layer).digest;
+        assert!(tapped.registry.blob("team/app", &digest).unwrap() == layer);
+        assert_eq!((refusing.fired(), broken.fired()), (refusals, 1));
+        assert_eq!(sent(&tapped, &Method::POST).len(), 1, "one session is enough");
+    }
+}
+
+#[tokio::test]
+async fn a_blob_that_is_too_large_for_the_registry_is_not_sent_in_chunks() {
+    for (fault, refusals) in [
+        // The code of the registry is about the blob.
+        (refuses_more_than(0, "SIZE_INVALID"), 1),
+        // 2 MiB to 64 KiB.
+        (refuses_more_than(0, "UNKNOWN"), 6),
+    ] {
+        let tapped = Tapped::start();
+        let refusing = tapped.tap.add(fault);
+
+        let error = push_blob(&tapped.repository("team/app"), &content(2 << 20))
+            .await
+            .unwrap_err();
+
+        assert!(matches!(error, Error::Refused { status: 413, .. }), "{error:?}");
+        assert_eq!(refusing.fired(), refusals);
+        tapped.registry.assert_no_open_uploads();
     }
 }
 

@@ -150,11 +150,12 @@ pub enum Error {
         /// Size of the content; `None` if only the excess is known.
         got: Option<u64>,
     },
-    /// A pull of a blob cannot start like this: beyond its end, or with a hasher that cannot verify it.
+    /// A pull of a blob cannot start like this: beyond its end, or with a hasher that cannot verify it. Or an upload cannot
+    /// continue with this token, which is of another repository.
     #[error("{url}: {problem}")]
     #[non_exhaustive]
     InvalidStart {
-        /// The repository and the digest.
+        /// The repository, and the digest if there is one.
         url: String,
         /// Rule that is violated.
         problem: String,

@@ -37,6 +37,7 @@
 //! | [`Client`], [`ClientBuilder`] | connections, logins and settings, for any number of registries |
 //! | [`RemoteRepository`] | pulls, pushes, tags, referrers and deletions |
 //! | [`BlobStream`] | a blob that is being pulled |
+//! | [`Upload`], [`UploadToken`] | a blob that is being pushed piece by piece, by several processes in turn |
 //! | [`Replay`] | content to push that can be read again |
 //! | [`Pages`] | a listing, page by page |
 //! | [`Credentials`], [`AuthFile`] | logins: your own, or those of docker and podman |
@@ -88,6 +89,9 @@ pub use self::{
     pages::Pages,
     proxies::Proxies,
     remote::Remote,
-    repository::{BlobStart, BlobStream, InvalidRepository, Pushed, RemoteAbilities, RemoteRepository},
+    repository::{
+        BlobStart, BlobStream, InvalidRepository, InvalidUploadToken, Pushed, RemoteAbilities,
+        RemoteRepository, Upload, UploadToken,
+    },
     retry::Retry,
 };

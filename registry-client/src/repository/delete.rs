@@ -6,21 +6,45 @@ use crate::{
     error::{Error, Result},
 };
 use http::StatusCode;
-use registry_core::{Digest, Reference, Tag, protocol::Request};
+use registry_core::{Digest, Reference, Tag, manifest::Manifest, protocol::Request};
 
 impl RemoteRepository {
     /// Deletes a manifest and all its tags.
     ///
+    /// A manifest with a subject is removed from the index under the tag of the subject's referrers, unless the registry
+    /// lists referrers itself. The client pulls the manifest before, to learn its subject.
+    ///
     /// # Cancel safety
     ///
-    /// The registry may have acted on a dropped call. It can be repeated.
+    /// The registry may have acted on a dropped call. It can be repeated. If the manifest is deleted already, a repeated call
+    /// leaves it in the index of referrers.
     ///
     /// # Errors
     ///
     /// [`Error::NotFound`], [`Error::Unsupported`] if the registry does not delete, [`Error::Denied`] and
-    /// [`Error::Unauthorized`].
+    /// [`Error::Unauthorized`]. After an error that concerns the index, the manifest is deleted.
     pub async fn delete_manifest(&self, digest: &Digest) -> Result<()> {
-        self.delete(self.deletion(digest.into())).await
+        let subject = match self.abilities().referrers {
+            Some(true) => None,
+            _ => self.subject_of(digest).await?,
+        };
+        self.delete(self.deletion(digest.into())).await?;
+        match subject {
+            Some(subject) => self.remove_from_referrers_tag(&subject, digest).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the subject of a manifest. One that cannot be pulled has none, since it may be deleted nevertheless.
+    async fn subject_of(&self, digest: &Digest) -> Result<Option<Digest>> {
+        let manifest = match self.manifest(digest).await {
+            Err(error) if error.is_transient() => return Err(error),
+            Err(_) => return Ok(None),
+            Ok(manifest) => manifest,
+        };
+        let parsed = Manifest::parse_stored(&manifest.bytes, &manifest.media_type).ok();
+        let referrer = parsed.and_then(|parsed| parsed.referrer(*digest, manifest.bytes.len() as u64));
+        Ok(referrer.map(|(subject, _)| subject))
     }
 
     /// Deletes a tag alone. Many registries do not support it.

@@ -13,17 +13,21 @@ mod referrers;
 mod select;
 mod session;
 mod stream;
+mod upload;
+mod upload_token;
 
 pub use self::{
     abilities::RemoteAbilities,
     push::Pushed,
     select::InvalidRepository,
     stream::{BlobStart, BlobStream},
+    upload::Upload,
+    upload_token::{InvalidUploadToken, UploadToken},
 };
 
 use self::abilities::Learned;
 use crate::{client::Client, host::Host};
-use registry_core::RepositoryName;
+use registry_core::{Algorithm, RepositoryName};
 
 /// A repository of a registry. Clones are the same repository.
 ///
@@ -38,6 +42,8 @@ pub struct RemoteRepository {
     name: RepositoryName,
     /// Repositories that a push may mount from.
     sources: Vec<RepositoryName>,
+    /// Algorithm of the digests of manifests and uploads.
+    algorithm: Algorithm,
     learned: Learned,
 }
 
@@ -48,8 +54,16 @@ impl RemoteRepository {
             host,
             name,
             sources: Vec::new(),
+            algorithm: Algorithm::Sha256,
             learned: Learned::default(),
         }
+    }
+
+    /// Sets the algorithm of the digests of [manifests](Self::put_manifest) and [uploads](Self::upload) that are pushed. The
+    /// default is sha256, which every registry supports.
+    #[must_use]
+    pub fn with_algorithm(self, algorithm: Algorithm) -> Self {
+        Self { algorithm, ..self }
     }
 
     /// Returns the registry.

@@ -87,7 +87,7 @@ impl RemoteRepository {
                 return Ok(Pushed::Mounted(from.clone()));
             }
         }
-        self.upload(Arc::new(content), blob).await?;
+        self.upload_blob(Arc::new(content), blob).await?;
         Ok(Pushed::Uploaded)
     }
 
@@ -132,7 +132,7 @@ impl RemoteRepository {
         Ok(mounted)
     }
 
-    async fn upload(&self, content: Arc<dyn Replay>, blob: &Descriptor) -> Result<()> {
+    async fn upload_blob(&self, content: Arc<dyn Replay>, blob: &Descriptor) -> Result<()> {
         let mut attempts = self.client.attempts();
         let mut session = self.open_session(&mut attempts).await?;
         let mut sizes = self.chunk_size();

@@ -26,6 +26,9 @@ impl RemoteRepository {
     /// A manifest with a subject is added to the index under the tag of the subject's referrers, if the registry does not
     /// list referrers.
     ///
+    /// The digest is a sha256, or one of [`with_algorithm`](Self::with_algorithm). A registry that sets no tags with a push by
+    /// digest gives the tags of any manifest its own algorithm, which is sha256.
+    ///
     /// # Cancel safety
     ///
     /// The registry may have acted on a dropped call: the manifest is stored, with all tags or some. The call can
@@ -44,7 +47,7 @@ impl RemoteRepository {
         condition: Option<Precondition>,
     ) -> Result<Descriptor> {
         let bytes = bytes.into();
-        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        let digest = Digest::of(self.algorithm, &bytes);
         let descriptor = Descriptor::new(media_type.clone(), digest, bytes.len() as u64);
         let put = Put {
             bytes: bytes.clone(),
@@ -54,7 +57,8 @@ impl RemoteRepository {
         };
         let answered = match tags {
             [] => self.put(&put, digest.into(), &[]).await?.0,
-            [tag] => self.put(&put, tag.into(), &[]).await?.0,
+            // A registry computes a sha256 if it gets no digest.
+            [tag] if self.algorithm == Algorithm::Sha256 => self.put(&put, tag.into(), &[]).await?.0,
             tags => self.put_all(&put, tags).await?,
         };
         let referrer = Manifest::parse_stored(&bytes, media_type)

@@ -10,7 +10,7 @@ use crate::{
     transport::Answered,
 };
 use registry_core::{
-    Descriptor, Digest, MediaType, Tag,
+    Algorithm, Descriptor, Digest, MediaType, Tag,
     manifest::Manifest,
     protocol::{PageQuery, Precondition, Request},
 };
@@ -108,8 +108,36 @@ impl RemoteRepository {
 
     /// Adds a manifest to the index under the tag of its subject's referrers.
     pub(super) async fn add_to_referrers_tag(&self, subject: &Digest, referrer: &Descriptor) -> Result<()> {
+        let add = |entries: &mut Vec<Value>| {
+            let is_new = !entries.iter().any(|entry| is_of(entry, &referrer.digest));
+            if is_new {
+                entries.push(entry(referrer));
+            }
+            is_new
+        };
+        self.change_referrers_tag(subject, &add).await
+    }
+
+    /// Removes a manifest from the index under the tag of its subject's referrers, if there is one.
+    pub(super) async fn remove_from_referrers_tag(&self, subject: &Digest, referrer: &Digest) -> Result<()> {
+        let remove = |entries: &mut Vec<Value>| {
+            let before = entries.len();
+            entries.retain(|entry| !is_of(entry, referrer));
+            entries.len() < before
+        };
+        self.change_referrers_tag(subject, &remove).await
+    }
+
+    /// Changes the index under the tag of the referrers of `subject`. A `change` that returns false has changed nothing.
+    async fn change_referrers_tag(
+        &self,
+        subject: &Digest,
+        change: &(dyn Fn(&mut Vec<Value>) -> bool + Sync),
+    ) -> Result<()> {
         let tag = Tag::of_referrers(subject);
         let media_type = MediaType::parse(MediaType::OCI_INDEX).expect("it is a media type");
+        // Other clients find the index by its tag alone.
+        let repository = self.clone().with_algorithm(Algorithm::Sha256);
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -121,17 +149,15 @@ impl RemoteRepository {
                 Err(Error::NotFound { .. }) => (Vec::new(), Precondition::Absent),
                 Err(error) => return Err(error),
             };
-            let digest = Value::from(referrer.digest.to_string());
-            if entries.iter().any(|entry| entry.get("digest") == Some(&digest)) {
+            if !change(&mut entries) {
                 return Ok(());
             }
-            entries.push(entry(referrer));
             let index = json!({
                 "schemaVersion": 2,
                 "mediaType": MediaType::OCI_INDEX,
                 "manifests": entries,
             });
-            let put = self.put_manifest(
+            let put = repository.put_manifest(
                 index.to_string(),
                 &media_type,
                 std::slice::from_ref(&tag),
@@ -186,6 +212,12 @@ fn entries(index: &[u8]) -> Option<Vec<Value>> {
         Value::Array(entries) => Some(entries),
         _ => None,
     }
+}
+
+/// Returns true if an entry of an index has this digest.
+fn is_of(entry: &Value, digest: &Digest) -> bool {
+    let found = entry.get("digest").and_then(Value::as_str);
+    found.is_some_and(|found| found == digest.to_string())
 }
 
 fn entry(referrer: &Descriptor) -> Value {

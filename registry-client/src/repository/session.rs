@@ -38,10 +38,19 @@ impl Session {
         let location = location.and_then(|location| url::resolve(&answered.url, location));
         let location = location
             .ok_or_else(|| Error::protocol(&*answered.named, "the upload session has no usable Location"))?;
-        Ok(Self {
+        Ok(Self::at(location))
+    }
+
+    /// Returns the session of an earlier response, by its location.
+    pub(super) const fn at(location: Uri) -> Self {
+        Self {
             location,
             closing: false,
-        })
+        }
+    }
+
+    pub(super) const fn location(&self) -> &Uri {
+        &self.location
     }
 
     /// Continues at the `Location` of a later response, if it has one.
@@ -75,13 +84,21 @@ impl RemoteRepository {
         Session::of(&answered)
     }
 
-    /// Returns the number of bytes that the session holds, with the attempts of the push; `None` if it has ended. A session
-    /// with one byte looks like an empty one, so it counts as empty.
+    /// Returns the number of bytes that the session holds, with the attempts of the push; `None` if it has ended.
     pub(super) async fn offset_of(
         &self,
         session: &mut Session,
         attempts: &mut Attempts,
     ) -> Result<Option<u64>> {
+        match self.ask_offset(session, attempts).await {
+            Err(Error::NotFound { .. }) => Ok(None),
+            asked => asked.map(Some),
+        }
+    }
+
+    /// Returns the number of bytes that the session holds, with the attempts of the push. A session with one byte looks like an
+    /// empty one, so it counts as empty.
+    pub(super) async fn ask_offset(&self, session: &mut Session, attempts: &mut Attempts) -> Result<u64> {
         let request = Request::UploadStatus {
             repository: self.name.clone(),
             id: unused(),
@@ -93,9 +110,10 @@ impl RemoteRepository {
                 Ok(answered) => {
                     session.follow(&answered);
                     let last = answered.answer().last_byte().filter(|last| *last > 0);
-                    return Ok(Some(last.map_or(0, |last| last.saturating_add(1))));
+                    return Ok(last.map_or(0, |last| last.saturating_add(1)));
                 }
-                Err(Error::NotFound { .. }) => return Ok(None),
+                // It is an answer, and no failed attempt.
+                Err(error @ Error::NotFound { .. }) => return Err(error),
                 Err(error) => attempts.after(error).await?,
             }
         }

@@ -10,11 +10,15 @@ mod content;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod manifests;
+#[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod pull;
 #[cfg(test)]
 mod push;
+#[cfg(test)]
+mod pushing;
 #[cfg(test)]
 mod redirect;
 #[cfg(test)]
@@ -25,3 +29,5 @@ mod retry;
 mod support;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod upload;

@@ -1,13 +1,14 @@
-//! Pushes, across broken connections and lost answers.
+//! Pushes of blobs, across broken connections and lost answers.
 
-use crate::support::{Scripted, Tapped, builder, content, descriptor, reply};
-use bytes::Bytes;
-use http::{HeaderName, Method};
-use http_body_util::{BodyExt as _, Full};
-use registry_client::{Error, Pushed, RemoteRepository};
-use registry_core::{
-    Algorithm, BoxError, Digest, MediaType, RepositoryName, Tag, manifest::Manifest, protocol::Precondition,
+use crate::{
+    pushing::{cut, image_type, manifest, push_blob, sent, tags},
+    support::{Scripted, Tapped, builder, content, descriptor, reply},
 };
+use bytes::Bytes;
+use http::Method;
+use http_body_util::{BodyExt as _, Full};
+use registry_client::{Error, Pushed};
+use registry_core::{Algorithm, BoxError, Digest, RepositoryName};
 use registry_test::{
     status,
     tap::{Exchange, Fault, Rule, Side},
@@ -16,46 +17,6 @@ use std::{
     convert::Infallible,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
-
-fn manifest(layer: &[u8]) -> String {
-    let config = Digest::of(Algorithm::Sha256, b"{}");
-    let digest = Digest::of(Algorithm::Sha256, layer);
-    let size = layer.len();
-    format!(
-        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",
-        "config":{{"mediaType":"application/vnd.oci.empty.v1+json","digest":"{config}","size":2}},
-        "layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{digest}","size":{size}}}]}}"#
-    )
-}
-
-fn image_type() -> MediaType {
-    MediaType::parse(MediaType::OCI_MANIFEST).unwrap()
-}
-
-fn tags(names: &[&str]) -> Vec<Tag> {
-    names.iter().map(|name| Tag::parse(name).unwrap()).collect()
-}
-
-async fn push_blob(repository: &RemoteRepository, blob: &[u8]) -> Result<Pushed, Error> {
-    repository
-        .push_blob(Bytes::copy_from_slice(blob), &descriptor(blob))
-        .await
-}
-
-fn fault(fault: Fault, method: Method, part: &'static str, times: usize) -> Rule {
-    let applies = move |exchange: &Exchange| exchange.method == method && exchange.target.contains(part);
-    Rule::new(fault).when(applies).times(times)
-}
-
-fn cut(side: Side, after: u64, method: Method, part: &'static str, times: usize) -> Rule {
-    fault(Fault::Cut { side, after }, method, part, times)
-}
-
-fn sent(tapped: &Tapped, method: &Method) -> Vec<u64> {
-    let exchanges = tapped.tap.exchanges();
-    let of_method = exchanges.iter().filter(|exchange| exchange.method == *method);
-    of_method.map(|exchange| exchange.sent).collect()
-}
 
 #[tokio::test]
 async fn an_image_is_pushed_whole_and_a_second_push_sends_no_blob() {
@@ -517,146 +478,6 @@ async fn a_registry_cannot_make_the_client_keep_huge_chunks() {
 }
 
 #[tokio::test]
-async fn several_tags_need_one_request_where_the_registry_can() {
-    let tapped = Tapped::start();
-    let repository = tapped.repository("team/app");
-    for blob in [&b"{}"[..], b"layer"] {
-        push_blob(&repository, blob).await.unwrap();
-    }
-    let _ = tapped.tap.take();
-    let put = async |names: &[&str]| {
-        let pushed = repository
-            .put_manifest(manifest(b"layer"), &image_type(), &tags(names), None)
-            .await;
-        (pushed.unwrap().digest, tapped.tap.take().len())
-    };
-
-    let (digest, requests) = put(&["a", "b", "c"]).await;
-    assert_eq!(requests, 1);
-    assert_eq!(repository.abilities().tag_parameters, Some(true));
-    let (_, requests) = put(&[]).await;
-    assert_eq!(requests, 1);
-    let without = Fault::RemoveHeader(HeaderName::from_static("oci-tag"));
-    tapped.tap.add(Rule::new(without));
-    let (_, requests) = put(&["d", "e"]).await;
-    assert_eq!(requests, 3);
-
-    assert_eq!(tapped.registry.tags("team/app"), ["a", "b", "c", "d", "e"]);
-    assert_eq!(tapped.registry.digest("team/app:e"), Some(digest));
-}
-
-#[tokio::test]
-async fn a_thousand_long_tags_do_not_make_a_long_url() {
-    let tapped = Tapped::start();
-    let repository = tapped.repository("team/app");
-    for blob in [&b"{}"[..], b"layer"] {
-        push_blob(&repository, blob).await.unwrap();
-    }
-    let names: Vec<_> = (0..1000).map(|number| format!("{number:0128}")).collect();
-    let names: Vec<_> = names.iter().map(String::as_str).collect();
-    let _ = tapped.tap.take();
-
-    repository
-        .put_manifest(manifest(b"layer"), &image_type(), &tags(&names), None)
-        .await
-        .unwrap();
-
-    assert_eq!(tapped.registry.tags("team/app"), names);
-    let longest = tapped
-        .tap
-        .take()
-        .iter()
-        .map(|exchange| exchange.target.len())
-        .max();
-    assert!(longest.unwrap() < 4096, "{longest:?}");
-}
-
-#[tokio::test]
-async fn an_enormous_type_of_artifact_is_an_error() {
-    let registry = Scripted::start(|_| reply(404));
-    let subject = descriptor(b"subject").digest;
-    let huge = "x".repeat(100_000);
-
-    let error = registry
-        .repository("a")
-        .referrers(&subject, Some(&huge))
-        .await
-        .unwrap_err();
-
-    assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
-    assert!(registry.received().is_empty());
-}
-
-#[tokio::test]
-async fn a_condition_holds_or_fails_also_after_a_lost_answer() {
-    let tapped = Tapped::start();
-    let repository = tapped.repository("team/app");
-    for blob in [&b"{}"[..], b"one", b"two"] {
-        push_blob(&repository, blob).await.unwrap();
-    }
-    let put = async |layer: &[u8], condition| {
-        repository
-            .put_manifest(manifest(layer), &image_type(), &tags(&["v1"]), Some(condition))
-            .await
-    };
-    tapped
-        .tap
-        .add(cut(Side::Response, 0, Method::PUT, "/manifests/", 1));
-
-    let first = put(b"one", Precondition::Absent).await.unwrap();
-    assert_eq!(
-        sent(&tapped, &Method::PUT)
-            .iter()
-            .filter(|sent| **sent > 400)
-            .count(),
-        3
-    );
-    let error = put(b"two", Precondition::Absent).await.unwrap_err();
-    assert!(matches!(error, Error::ConditionFailed { .. }), "{error:?}");
-    put(b"two", Precondition::Is(first.digest)).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_condition_of_several_tags_holds_also_after_a_lost_answer() {
-    let tapped = Tapped::start();
-    let repository = tapped.repository("team/app");
-    for blob in [&b"{}"[..], b"one", b"two"] {
-        push_blob(&repository, blob).await.unwrap();
-    }
-    let put = async |layer: &[u8], names: &[&str], condition| {
-        repository
-            .put_manifest(manifest(layer), &image_type(), &tags(names), Some(condition))
-            .await
-    };
-    let lost = || cut(Side::Response, 0, Method::PUT, "/manifests/", 1);
-
-    tapped.tap.add(lost());
-    let first = put(b"one", &["a", "b"], Precondition::Absent).await.unwrap();
-    assert_eq!(tapped.registry.digest("team/app:b"), Some(first.digest));
-    // The answer is lost and the condition fails in truth: another manifest has one of the tags.
-    put(b"two", &["c"], Precondition::Absent).await.unwrap();
-    tapped.tap.add(lost());
-    let error = put(b"one", &["a", "c"], Precondition::Absent).await.unwrap_err();
-    assert!(matches!(error, Error::ConditionFailed { .. }), "{error:?}");
-}
-
-#[tokio::test]
-async fn a_manifest_with_missing_blobs_is_refused_with_the_code_of_the_registry() {
-    let tapped = Tapped::start();
-
-    let put = tapped
-        .repository("a")
-        .put_manifest(manifest(b"x"), &image_type(), &tags(&["v1"]), None)
-        .await;
-
-    let error = put.unwrap_err();
-    assert!(
-        matches!(&error, Error::Refused { code: Some(code), .. } if code == "MANIFEST_BLOB_UNKNOWN"),
-        "{error:?}"
-    );
-}
-
-#[tokio::test]
 async fn a_location_on_another_host_gets_no_login() {
     let store = std::sync::Arc::new(Scripted::start(|_| reply(201)));
     let location = store.url("/session?state=s");
@@ -686,54 +507,4 @@ async fn a_location_on_another_host_gets_no_login() {
         put.target
     );
     assert_eq!(put.body, b"layer");
-}
-
-#[tokio::test]
-async fn a_referrer_is_added_to_the_tag_of_its_subject_if_the_registry_does_not_list_it() {
-    let tapped = Tapped::start();
-    let repository = tapped.repository("team/app");
-    push_blob(&repository, b"{}").await.unwrap();
-    let subject = Digest::of(Algorithm::Sha256, b"subject");
-    let signature = |number: u32| {
-        let config = Digest::of(Algorithm::Sha256, b"{}");
-        format!(
-            r#"{{"schemaVersion":2,"mediaType":"{image}","artifactType":"application/x{number}",
-            "config":{{"mediaType":"application/vnd.oci.empty.v1+json","digest":"{config}","size":2}},"layers":[],
-            "subject":{{"mediaType":"{image}","digest":"{subject}","size":7}},"annotations":{{"n":"{number}"}}}}"#,
-            image = MediaType::OCI_MANIFEST,
-        )
-    };
-
-    repository
-        .put_manifest(signature(0), &image_type(), &[], None)
-        .await
-        .unwrap();
-    assert_eq!(repository.abilities().referrers, Some(true));
-    assert_eq!(tapped.registry.tags("team/app"), [""; 0]);
-    let without = Fault::RemoveHeader(HeaderName::from_static("oci-subject"));
-    tapped.tap.add(Rule::new(without));
-    for number in [1, 2, 2] {
-        repository
-            .put_manifest(signature(number), &image_type(), &[], None)
-            .await
-            .unwrap();
-    }
-
-    let tag = Tag::of_referrers(&subject);
-    let index = tapped.registry.manifest(&format!("team/app:{tag}")).unwrap();
-    let index = Manifest::parse(&index, None).unwrap();
-    let types: Vec<_> = index
-        .manifests()
-        .iter()
-        .map(|entry| entry.artifact_type.as_deref())
-        .collect();
-    assert_eq!(types, [Some("application/x1"), Some("application/x2")]);
-    // The registry of this test lists all of them, too.
-    assert_eq!(repository.referrers(&subject, None).await.unwrap().len(), 3);
-    let filtered = repository
-        .referrers(&subject, Some("application/x2"))
-        .await
-        .unwrap();
-    assert_eq!(filtered[0].annotations.as_ref().unwrap().to_map()["n"], "2");
-    assert_eq!(filtered.len(), 1);
 }

@@ -99,6 +99,12 @@ pub enum Error {
         /// Maximum number of tags.
         limit: usize,
     },
+    /// No registry is served at the host that the request names.
+    #[error("no registry is served at this host; check the name, and the Host header that proxies send")]
+    HostUnknown,
+    /// The lookup of the registry by the host failed. The source is for the log.
+    #[error("the registry of this host cannot be determined now")]
+    HostLookup(#[source] BoxError),
     /// The storage is read-only.
     #[error("this registry is read-only")]
     ReadOnly,
@@ -346,6 +352,8 @@ impl Error {
             Self::ReadOnly | Self::DeletionOff | Self::Unsupported(_) => {
                 (S::METHOD_NOT_ALLOWED, C::Unsupported)
             }
+            // Not 404: a proxy that sends a wrong `Host` must not make images look deleted.
+            Self::HostUnknown => (S::MISDIRECTED_REQUEST, C::NameUnknown),
             Self::BlobUnknown(_) => (S::NOT_FOUND, C::BlobUnknown),
             Self::ManifestUnknown(_) => (S::NOT_FOUND, C::ManifestUnknown),
             Self::RepositoryUnknown(_) => (S::NOT_FOUND, C::NameUnknown),
@@ -362,7 +370,7 @@ impl Error {
             Self::Unauthorized { .. } => (S::UNAUTHORIZED, C::Unauthorized),
             Self::Overwrite { .. } | Self::Denied => (S::FORBIDDEN, C::Denied),
             Self::Vetoed { status, code, .. } => (*status, *code),
-            Self::Hook { .. } => (S::SERVICE_UNAVAILABLE, C::Unavailable),
+            Self::Hook { .. } | Self::HostLookup(_) => (S::SERVICE_UNAVAILABLE, C::Unavailable),
             Self::Throttled { .. } | Self::TooManyUploads { .. } | Self::TooManyDocuments { .. } => {
                 (S::TOO_MANY_REQUESTS, C::TooManyRequests)
             }

@@ -1,6 +1,6 @@
 //! [`RegistryService`]: a registry as a service for any server, whose operations outlive their clients.
 
-use super::{Authority, FileSender, Registry, RegistryView, ResponseBody, oneshot::oneshot};
+use super::{ByHost, FileSender, Registry, RegistryView, ResponseBody, oneshot::oneshot};
 use crate::{
     error::Error,
     protocol::normalized,
@@ -21,12 +21,10 @@ use std::{
 /// Future that a host has to run to its end.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A registry as a [`tower_service::Service`] for request bodies of type `B`, created by
-/// [`Registry::into_service`] and [`RegistryView::into_service`].
+/// A registry, or several by host, as a [`tower_service::Service`] for request bodies of type `B`. Created by
+/// [`Registry::into_service`], [`RegistryView::into_service`] and [`ByHost::into_service`].
 pub struct RegistryService<B> {
-    registry: Registry,
-    /// Authority of all requests; `None` if each one has that of its client.
-    fixed: Option<Authority>,
+    served: Served,
     spawn: Arc<dyn Fn(Task) + Send + Sync>,
     body: PhantomData<fn(B)>,
 }
@@ -57,12 +55,7 @@ impl Registry {
     /// The body type is that of the server: `registry.into_service::<hyper::body::Incoming>(…)`. A server that can send
     /// files by itself adds a [`FileSender`] to the extensions of its requests.
     pub fn into_service<B>(self, spawn: impl Fn(Task) + Send + Sync + 'static) -> RegistryService<B> {
-        RegistryService {
-            registry: self,
-            fixed: None,
-            spawn: Arc::new(spawn),
-            body: PhantomData,
-        }
+        RegistryService::new(Served::One(self), spawn)
     }
 }
 
@@ -73,10 +66,44 @@ impl RegistryView {
     ///
     /// As for [`handle`](Self::handle): whoever reaches the server has this authority.
     pub fn into_service<B>(self, spawn: impl Fn(Task) + Send + Sync + 'static) -> RegistryService<B> {
-        let (registry, authority) = self.into_parts();
-        RegistryService {
-            registry,
-            fixed: Some(authority),
+        RegistryService::new(Served::View(self), spawn)
+    }
+}
+
+impl ByHost {
+    /// Converts the registries into one service for a server without axum, like [`Registry::into_service`].
+    pub fn into_service<B>(self, spawn: impl Fn(Task) + Send + Sync + 'static) -> RegistryService<B> {
+        RegistryService::new(Served::ByHost(self), spawn)
+    }
+}
+
+/// Registry or registries of a service.
+#[derive(Clone, Debug)]
+enum Served {
+    One(Registry),
+    View(RegistryView),
+    ByHost(ByHost),
+}
+
+impl Served {
+    async fn handle<B>(self, request: Request<B>) -> Response<ResponseBody>
+    where
+        B: Body + Send,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        match self {
+            Self::One(registry) => registry.handle(request).await,
+            Self::View(view) => view.handle(request).await,
+            Self::ByHost(by_host) => by_host.handle(request).await,
+        }
+    }
+}
+
+impl<B> RegistryService<B> {
+    fn new(served: Served, spawn: impl Fn(Task) + Send + Sync + 'static) -> Self {
+        Self {
+            served,
             spawn: Arc::new(spawn),
             body: PhantomData,
         }
@@ -101,7 +128,7 @@ where
         let sender: Option<FileSender> = request.extensions_mut().remove();
         let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        let response = self.registry.handle_as(self.fixed.clone(), request);
+        let response = self.served.clone().handle(request);
         if reads {
             return Box::pin(async move {
                 Ok(match sender {
@@ -134,8 +161,7 @@ fn failed() -> Response<ResponseBody> {
 impl<B> Clone for RegistryService<B> {
     fn clone(&self) -> Self {
         Self {
-            registry: self.registry.clone(),
-            fixed: self.fixed.clone(),
+            served: self.served.clone(),
             spawn: Arc::clone(&self.spawn),
             body: PhantomData,
         }
@@ -145,8 +171,7 @@ impl<B> Clone for RegistryService<B> {
 impl<B> fmt::Debug for RegistryService<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RegistryService")
-            .field("registry", &self.registry)
-            .field("fixed", &self.fixed)
+            .field("served", &self.served)
             .finish_non_exhaustive()
     }
 }

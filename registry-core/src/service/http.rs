@@ -24,6 +24,27 @@ use serde_core::{Serialize, Serializer, ser::SerializeMap as _};
 use std::{future::Future, pin::pin, sync::Arc};
 use tracing::Instrument as _;
 
+/// Links of a registry that has no external location of its own, in a request's extensions. An adapter sets them, for
+/// example below the prefix that its router has removed from the path.
+///
+/// ```
+/// use registry_core::{Registry, protocol::Links, service::DefaultLinks, storage::MemoryStorage};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let registry = Registry::builder(MemoryStorage::new()).allow_anonymous_push().build();
+/// let push = http::Request::post("/v2/team/app/blobs/uploads/")
+///     .extension(DefaultLinks(Links::below("/images")?))
+///     .body(String::new())?;
+///
+/// let response = registry.handle(push).await;
+///
+/// assert!(response.headers()["location"].to_str()?.starts_with("/images/v2/team/app/"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct DefaultLinks(pub Links);
+
 /// Information about a request besides its response.
 #[derive(Default)]
 struct Aside {
@@ -37,7 +58,7 @@ impl Registry {
     /// Answers one HTTP request under `/v2/`.
     ///
     /// The raw path is used without changes. A [`Links`] value in the request's extensions replaces the one
-    /// that the registry was built with, for this request. If the client is known, its [`Identity`] is in the
+    /// that the registry was built with, for this request. If there is neither, [`DefaultLinks`] count. If the client is known, its [`Identity`] is in the
     /// response's extensions.
     ///
     /// ```
@@ -107,7 +128,8 @@ impl Registry {
     ) -> http::Response<ResponseBody> {
         let head = Arc::new(RequestHead::new(parts));
         let parts = head.parts();
-        let links = parts.extensions.get::<Links>().or_else(|| self.links());
+        let own = parts.extensions.get::<Links>().or_else(|| self.links());
+        let links = own.or_else(|| Some(&parts.extensions.get::<DefaultLinks>()?.0));
         let links = links.cloned().unwrap_or_default();
         let mut aside = Aside::default();
         let outcome = self.run(fixed, &head, body, &mut aside).await;
@@ -382,6 +404,15 @@ impl Serialize for Catalog<'_> {
         map.serialize_entry("repositories", &self.repositories)?;
         map.end()
     }
+}
+
+/// Returns the response to a request that no registry has answered.
+pub(super) fn refused(parts: &Parts, error: &Error) -> http::Response<ResponseBody> {
+    Asked::of(parts).refused(error);
+    let mut response = http::Response::new(ResponseBody::full(error.body().into()));
+    (*response.status_mut(), *response.headers_mut()) = error.head(&Links::default());
+    finish(&parts.method, &mut response);
+    response
 }
 
 /// Sets `Content-Length` on every response that can have one, and removes the body where none is allowed.

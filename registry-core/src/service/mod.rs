@@ -8,6 +8,7 @@ mod asked;
 mod blobs;
 mod body;
 mod builder;
+mod by_host;
 mod documents;
 mod file_sender;
 mod head;
@@ -37,8 +38,10 @@ mod view;
 pub use self::{
     body::ResponseBody,
     builder::Builder,
+    by_host::{ByHost, HostName, HostTable, Hosts, InvalidHostName},
     file_sender::FileSender,
     hosted::{RegistryService, Task},
+    http::DefaultLinks,
     limits::Limits,
     manifests::{ManifestPush, ManifestPushed},
     overruled::Overruled,

@@ -187,9 +187,4 @@ impl RegistryView {
     {
         self.registry.handle_as(Some(self.authority.clone()), request)
     }
-
-    /// Returns the registry and the authority.
-    pub(super) fn into_parts(self) -> (Registry, Authority) {
-        (self.registry, self.authority)
-    }
 }

@@ -10,6 +10,7 @@ mod abilities;
 mod access;
 mod answers;
 mod blobs;
+mod by_host;
 mod hooks;
 mod hosted;
 mod in_process;

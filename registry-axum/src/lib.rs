@@ -36,7 +36,7 @@
 //! | item | purpose |
 //! |---|---|
 //! | [`router`], [`router_at`] | the routes of a registry, at the root or below a prefix |
-//! | [`Mount`] | the same with settings, for a router with a state, and for an orderly shutdown |
+//! | [`Mount`] | the same with settings, for several registries by host, for a router with a state, and for an orderly shutdown |
 //! | [`upkeep`], [`TokioClock`] | all recurring maintenance as one future, on the clock of tokio |
 //! | [`Proxies`], [`Network`] | the addresses of clients behind trusted proxies |
 //!
@@ -58,7 +58,8 @@
 //! 1. a [`Links`](registry_core::protocol::Links) in the extensions of the request,
 //! 2. [`Mount::external_path`],
 //! 3. [`Builder::external_url`](registry_core::service::Builder::external_url),
-//! 4. the prefix that the routers of this service have removed from the path.
+//! 4. a [`DefaultLinks`](registry_core::service::DefaultLinks) in the extensions of the request,
+//! 5. the prefix that the routers of this service have removed from the path.
 //!
 //! # Layers
 //!

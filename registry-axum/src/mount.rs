@@ -5,6 +5,7 @@ use axum::Router;
 use registry_core::{
     Registry,
     protocol::{InvalidBase, Links},
+    service::ByHost,
 };
 use std::sync::Arc;
 
@@ -65,7 +66,7 @@ pub fn router_at(prefix: &str, registry: Registry) -> Result<Router, InvalidBase
     Ok(Mount::new(registry).at(prefix)?.router())
 }
 
-/// A registry for a router of the host.
+/// A registry, or several by the host of the request, for a router of the host program.
 ///
 /// Every request that may change something runs as a task of its own. If the client disconnects, the body ends with an
 /// error, and the operation continues to its end. The tasks are tracked, and [`drained`](Self::drained) waits for them.
@@ -88,18 +89,55 @@ pub fn router_at(prefix: &str, registry: Registry) -> Result<Router, InvalidBase
 /// ```
 #[derive(Clone, Debug)]
 pub struct Mount {
-    registry: Registry,
+    mounted: Mounted,
     prefix: Arc<str>,
     links: Option<Links>,
     tasks: Tasks,
+}
+
+#[derive(Clone, Debug)]
+enum Mounted {
+    One(Registry),
+    ByHost(ByHost),
 }
 
 impl Mount {
     /// Mounts a registry at the root.
     #[must_use]
     pub fn new(registry: Registry) -> Self {
+        Self::of(Mounted::One(registry))
+    }
+
+    /// Mounts several registries at the root. The host of each request selects one of them.
+    ///
+    /// ```
+    /// use registry_axum::Mount;
+    /// use registry_core::{Registry, service::{ByHost, HostTable}, storage::MemoryStorage};
+    /// use tower_service::Service as _;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let tenants = HostTable::new();
+    /// let mut app = Mount::by_host(ByHost::new(tenants.clone())).router();
+    ///
+    /// let registry = Registry::builder(MemoryStorage::new()).build();
+    /// tenants.insert("a.example".parse()?, registry);
+    ///
+    /// let request = http::Request::get("/v2/").header("host", "a.example").body(String::new())?;
+    /// assert_eq!(app.call(request).await?.status(), 200);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// The links of a registry are below its own external location. One that is set here, with
+    /// [`external_path`](Self::external_path), replaces that of each registry: do not set a URL.
+    #[must_use]
+    pub fn by_host(registries: ByHost) -> Self {
+        Self::of(Mounted::ByHost(registries))
+    }
+
+    fn of(mounted: Mounted) -> Self {
         Self {
-            registry,
+            mounted,
             prefix: Arc::from(""),
             links: None,
             tasks: Tasks::default(),
@@ -165,9 +203,12 @@ impl Mount {
 
     fn routes<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         let tasks = self.tasks.clone();
-        let registry = self.registry.clone().into_service(move |task| tasks.spawn(task));
-        let links = self.links.as_ref().or_else(|| self.registry.links());
-        let service = MountService::new(registry, Arc::clone(&self.prefix), links.cloned());
+        let spawn = move |task| tasks.spawn(task);
+        let service = match self.mounted.clone() {
+            Mounted::One(registry) => registry.into_service(spawn),
+            Mounted::ByHost(by_host) => by_host.into_service(spawn),
+        };
+        let service = MountService::new(service, Arc::clone(&self.prefix), self.links.clone());
         // Axum's message about two routes for one path shows the name of the parameter.
         [
             format!("{}/v2", self.prefix),

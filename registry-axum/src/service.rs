@@ -2,7 +2,10 @@
 
 use axum::{body::Body, extract::OriginalUri};
 use http::{Request, Response, Uri, uri::PathAndQuery};
-use registry_core::{protocol::Links, service::RegistryService};
+use registry_core::{
+    protocol::Links,
+    service::{DefaultLinks, RegistryService},
+};
 use std::{
     convert::Infallible,
     future::Future,
@@ -17,7 +20,7 @@ pub(crate) struct MountService {
     registry: RegistryService<Body>,
     /// Prefix that is part of the requests' paths.
     prefix: Arc<str>,
-    /// Configured external location.
+    /// External location of this mount.
     links: Option<Links>,
 }
 
@@ -39,21 +42,22 @@ impl MountService {
         if !self.prefix.is_empty() {
             *request.uri_mut() = without_prefix(request.uri(), &self.prefix);
         }
+        let routed = routed(received.path(), request.uri().path(), &self.prefix);
+        let extensions = request.extensions_mut();
         // Links of the host's own middleware take precedence, because it sees the request.
-        if request.extensions().get::<Links>().is_none()
-            && let Some(links) = self.links_for(&received, request.uri())
-        {
-            request.extensions_mut().insert(links);
+        if let (None, Some(links)) = (extensions.get::<Links>(), &self.links) {
+            extensions.insert(links.clone());
+        }
+        if let (None, Some(links)) = (extensions.get::<DefaultLinks>(), routed) {
+            extensions.insert(DefaultLinks(links));
         }
     }
+}
 
-    /// Returns the configured links, or links below the prefix that routers have removed from the path.
-    fn links_for(&self, received: &Uri, seen: &Uri) -> Option<Links> {
-        let removed = || Links::below_removed(received.path(), seen.path());
-        // If a middleware has changed the path, only the prefix of this mount is known.
-        let own = || Links::below_removed(&self.prefix, "");
-        self.links.clone().or_else(removed).or_else(own)
-    }
+/// Returns links below the prefix that routers have removed from the path.
+fn routed(received: &str, seen: &str, prefix: &str) -> Option<Links> {
+    // If a middleware has changed the path, only the prefix of this mount is known.
+    Links::below_removed(received, seen).or_else(|| Links::below_removed(prefix, ""))
 }
 
 impl Service<Request<Body>> for MountService {

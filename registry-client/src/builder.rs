@@ -117,6 +117,14 @@ impl ClientBuilder {
         self
     }
 
+    /// Removes the sources of credentials that were added before, such as those of
+    /// [`from_env`](Self::from_env).
+    #[must_use]
+    pub fn without_credentials(mut self) -> Self {
+        self.credentials.clear();
+        self
+    }
+
     /// Sets the cryptography for TLS. It is used as a value, and not installed for the process. Required without the
     /// feature `ring`.
     #[must_use]

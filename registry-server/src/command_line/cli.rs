@@ -1,6 +1,7 @@
 //! Command line: the forms of registry:2, and our own.
 
-use super::htpasswd;
+pub(crate) use super::storage::Storage;
+use super::{htpasswd, images};
 use crate::config;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
@@ -60,6 +61,9 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Remove content that nothing refers to, also beside a running server
     GarbageCollect(GarbageCollect),
+    Import(images::Import),
+    Export(images::Export),
+    Cp(images::Copy),
 }
 
 impl Command {
@@ -74,6 +78,9 @@ impl Command {
             | Self::Uploads(_)
             | Self::Verify(_)
             | Self::GarbageCollect(_)
+            | Self::Import(_)
+            | Self::Export(_)
+            | Self::Cp(_)
             | Self::Retention(_) => true,
             Self::Serve(_)
             | Self::Config(_)
@@ -307,19 +314,6 @@ pub(crate) enum Config {
         #[arg(value_name = "CONFIG", env = "REGISTRY_CONFIGURATION_PATH")]
         config: Option<PathBuf>,
     },
-}
-
-/// Storage that a command acts on.
-#[derive(Debug, Args)]
-pub(crate) struct Storage {
-    /// Configuration file of the server; by default /etc/docker/registry/config.yml if that exists, or else
-    /// ./registry-data holds the images
-    #[arg(long, value_name = "FILE", env = "REGISTRY_CONFIGURATION_PATH")]
-    pub(crate) config: Option<PathBuf>,
-
-    /// Directory that holds the images, in place of the one in a configuration
-    #[arg(long, value_name = "DIRECTORY")]
-    pub(crate) root: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -631,7 +625,7 @@ mod tests {
     #[test]
     fn the_entrypoint_of_the_image_has_every_command() {
         // Programs of the base image, which `docker run IMAGE ls` has always run.
-        const PROGRAMS: [&str; 3] = ["du", "ls", "rm"];
+        const PROGRAMS: [&str; 4] = ["cp", "du", "ls", "rm"];
         let script = include_str!("../../../image/entrypoint.sh");
         let cases = script
             .lines()

@@ -11,12 +11,14 @@ mod explain;
 mod files;
 mod health;
 mod htpasswd;
+mod images;
 mod log;
 mod log_queue;
 mod operator;
 mod prompt;
 mod serve;
 mod sources;
+mod storage;
 
 use crate::{causes::with_causes, printable};
 use clap::Parser as _;
@@ -64,6 +66,9 @@ pub fn main() -> ExitCode {
         cli::Command::GarbageCollect(options) => {
             (operator::collect(options).map_err(plain), ExitCode::FAILURE)
         }
+        cli::Command::Import(options) => return images::import(options),
+        cli::Command::Export(options) => return images::export(options),
+        cli::Command::Cp(options) => return images::copy(options),
         cli::Command::Retention(command) => (operator::retention(command).map_err(plain), ExitCode::FAILURE),
     };
     match result {

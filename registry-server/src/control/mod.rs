@@ -37,8 +37,8 @@ pub(crate) use self::{
     hold::{Hold, HoldItem},
     listings::{ListRepositories, ListTags, RepositoryItem, TagItem},
     lost::{ListLost, LossItem, LostItem},
-    operation::{BoxError, Operation},
-    place::Place,
+    operation::{Access, BoxError, Operation},
+    place::{NotOpened, Place},
     quarantine::{ListQuarantined, QuarantinedItem, RemoveQuarantined},
     removal::{Effect, PreviewRemoval, RemovalItem, Remove, Target},
     retention::{

@@ -13,10 +13,10 @@ use crate::{
     retention::Immutable,
     wiring,
 };
-use registry_core::Registry;
+use registry_core::{Registry, service::RegistryView};
 use registry_storage_fs::{FsStorage, OpenError, OwnerRecord};
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -97,6 +97,57 @@ impl Place {
         }
     }
 
+    /// Chooses the storage of a configuration. The directory may be absent or empty: what changes it makes it a registry.
+    ///
+    /// # Errors
+    ///
+    /// If it is not in a directory, or the directory has other content.
+    pub(crate) fn of_new(settings: Settings) -> Result<Self, String> {
+        let StorageKind::Directory { root, .. } = &settings.storage.kind else {
+            return Self::of(settings);
+        };
+        let is_empty = match fs::read_dir(root) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        if !is_empty {
+            return Self::of(settings);
+        }
+        Ok(Self {
+            root: root.clone(),
+            settings,
+            user: rustix::process::getuid().as_raw(),
+            owned: None,
+        })
+    }
+
+    /// Returns true if the directory holds a registry.
+    pub(crate) fn is_registry(&self) -> bool {
+        top(&self.root).is_dir()
+    }
+
+    /// Opens the directory for a command that copies images, with the authority of the host.
+    ///
+    /// # Errors
+    ///
+    /// [`NotOpened`] if another process owns the directory and it should be changed, or it cannot be opened.
+    pub(crate) async fn images(&self, access: Access) -> Result<RegistryView, NotOpened> {
+        let changes = access != Access::Read;
+        if changes && self.settings.storage.read_only {
+            return Err(NotOpened::Other(READ_ONLY.into()));
+        }
+        if changes {
+            self.become_owner().map_err(NotOpened::Other)?;
+        }
+        match self.opened(access).await {
+            Ok(Ok(operator)) => Ok(operator.view()),
+            Ok(Err(in_use)) => Err(NotOpened::InUse(format!(
+                "{in_use}; stop that process, or copy the images to its address with docker://HOST/REPOSITORY"
+            ))),
+            Err(problem) => Err(NotOpened::Other(problem)),
+        }
+    }
+
     /// Finds the server that owns the directory, or opens the directory.
     async fn find(&self, access: Access, told: &mut (impl FnMut(String) + Send)) -> Result<Found, String> {
         let root = &self.root;
@@ -130,15 +181,27 @@ impl Place {
         }
     }
 
-    /// Opens the directory. Returns the inner error if another process owns it.
+    /// Opens the directory as its owner. Returns the inner error if another process owns it.
     async fn open(&self, access: Access) -> Result<Result<Operator, OpenError>, String> {
+        self.become_owner()?;
+        self.opened(access).await
+    }
+
+    fn become_owner(&self) -> Result<(), String> {
         let root = &self.root;
-        become_owner_of(&top(root)).map_err(|error| {
-            format!(
-                "cannot become the user who owns {}: {error}; run this command as that user",
-                root.display()
-            )
-        })?;
+        let existing = [top(root), root.clone()].into_iter().find(|path| path.exists());
+        existing
+            .map_or(Ok(()), |path| become_owner_of(&path))
+            .map_err(|error| {
+                format!(
+                    "cannot become the user who owns {}: {error}; run this command as that user",
+                    root.display()
+                )
+            })
+    }
+
+    async fn opened(&self, access: Access) -> Result<Result<Operator, OpenError>, String> {
+        let root = &self.root;
         let options = FsStorage::options();
         let options = match access {
             Access::Own => options,
@@ -157,6 +220,16 @@ impl Place {
             Operator::new(registry, self.user, clock).with_immutable(immutable)
         ))
     }
+}
+
+/// Reason for which a directory was not opened for a command that copies images.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotOpened {
+    /// Another process owns it.
+    #[error("{0}")]
+    InUse(String),
+    #[error("{0}")]
+    Other(String),
 }
 
 enum Found {

@@ -73,7 +73,7 @@ impl Session {
 }
 
 /// Returns the sources of the configuration that names the storage.
-fn chosen(storage: cli::Storage) -> Sources {
+pub(super) fn chosen(storage: cli::Storage) -> Sources {
     match storage {
         cli::Storage { root: Some(root), .. } => {
             Sources::new().set("storage.filesystem.rootdirectory", "--root", root)

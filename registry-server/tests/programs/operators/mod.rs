@@ -15,6 +15,7 @@ mod automatic;
 mod backup;
 mod clock;
 mod collect;
+mod copies;
 mod dry_run;
 mod list;
 mod peers;
@@ -29,6 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         backup::trials(),
         clock::trials(),
         collect::trials(),
+        copies::trials(),
         dry_run::trials(),
         list::trials(),
         peers::trials(),

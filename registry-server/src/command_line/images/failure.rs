@@ -1,0 +1,114 @@
+//! [`Failure`]: reasons for which images were not copied, and their exit codes.
+
+use crate::{causes::with_causes, control::NotOpened};
+use registry_client::{ConfigError, Error as ClientError};
+use registry_image::Error as ImageError;
+use std::{error::Error, io, process::ExitCode};
+
+/// Exit code if some images failed with `--keep-going`.
+pub(super) const SOME_FAILED: u8 = 3;
+/// Exit code if a later attempt may succeed: `EX_TEMPFAIL` of sysexits.h.
+pub(super) const TRANSIENT: u8 = 75;
+
+/// Reason for which images were not copied.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) message: String,
+    /// True if a later attempt may succeed although nothing is changed.
+    pub(super) is_transient: bool,
+}
+
+impl Failure {
+    fn lasting(error: &dyn Error) -> Self {
+        Self {
+            message: described(error),
+            is_transient: false,
+        }
+    }
+
+    pub(super) fn exit_code(&self) -> ExitCode {
+        match self.is_transient {
+            true => ExitCode::from(TRANSIENT),
+            false => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// Renders an error and those of its sources that its own text does not end with.
+fn described(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = with_causes(error);
+        if !text.contains(&error.to_string()) {
+            text = format!("{text}: {cause}");
+            break;
+        }
+        source = error.source();
+    }
+    text
+}
+
+impl From<ImageError> for Failure {
+    fn from(error: ImageError) -> Self {
+        Self {
+            is_transient: error.is_transient(),
+            ..Self::lasting(&error)
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self {
+            is_transient: error.is_transient(),
+            ..Self::lasting(&error)
+        }
+    }
+}
+
+impl From<NotOpened> for Failure {
+    fn from(error: NotOpened) -> Self {
+        Self {
+            is_transient: matches!(error, NotOpened::InUse(_)),
+            ..Self::lasting(&error)
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::lasting(&error)
+    }
+}
+
+impl From<crate::ConfigError> for Failure {
+    fn from(error: crate::ConfigError) -> Self {
+        Self::lasting(&error)
+    }
+}
+
+impl From<registry_core::Error> for Failure {
+    fn from(error: registry_core::Error) -> Self {
+        let status = error.wire().0;
+        Self {
+            is_transient: status.is_server_error() || status == 429,
+            ..Self::lasting(&error)
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::lasting(&error)
+    }
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self {
+            message,
+            is_transient: false,
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! The commands.
+
+use super::{
+    clients::Side,
+    failure::{Failure, SOME_FAILED},
+    name::{File, Image, Name},
+    naming::{Naming, Rename},
+    options::{Copy, Export, Import, Names, Running, Selection},
+    plan::{Fixed, named},
+    report::{Form, Reporter},
+    source::{Batch, nothing_selected, of_layout, of_repository, of_storage},
+    transfer::{Place, Transfer},
+};
+use crate::{
+    Config, Sources,
+    command_line::{operator::chosen, storage::Storage},
+    config::{Location, Settings},
+    control::{self, Access},
+    printable,
+};
+use registry_core::Tag;
+use registry_image::{ArchiveReader, Layout};
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+};
+use tokio::runtime::{Builder, Runtime};
+
+/// Copies images into the storage of the server.
+pub(crate) fn import(options: Import) -> ExitCode {
+    let running = options.running.clone();
+    ended(&running, false, |reporter| {
+        let Import {
+            sources,
+            mut selection,
+            names,
+            running,
+            access,
+            from,
+            storage,
+        } = options;
+        let side = Side::source(&access, &from, sources.iter().any(Name::is_pipe))?;
+        // An archive has the referrers that belong to it.
+        let is_local = |name: &Name| matches!(name, Name::Layout(..) | Name::Archive(..));
+        selection.referrers |= sources.iter().all(is_local);
+        runtime()?.block_on(async {
+            let sources = sources.into_iter().map(Opening::of);
+            let sources = sources.collect::<Result<Vec<_>, _>>()?;
+            let place = storage_place(settings_of(storage)?, &running, &selection).await?;
+            let mut batches = Vec::new();
+            for source in sources {
+                batches.extend(source.batches(&side, &selection).await?);
+            }
+            let target = Target {
+                place,
+                fixed: Fixed::default(),
+                is_whole: true,
+            };
+            let batches = target.named(batches, names)?;
+            target.transfer(batches, selection, running, reporter).await
+        })
+    })
+}
+
+/// Copies images from the storage of the server into an archive or a layout.
+pub(crate) fn export(options: Export) -> ExitCode {
+    let running = options.running.clone();
+    ended(&running, options.output == "-", |reporter| {
+        let Export {
+            images,
+            output,
+            selection,
+            mut names,
+            running,
+            storage,
+        } = options;
+        let output = Name::parse_output(&output).map_err(|error| error.to_string())?;
+        let settings = settings_of(storage)?;
+        if let (Location::Absolute(url), None) = (&settings.http.location, &names.prefix) {
+            names.prefix = url.split_once("://").map(|(_, host)| host.to_owned());
+        }
+        let target = Target::of_files(output)?;
+        runtime()?.block_on(async {
+            let place = control::Place::of(settings)?;
+            let view = place.images(Access::Read).await?;
+            let batches = of_storage(&view, &images, &selection).await?;
+            if batches.is_empty() {
+                return Err(nothing_selected("the storage"));
+            }
+            let batches = target.named(batches, names)?;
+            target.transfer(batches, selection, running, reporter).await
+        })
+    })
+}
+
+/// Copies images from any place to any other.
+pub(crate) fn copy(options: Copy) -> ExitCode {
+    let running = options.running.clone();
+    ended(&running, options.to == "-", |reporter| {
+        let Copy {
+            from,
+            to,
+            selection,
+            names,
+            running,
+            access,
+            source,
+            target,
+        } = options;
+        let to = Name::parse_target(&to).map_err(|error| error.to_string())?;
+        let source = Side::source(&access, &source, from.is_pipe())?;
+        let target = Side::target(&access, &target, from.is_pipe())?;
+        runtime()?.block_on(async {
+            let from = Opening::of(from)?;
+            let target = match to {
+                Name::Remote(host, image) => Target {
+                    place: Place::Remote(target.client(&host)?, host),
+                    fixed: Fixed::of(image)?,
+                    is_whole: false,
+                },
+                Name::Storage(root, image) => Target {
+                    place: storage_place(settings_at(&root)?, &running, &selection).await?,
+                    fixed: Fixed::of(image)?,
+                    is_whole: false,
+                },
+                files => Target::of_files(files)?,
+            };
+            let batches = from.batches(&source, &selection).await?;
+            let batches = target.named(batches, names)?;
+            target.transfer(batches, selection, running, reporter).await
+        })
+    })
+}
+
+/// Runs a command, prints its failure, and returns its exit code. `has_archive` is true if standard output has an archive.
+fn ended(
+    running: &Running,
+    has_archive: bool,
+    command: impl FnOnce(&Arc<Reporter>) -> Result<(), Failure>,
+) -> ExitCode {
+    let form = match running {
+        Running { json: true, .. } => Form::Json,
+        Running { quiet: true, .. } => Form::Quiet,
+        Running { .. } => Form::Lines,
+    };
+    let reporter = Arc::new(Reporter::new(form, has_archive));
+    let ended = command(&reporter).and_then(|()| {
+        if let Some(file) = &running.digest_file {
+            let digests: String = reporter
+                .digests()
+                .iter()
+                .map(|digest| format!("{digest}\n"))
+                .collect();
+            fs::write(file, digests)
+                .map_err(|error| format!("--digest-file: cannot write {}: {error}", file.display()))?;
+        }
+        Ok(reporter.end()?)
+    });
+    match ended {
+        Err(failure) => {
+            reporter.failure(&failure);
+            failure.exit_code()
+        }
+        Ok(()) => reporter.exit_code(),
+    }
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    // The process has no other thread until a storage is open, see `Place::images`.
+    Ok(Builder::new_current_thread().enable_all().build()?)
+}
+
+fn settings_of(storage: Storage) -> Result<Settings, Failure> {
+    Ok(Config::load(chosen(storage))?.settings)
+}
+
+fn settings_at(root: &Path) -> Result<Settings, Failure> {
+    let root = root
+        .to_str()
+        .ok_or_else(|| format!("{}: the name of the directory is not UTF-8", root.display()))?;
+    let sources = Sources::new().set("storage.filesystem.rootdirectory", "registry:", root);
+    Ok(Config::load(sources)?.settings)
+}
+
+/// Opens a storage for writing. A dry run reads it.
+async fn storage_place(
+    mut settings: Settings,
+    running: &Running,
+    selection: &Selection,
+) -> Result<Place, Failure> {
+    // An archive may have one of the platforms of an index.
+    settings.storage.whole_indexes &= selection.strict;
+    let place = control::Place::of_new(settings)?;
+    if !running.dry_run {
+        return Ok(Place::Storage(place.images(Access::Own).await?));
+    }
+    match place.is_registry() {
+        true => Ok(Place::Storage(place.images(Access::Read).await?)),
+        false => Ok(Place::Nothing),
+    }
+}
+
+/// A source whose files are open. They are opened before a storage, because root then becomes the user who owns it.
+enum Opening {
+    Layout(Layout, Option<String>),
+    Other(Name),
+}
+
+impl Opening {
+    fn of(name: Name) -> Result<Self, Failure> {
+        Ok(match name {
+            Name::Layout(directory, selected) => Self::Layout(Layout::open(directory)?, selected),
+            Name::Archive(File::Path(path), selected) => {
+                Self::Layout(ArchiveReader::new().open(path)?, selected)
+            }
+            Name::Archive(File::Pipe, selected) => {
+                let layout = ArchiveReader::new().read("standard input", io::stdin().lock())?;
+                Self::Layout(layout, selected)
+            }
+            other => Self::Other(other),
+        })
+    }
+
+    async fn batches(self, side: &Side, selection: &Selection) -> Result<Vec<Batch>, Failure> {
+        match self {
+            Self::Layout(layout, selected) => of_layout(layout, selected.as_deref(), selection).await,
+            Self::Other(Name::Remote(host, Some(image))) => {
+                let source = side
+                    .client(&host)?
+                    .repository_of(host.clone(), image.repository.clone());
+                let name = format!("{host}/{}", image.repository);
+                let batch =
+                    of_repository(Arc::new(source), name, image.reference.as_ref(), selection).await?;
+                match batch.items.is_empty() {
+                    true => Err(nothing_selected(&batch.source.describe())),
+                    false => Ok(vec![batch]),
+                }
+            }
+            Self::Other(Name::Storage(root, image)) => {
+                let place = control::Place::of(settings_at(&root)?)?;
+                let view = place.images(Access::Read).await?;
+                let batches = of_storage(&view, image.as_slice(), selection).await?;
+                match batches.is_empty() {
+                    true => Err(nothing_selected(&root.display().to_string())),
+                    false => Ok(batches),
+                }
+            }
+            Self::Other(name) => Err(format!("{name}: name a repository of the registry").into()),
+        }
+    }
+}
+
+/// Target of copies, with the name that it gives them.
+struct Target {
+    place: Place,
+    fixed: Fixed,
+    /// True if no tag is moved before everything has been copied.
+    is_whole: bool,
+}
+
+impl Target {
+    /// Returns the target for a layout or an archive.
+    fn of_files(name: Name) -> Result<Self, Failure> {
+        let (place, name) = match name {
+            Name::Layout(directory, name) => (Place::Layout(directory), name),
+            Name::Archive(file, name) => (Place::Archive(file), name),
+            other => return Err(format!("{other}: neither a layout nor an archive").into()),
+        };
+        let fixed = match name.as_deref().map(|name| (name, Tag::parse(name))) {
+            None => Fixed::default(),
+            Some((_, Ok(tag))) => Fixed {
+                repository: None,
+                tag: Some(tag),
+            },
+            Some((name, Err(_))) => {
+                Fixed::from(Rename::parse(name).map_err(|problem| format!("{name}: {problem}"))?)
+            }
+        };
+        Ok(Self {
+            place,
+            fixed,
+            is_whole: false,
+        })
+    }
+
+    /// Names the copies.
+    fn named(&self, batches: Vec<Batch>, names: Names) -> Result<Vec<Batch>, Failure> {
+        let naming = Naming {
+            rules: names.map,
+            prefix: names.prefix,
+            keeps_registry: !self.place.has_repositories(),
+        };
+        let fixed = match names.name {
+            Some(_) if self.fixed.repository.is_some() || self.fixed.tag.is_some() => {
+                return Err("the target names the copies, so leave out --as".to_owned().into());
+            }
+            Some(name) => Fixed::from(name),
+            None => self.fixed.clone(),
+        };
+        Ok(named(batches, &naming, &fixed, self.place.has_repositories())?)
+    }
+
+    async fn transfer(
+        self,
+        batches: Vec<Batch>,
+        selection: Selection,
+        running: Running,
+        reporter: &Arc<Reporter>,
+    ) -> Result<(), Failure> {
+        let transfer = Transfer {
+            place: self.place,
+            batches,
+            selection,
+            running,
+            is_whole: self.is_whole,
+            reporter: Arc::clone(reporter),
+        };
+        transfer.run().await
+    }
+}
+
+impl Fixed {
+    /// Returns the name that a target with a repository gives.
+    fn of(image: Option<Image>) -> Result<Self, Failure> {
+        let Some(image) = image else {
+            return Ok(Self::default());
+        };
+        if image.reference.is_some() && image.tag().is_none() {
+            return Err(format!("{image}: a copy is named by a tag, not by a digest").into());
+        }
+        Ok(Self {
+            tag: image.tag().cloned(),
+            repository: Some(image.repository.to_string()),
+        })
+    }
+}
+
+impl From<Rename> for Fixed {
+    fn from(name: Rename) -> Self {
+        Self {
+            repository: Some(name.repository),
+            tag: name.tag,
+        }
+    }
+}
+
+impl Reporter {
+    /// Prints why a command failed.
+    fn failure(&self, failure: &Failure) {
+        for line in printable::Lines(&failure.message).to_string().lines() {
+            // Nothing is left to tell it to if standard error is gone.
+            _ = writeln!(io::stderr(), "registry: {line}");
+        }
+    }
+
+    /// Returns the exit code of a command that came to its end.
+    fn exit_code(&self) -> ExitCode {
+        let totals = self.totals();
+        match (totals.images, totals.failed) {
+            (_, 0) => ExitCode::SUCCESS,
+            (0, _) if self.all_transient() => ExitCode::from(super::failure::TRANSIENT),
+            (0, _) => ExitCode::FAILURE,
+            _ => ExitCode::from(SOME_FAILED),
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! [`Transfer`]: copies of batches to a target.
+
+use super::{
+    failure::Failure,
+    name::File,
+    nothing::Nothing,
+    options::{Running, Selection},
+    report::Reporter,
+    source::Batch,
+};
+use registry_client::{Client, Host};
+use registry_core::{Digest, RepositoryName, service::RegistryView, storage::StoredManifest};
+use registry_image::{CopyItem, Export, ImageCopy, LayoutWriter, Names, Target};
+use std::{
+    fs,
+    io::{self, IsTerminal as _, Write as _},
+    os::fd::AsFd as _,
+    path::PathBuf,
+    sync::Arc,
+};
+
+/// Place to which images are copied.
+#[derive(Debug)]
+pub(super) enum Place {
+    Layout(PathBuf),
+    Archive(File),
+    Remote(Client, Host),
+    Storage(RegistryView),
+    /// No place, as in a dry run.
+    Nothing,
+}
+
+/// Copies to one place.
+pub(super) struct Transfer {
+    pub(super) place: Place,
+    pub(super) batches: Vec<Batch>,
+    pub(super) selection: Selection,
+    pub(super) running: Running,
+    /// True if no tag is moved before everything has been copied.
+    pub(super) is_whole: bool,
+    pub(super) reporter: Arc<Reporter>,
+}
+
+impl Place {
+    /// Returns true if every image has a repository in it.
+    pub(super) const fn has_repositories(&self) -> bool {
+        matches!(self, Self::Remote(..) | Self::Storage(_))
+    }
+}
+
+impl Transfer {
+    /// Copies everything.
+    pub(super) async fn run(mut self) -> Result<(), Failure> {
+        if self.running.dry_run && !self.place.has_repositories() {
+            self.place = Place::Nothing;
+        }
+        if let Place::Archive(file) = &self.place {
+            let file = file.clone();
+            return self.export(&file).await;
+        }
+        let images: usize = self.batches.iter().map(|batch| batch.items.len()).sum();
+        if self.is_whole && images > 1 && !self.running.keep_going && !self.running.dry_run {
+            for batch in &self.batches {
+                let untagged: Vec<_> = batch
+                    .items
+                    .iter()
+                    .map(|item| item.clone().with_tags([]))
+                    .collect();
+                let target = self.target(batch)?;
+                let report = self.copy(batch, &*target).run(&untagged).await?;
+                self.reporter.add(&report);
+            }
+            for batch in &self.batches {
+                let target = self.target(batch)?;
+                let report = self
+                    .copy(batch, &*target)
+                    .on_event(|_| {})
+                    .run(&batch.items)
+                    .await?;
+                self.warn_of_absent(batch).await?;
+                for copied in &report.copied {
+                    self.reporter.image(batch, copied)?;
+                }
+            }
+            return Ok(());
+        }
+        for batch in &self.batches {
+            let target = self.target(batch)?;
+            let report = self.copy(batch, &*target).run(&batch.items).await?;
+            self.reporter.add(&report);
+            self.warn_of_absent(batch).await?;
+            for copied in &report.copied {
+                self.reporter.image(batch, copied)?;
+            }
+            for failed in report.failed {
+                self.reporter.failed(batch, failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn copy<'a>(&'a self, batch: &'a Batch, target: &'a dyn Target) -> ImageCopy<'a> {
+        let reporter = Arc::clone(&self.reporter);
+        ImageCopy::new(&*batch.source, target)
+            .jobs(self.running.jobs)
+            .platforms(self.selection.platform.iter().cloned())
+            .referrers(self.selection.referrers)
+            .strict(self.selection.strict)
+            .keep_going(self.running.keep_going)
+            .dry_run(self.running.dry_run)
+            .on_event(move |event| reporter.event(event))
+    }
+
+    /// Opens the target of a batch.
+    fn target(&self, batch: &Batch) -> Result<Box<dyn Target>, Failure> {
+        let repository = || {
+            let name = batch.repository.as_deref().unwrap_or_default();
+            let parsed = RepositoryName::parse(name);
+            parsed.map_err(|error| format!("{name}: {error}; name the copy with --as, --map or --prefix"))
+        };
+        Ok(match &self.place {
+            Place::Layout(directory) => Box::new(LayoutWriter::create(directory)?.named(self.names(batch))),
+            Place::Remote(client, host) => Box::new(client.repository_of(host.clone(), repository()?)),
+            Place::Storage(view) => Box::new(
+                view.repository(repository()?)
+                    .map_err(|error| error.to_string())?,
+            ),
+            Place::Archive(_) | Place::Nothing => Box::new(Nothing),
+        })
+    }
+
+    /// Returns the names of images in a layout or an archive.
+    fn names(&self, batch: &Batch) -> Names {
+        match &batch.repository {
+            Some(repository) if self.batches.len() > 1 => Names::of_repository(repository).full(),
+            Some(repository) => Names::of_repository(repository),
+            None => Names::tags(),
+        }
+    }
+
+    /// Writes an archive.
+    async fn export(&self, file: &File) -> Result<(), Failure> {
+        if *file == File::Pipe && io::stdout().is_terminal() {
+            return Err(
+                "an archive is not written to a terminal; redirect standard output, or name a file"
+                    .to_owned()
+                    .into(),
+            );
+        }
+        let items = self.exportable().await?;
+        let mut export = Export::new()
+            .platforms(self.selection.platform.iter().cloned())
+            .referrers(self.selection.referrers)
+            .strict(self.selection.strict);
+        for (batch, items) in self.batches.iter().zip(&items) {
+            export = export.add(&*batch.source, items, self.names(batch));
+        }
+        if let Some(platform) = self.selection.platform.first() {
+            export = export.docker_platform(platform.clone());
+        }
+        let reporter = Arc::clone(&self.reporter);
+        let export = export.on_event(move |event| reporter.event(event));
+        let exported = match file {
+            File::Path(path) => export.write_file(path).await?,
+            File::Pipe => {
+                let out = fs::File::from(io::stdout().as_fd().try_clone_to_owned()?);
+                let mut out = io::BufWriter::new(out);
+                let exported = export.write(&mut out).await?;
+                out.flush()?;
+                exported
+            }
+        };
+        drop(export);
+        self.reporter.add_archive(exported.blobs, exported.bytes);
+        let mut copied = exported.copied.iter();
+        for (batch, items) in self.batches.iter().zip(&items) {
+            self.warn_of_absent(batch).await?;
+            for copied in copied.by_ref().take(items.len()) {
+                self.reporter.image(batch, copied)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the items of each batch that can be read. Others end the export, or are reported with `--keep-going`.
+    async fn exportable(&self) -> Result<Vec<Vec<CopyItem>>, Failure> {
+        let mut all = Vec::new();
+        for batch in &self.batches {
+            if !self.running.keep_going {
+                all.push(batch.items.clone());
+                continue;
+            }
+            let mut items = Vec::new();
+            for item in &batch.items {
+                let report = self
+                    .copy(batch, &Nothing)
+                    .on_event(|_| {})
+                    .dry_run(true)
+                    .run(std::slice::from_ref(item))
+                    .await?;
+                if report.failed.is_empty() {
+                    items.push(item.clone());
+                }
+                for failed in report.failed {
+                    self.reporter.failed(batch, failed)?;
+                }
+            }
+            all.push(items);
+        }
+        if all.iter().all(Vec::is_empty) {
+            return Err("nothing is left to export".to_owned().into());
+        }
+        Ok(all)
+    }
+
+    /// Warns of each image that an index lists and the source lacks.
+    async fn warn_of_absent(&self, batch: &Batch) -> Result<(), Failure> {
+        for (index, digest) in self.reporter.take_absent() {
+            let listed = batch.source.manifest(&index).await?;
+            let platform = listed.and_then(|listed| platform_in(&listed, &digest));
+            let image = match platform {
+                Some(platform) => format!("the image for {platform}, {digest},"),
+                None => format!("the image {digest}"),
+            };
+            self.reporter.warn(&format!(
+                "{}: {image} is absent, and the index {index} is copied without it; --platform selects an image that is there",
+                batch.source.describe()
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Returns the platform that an index gives for an image.
+fn platform_in(index: &StoredManifest, digest: &Digest) -> Option<String> {
+    let index: serde_json::Value = serde_json::from_slice(&index.bytes).ok()?;
+    let digest = digest.to_string();
+    let entries = index.get("manifests")?.as_array()?;
+    let entry = entries
+        .iter()
+        .find(|entry| entry.get("digest").and_then(|found| found.as_str()) == Some(&*digest))?;
+    let platform = entry.get("platform")?;
+    let part = |key: &str| platform.get(key).and_then(serde_json::Value::as_str);
+    let variant = part("variant").map(|variant| format!("/{variant}"));
+    Some(format!(
+        "{}/{}{}",
+        part("os")?,
+        part("architecture")?,
+        variant.unwrap_or_default()
+    ))
+}

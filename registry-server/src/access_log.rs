@@ -37,6 +37,9 @@ use std::{
 /// Maximum number of lines that wait to be written.
 const WAITING: usize = 16_384;
 
+/// Word in place of a version, in the lines of operators.
+const CONTROL: &str = "control";
+
 /// Access log. Clones write to the same output.
 #[derive(Clone, Debug)]
 pub(crate) struct AccessLog {
@@ -117,6 +120,15 @@ impl AccessLog {
         response.map(|body| Body::new(Counted { body, line }))
     }
 
+    /// Logs each request of an operator. The request line ends with a word in place of a version.
+    pub(crate) async fn log_operator(State(this): State<Self>, request: Request, next: Next) -> Response {
+        let mut line = Line::begin(this, &request);
+        line.asked = Asked::Request(request.method().clone(), request.uri().clone(), None);
+        let response = next.run(request).await;
+        line.answered(&response);
+        response.map(|body| Body::new(Counted { body, line }))
+    }
+
     /// Logs a request that the listener refused, and that therefore did not reach the layer.
     pub(crate) fn refused(&self, proxies: &Proxies, refused: Refused) {
         let client = proxies.client(refused.peer, &refused.headers);
@@ -130,7 +142,7 @@ impl AccessLog {
             client: None,
             user: Some(operator.clone()),
             received: SystemTime::now(),
-            asked: Asked::Line(format!("{method} {target} control")),
+            asked: Asked::Line(format!("{method} {target} {CONTROL}")),
             referer: String::new(),
             agent: String::new(),
             status: Some(status),
@@ -166,7 +178,8 @@ struct Line {
 /// Request line.
 #[derive(Debug)]
 enum Asked {
-    Request(Method, Uri, Version),
+    /// Without a version, it is one of an operator.
+    Request(Method, Uri, Option<Version>),
     /// Text received in place of a request, or its beginning.
     Line(String),
 }
@@ -179,7 +192,11 @@ impl Line {
             client: client.map(|client| client.0.ip().to_canonical()),
             user: None,
             received: SystemTime::now(),
-            asked: Asked::Request(request.method().clone(), request.uri().clone(), request.version()),
+            asked: Asked::Request(
+                request.method().clone(),
+                request.uri().clone(),
+                Some(request.version()),
+            ),
             referer: text(request.headers(), &header::REFERER),
             agent: text(request.headers(), &header::USER_AGENT),
             status: None,
@@ -266,7 +283,10 @@ impl fmt::Display for Asked {
         if let Some(query) = target.and_then(PathAndQuery::query) {
             write!(f, "?{}", Quoted(query))?;
         }
-        write!(f, " {version:?}")
+        match version {
+            Some(version) => write!(f, " {version:?}"),
+            None => write!(f, " {CONTROL}"),
+        }
     }
 }
 

@@ -270,7 +270,8 @@ impl ServerBuilder {
         let collections = start_upkeep(&registry, settings, notes, debug.as_mut(), &mut tasks);
         let grace = settings.storage.collect.grace;
         let operators = Operators::of(registry.clone(), access_log.clone(), collections, grace, clock);
-        take_commands(socket, operators.with_immutable(immutable), &mut tasks);
+        let operators = operators.with_immutable(immutable);
+        take_commands(socket, operators, settings.timeouts.drain, &mut tasks);
         let mount = wiring::mounted(registry.clone(), settings).map_err(StartError::Address)?;
         let operators = debug.as_ref().map(Debug::address);
         let app = wiring::routes(&mount, settings, routes, debug, access_log.clone(), &mut tasks);
@@ -452,9 +453,11 @@ fn notices(rules: &Rules, users: &Users) -> Vec<String> {
 }
 
 /// Takes commands of operators on a socket, if there is one.
-fn take_commands(socket: Option<ControlSocket>, operators: Operators, tasks: &mut Tasks) {
+fn take_commands(socket: Option<ControlSocket>, operators: Operators, drain: Duration, tasks: &mut Tasks) {
     if let Some(socket) = socket {
-        tasks.serve("control socket", |stop| control::serve(socket, operators, stop));
+        tasks.serve("control socket", |stop| {
+            control::serve(socket, operators, drain, stop)
+        });
     }
 }
 

@@ -135,6 +135,7 @@ impl Server {
         );
         // The listener has gone if nobody hears it.
         _ = self.stop.send(());
+        self.tasks.drain();
         let ended = self.serving.join_next().await.and_then(Result::ok);
         let aborted = ended.map_or(0, |ended| ended.cut);
         if aborted > 0 {

@@ -29,6 +29,8 @@ pub(crate) struct Tasks {
     listening: JoinSet<TaskEnded>,
     /// Tells the listeners to stop, by being dropped.
     stop: watch::Sender<()>,
+    /// Tells listeners that drain to stop, by a value or by being dropped.
+    drain: watch::Sender<()>,
 }
 
 /// Future that ends when the listeners have to stop.
@@ -73,27 +75,24 @@ impl Tasks {
         timeouts.drain = Duration::ZERO;
         let server = registry_listener::Server::new(app)
             .timeouts(timeouts)
-            .until(self.stopped());
+            .until(told(&self.stop));
         self.listening.spawn(finished(name, server.serve(listener)));
     }
 
-    /// Runs a listener of another kind, which ends when the future that it gets does, and then closes its connections.
+    /// Runs a listener of another kind, which stops when the future that it gets does. It ends when the requests on its
+    /// connections have.
     pub(crate) fn serve<W>(&mut self, name: &'static str, serve: impl FnOnce(Stop) -> W)
     where
         W: Future + Send + 'static,
         W::Output: Send,
     {
-        let stop = self.stopped();
+        let stop = told(&self.drain);
         self.listening.spawn(finished(name, serve(stop)));
     }
 
-    /// Returns a future that ends with the set.
-    fn stopped(&self) -> Stop {
-        let mut stop = self.stop.subscribe();
-        Box::pin(async move {
-            // No value is ever sent, so this waits for the sender's end.
-            _ = stop.changed().await;
-        })
+    /// Tells the listeners that drain to stop. Everything else goes on.
+    pub(crate) fn drain(&self) {
+        self.drain.send_replace(());
     }
 
     /// Waits for the end of a task. Does not end if there is none.
@@ -108,10 +107,19 @@ impl Tasks {
 
     /// Ends all work, and waits until nothing of it is left: no port, and no handle of the storage.
     pub(crate) async fn end(mut self) {
-        drop(self.stop);
+        drop((self.stop, self.drain));
         while self.listening.join_next().await.is_some() {}
         self.running.shutdown().await;
     }
+}
+
+/// Returns a future that ends when something is sent, or the sender is dropped.
+fn told(sender: &watch::Sender<()>) -> Stop {
+    let mut told = sender.subscribe();
+    Box::pin(async move {
+        // An error is the end of the sender.
+        _ = told.changed().await;
+    })
 }
 
 impl TaskEnded {

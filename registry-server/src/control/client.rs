@@ -23,7 +23,11 @@ use std::{
 use tokio::{net::UnixStream, time::timeout};
 
 /// Time after which a server that does not answer is reported.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Message about a server that is older than the command.
+pub(super) const MISSING: &str =
+    "the running server does not have this command; restart it with the version of this program";
 
 /// Maximum number of bytes of a message that replaces the lines.
 const MESSAGE: usize = 64 << 10;
@@ -80,6 +84,11 @@ impl Connection {
         }
     }
 
+    /// Returns the stream, for another protocol.
+    pub(super) fn into_stream(self) -> UnixStream {
+        self.stream
+    }
+
     /// Runs an operation on the server, and passes each item on. Calls `told` if the server does not answer for some
     /// seconds.
     pub(super) async fn run<O: Operation>(
@@ -99,10 +108,7 @@ impl Connection {
             let response = match timeout(PATIENCE, &mut response).await {
                 Ok(response) => response?,
                 Err(_) => {
-                    told(match self.process {
-                        Some(process) => format!("waiting for process {process}, which does not answer"),
-                        None => "waiting for the server, which does not answer".to_owned(),
-                    });
+                    told(silent(self.process));
                     response.await?
                 }
             };
@@ -110,10 +116,10 @@ impl Connection {
             let mut lines = Lines::of(response.into_body());
             match status {
                 StatusCode::OK => lines.read(&mut each).await,
-                StatusCode::NOT_FOUND => Err(
-                    "the running server does not have this command; restart it with the version of this program".into(),
-                ),
-                status => Err(format!("the server refused the command: {status} {}", lines.text().await).into()),
+                StatusCode::NOT_FOUND => Err(MISSING.into()),
+                status => {
+                    Err(format!("the server refused the command: {status} {}", lines.text().await).into())
+                }
             }
         };
         // The connection works only while it is polled. At its end, lines may be left.
@@ -122,6 +128,14 @@ impl Connection {
             outcome = &mut answered => outcome,
             _ = connection => answered.await,
         }
+    }
+}
+
+/// Describes the wait for a server that does not answer.
+pub(super) fn silent(process: Option<u32>) -> String {
+    match process {
+        Some(process) => format!("waiting for process {process}, which does not answer"),
+        None => "waiting for the server, which does not answer".to_owned(),
     }
 }
 

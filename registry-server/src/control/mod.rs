@@ -6,7 +6,8 @@
 //! command has one implementation, and the hooks, events and the access log of a server see its changes.
 //!
 //! The protocol is HTTP/1.1 over a Unix socket ([`socket`]): `POST /control/v1/NAME` with the operation as JSON. The
-//! response has a line of JSON for each item, and a last one for the outcome. The socket is in a directory that only the
+//! response has a line of JSON for each item, and a last one for the outcome. Images are copied by the OCI protocol, under
+//! `/v2/` on the same socket ([`images`]). The socket is in a directory that only the
 //! server's user can enter. The server accepts that user and root; the command accepts a server of the user who owns the
 //! storage, or of root.
 
@@ -14,14 +15,21 @@ mod client;
 mod collection;
 mod hold;
 mod holding;
+mod images;
 mod line;
 mod listings;
 mod lost;
 mod operation;
+mod operators;
 mod place;
 mod quarantine;
 mod removal;
 mod retention;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the commands that copy images will use it")
+)]
+mod running;
 mod serve;
 mod socket;
 mod time;
@@ -38,6 +46,7 @@ pub(crate) use self::{
     listings::{ListRepositories, ListTags, RepositoryItem, TagItem},
     lost::{ListLost, LossItem, LostItem},
     operation::{Access, BoxError, Operation},
+    operators::Operators,
     place::{NotOpened, Place},
     quarantine::{ListQuarantined, QuarantinedItem, RemoveQuarantined},
     removal::{Effect, PreviewRemoval, RemovalItem, Remove, Target},
@@ -45,7 +54,7 @@ pub(crate) use self::{
         ApplyRules, DecisionItem, Excess, FailureItem, RetentionItem, RetentionSummary, TagAction,
         ages_ignored,
     },
-    serve::{Operators, serve},
+    serve::serve,
     socket::ControlSocket,
     time::{parse_rfc3339, rfc3339},
     undo::{

@@ -3,11 +3,12 @@
 use super::{
     collection::Collect,
     hold::Hold,
-    holding::Holding,
+    images,
     line::{Line, PATH, WAITING},
     listings::{ListRepositories, ListTags},
     lost::ListLost,
-    operation::{self, Operation, Operator},
+    operation::{self, Operation},
+    operators::{Operators, Stop},
     quarantine::{ListQuarantined, RemoveQuarantined},
     removal::{PreviewRemoval, Remove},
     retention::ApplyRules,
@@ -17,7 +18,6 @@ use super::{
     usage::Measure,
     verification::Verify,
 };
-use crate::{access_log::AccessLog, clock::TrustedClock, retention::Immutable};
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -27,115 +27,55 @@ use axum::{
     routing::post,
 };
 use http_body::Frame;
-use registry_core::{Registry, maintenance::Collections};
 use registry_listener::{Server, Timeouts};
 use serde::Serialize;
 use std::{
-    convert::Infallible,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::{
-    sync::mpsc::{Receiver, channel},
-    task::JoinSet,
-};
+use tokio::sync::mpsc::{Receiver, channel};
 
-/// Registry on which the operators of a server work.
-#[derive(Clone, Debug)]
-pub(crate) struct Operators {
-    registry: Registry,
-    access_log: Option<AccessLog>,
-    /// Operations that run. They continue to their next item if their client disconnects.
-    running: Arc<Mutex<JoinSet<()>>>,
-    holding: Holding,
-    immutable: Immutable,
-    clock: TrustedClock,
-}
-
-impl Operators {
-    /// Serves commands. Their collections keep what was used within the grace period.
-    pub(crate) fn of(
-        registry: Registry,
-        access_log: Option<AccessLog>,
-        collections: Collections,
-        grace: Duration,
-        clock: TrustedClock,
-    ) -> Self {
-        Self {
-            registry,
-            clock,
-            access_log,
-            running: Arc::default(),
-            holding: Holding::of(collections, grace),
-            immutable: Immutable::Unknown,
-        }
-    }
-
-    /// Sets the tags that nobody may overwrite. Without it, no tag may be.
-    pub(crate) fn with_immutable(self, immutable: Immutable) -> Self {
-        Self { immutable, ..self }
-    }
-
-    /// Starts an operation, and returns a response with its items.
-    fn start<O: Operation>(&self, operation: O, user: u32) -> Response {
-        let arguments = serde_json::to_string(&operation).unwrap_or_default();
-        tracing::info!(user, command = O::NAME, arguments, "an operator runs a command");
-        let operator = Operator::new(self.registry.clone(), user, self.clock)
-            .with_immutable(self.immutable.clone())
-            .on_server(self.access_log.clone(), self.holding.clone());
-        let (lines, waiting) = channel(WAITING);
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        while running.try_join_next().is_some() {}
-        running.spawn(operation::run(operation, operator, lines));
-        let headers = [(header::CONTENT_TYPE, "application/jsonl")];
-        (headers, Body::new(Lines(waiting))).into_response()
-    }
-
-    /// Waits for the operations that still run.
-    async fn ended(&self) {
-        let mut running = {
-            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *running)
-        };
-        while running.join_next().await.is_some() {}
-        self.holding.end().await;
-    }
-}
-
-/// Serves operations on a socket, until a future ends. Then the operations end at their next item.
+/// Serves operations and the registry on a socket, until a future ends. Then the operations end at their next item, and the
+/// requests of the registry have the time `drain` to end.
 pub(crate) async fn serve(
     socket: ControlSocket,
     operators: Operators,
+    drain: Duration,
     until: impl Future<Output = ()> + Send + 'static,
 ) {
-    let app = router().with_state(operators.clone());
-    serve_app(socket, app, operators, until).await;
+    let app = router().merge(images::routes(operators.access_log()));
+    let app = app.with_state(operators.clone());
+    serve_app(socket, app, operators, drain, until).await;
 }
 
-async fn serve_app(
+pub(super) async fn serve_app(
     socket: ControlSocket,
     app: Router,
     operators: Operators,
+    drain: Duration,
     until: impl Future<Output = ()> + Send + 'static,
 ) {
     let mut timeouts = Timeouts::default();
-    timeouts.drain = Duration::ZERO;
-    // An operator who reads page by page keeps the command waiting.
+    timeouts.drain = drain;
+    // An operator who reads page by page keeps the command waiting, and an import may wait for its source.
     timeouts.body_idle = Duration::MAX;
     timeouts.first_write_timeout = Duration::MAX;
+    let stopping = operators.clone();
     Server::new(app)
         .timeouts(timeouts)
         .handshake(Peers::of_this_process())
-        .until(until)
+        .until(async move {
+            until.await;
+            stopping.stop();
+        })
         .serve(socket)
         .await;
     operators.ended().await;
 }
 
-fn router() -> Router<Operators> {
+pub(super) fn router() -> Router<Operators> {
     let router = with::<ListRepositories>(Router::new());
     let router = with::<ListTags>(router);
     let router = with::<PreviewRemoval>(router);
@@ -167,23 +107,53 @@ async fn answer<O: Operation>(
     body: Bytes,
 ) -> Response {
     match serde_json::from_slice::<O>(&body) {
-        Ok(operation) => operators.start(operation, user),
+        Ok(operation) => start(&operators, operation, user),
         Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     }
 }
 
-/// Response body with a line for each item.
-struct Lines<T>(Receiver<Line<T>>);
+/// Starts an operation, and returns a response with its items.
+fn start<O: Operation>(operators: &Operators, operation: O, user: u32) -> Response {
+    let arguments = serde_json::to_string(&operation).unwrap_or_default();
+    tracing::info!(user, command = O::NAME, arguments, "an operator runs a command");
+    let (lines, waiting) = channel(WAITING);
+    operators.run(operation::run(operation, operators.operator(user), lines));
+    let headers = [(header::CONTENT_TYPE, "application/jsonl")];
+    let lines = Lines {
+        waiting,
+        stop: Some(operators.stopping()),
+    };
+    (headers, Body::new(lines)).into_response()
+}
+
+/// Response body with a line for each item. It breaks off when the server stops.
+struct Lines<T> {
+    waiting: Receiver<Line<T>>,
+    /// Ends when the server stops; `None` afterwards.
+    stop: Option<Stop>,
+}
+
+/// The server stops.
+#[derive(Debug, thiserror::Error)]
+#[error("the server stops")]
+struct Stopping;
 
 impl<T: Serialize> http_body::Body for Lines<T> {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Stopping;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(context).map(|line| {
+    ) -> Poll<Option<Result<Frame<Bytes>, Stopping>>> {
+        if let Some(stop) = &mut self.stop
+            && stop.as_mut().poll(context).is_ready()
+        {
+            self.stop = None;
+            self.waiting.close();
+            return Poll::Ready(Some(Err(Stopping)));
+        }
+        self.waiting.poll_recv(context).map(|line| {
             let line = line?;
             let mut text = serde_json::to_vec(&line).unwrap_or_default();
             text.push(b'\n');
@@ -197,12 +167,13 @@ mod tests {
     use super::*;
     use crate::{
         Config, Sources,
+        clock::TrustedClock,
         control::{
             Place,
-            operation::{Access, BoxError, Items},
+            operation::{Access, BoxError, Items, Operator},
         },
     };
-    use registry_core::storage::MemoryStorage;
+    use registry_core::{Registry, maintenance::Collections, storage::MemoryStorage};
     use registry_storage_fs::FsStorage;
     use serde::Deserialize;
     use std::path::Path;
@@ -255,8 +226,11 @@ mod tests {
             let operators = Operators::of(registry, None, Collections::default(), Duration::ZERO, clock);
             let socket = ControlSocket::bind(&storage, None).unwrap().unwrap();
             let (stop, stopped) = oneshot::channel::<()>();
-            let app = with::<Count>(router()).with_state(operators.clone());
-            let serving = spawn(serve_app(socket, app, operators.clone(), async {
+            let app = with::<Count>(router()).merge(images::routes(operators.access_log()));
+            let app = app.with_state(operators.clone());
+            // An operation does not use this time.
+            let drain = Duration::from_secs(3600);
+            let serving = spawn(serve_app(socket, app, operators.clone(), drain, async {
                 _ = stopped.await;
             }));
             Self {
@@ -443,7 +417,7 @@ mod tests {
             ("GET /control/v1/tags", "405"),
             ("POST /control/v1/tags", "400"),
             ("POST /control/v2/tags", "404"),
-            ("GET /v2/", "404"),
+            ("GET /v2/", "200"),
         ] {
             let mut stream = UnixStream::connect(&socket).await.unwrap();
             let head =

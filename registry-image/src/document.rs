@@ -187,3 +187,18 @@ impl<'a> ImageManifest<'a> {
             .into()
     }
 }
+
+/// Returns the digests of the uncompressed layers that a config of an image has.
+pub(crate) fn diff_ids(config: &[u8]) -> serde_json::Result<Vec<String>> {
+    #[derive(Default, Deserialize)]
+    struct Config {
+        rootfs: Option<RootFs>,
+    }
+    #[derive(Default, Deserialize)]
+    struct RootFs {
+        #[serde(default)]
+        diff_ids: Vec<String>,
+    }
+    let config: Config = serde_json::from_slice(config)?;
+    Ok(config.rootfs.unwrap_or_default().diff_ids)
+}

@@ -30,6 +30,9 @@
 //! | an archive: a layout in a tar file, or docker's `save` | [`ArchiveReader`] | [`Export`] |
 //! | images, indexes and artifacts that a program [builds](build) | [`build::Built`] | |
 //!
+//! Archives can be [incremental](Export::since): they leave out what an earlier export has. Images can be converted on the way, to
+//! another [compression](ImageCopy::compress) or [family of media types](ImageCopy::format).
+//!
 //! The crate starts no task and no thread: a copy is a future that the host drives, by any executor without the feature
 //! `remote`, and with it by tokio, which `registry-client` needs. Layouts use
 //! blocking calls, so drive such a copy on a thread that may block.
@@ -37,12 +40,16 @@
 mod archive;
 mod blob_list;
 pub mod build;
+mod convert;
 mod copy;
 mod document;
 mod durable;
 mod error;
 mod layout;
+mod manifests;
 mod narrow;
+mod part;
+mod plain;
 mod platform;
 #[cfg(feature = "remote")]
 mod remote;
@@ -59,6 +66,7 @@ mod readme {}
 pub use self::{
     archive::{ArchiveReader, Export, Exported},
     blob_list::{BlobList, InvalidBlobList},
+    convert::{Compression, Format},
     copy::{Copied, CopyItem, Event, ImageCopy, NotCopied, Report},
     error::Error,
     layout::{Entry, Layout, LayoutWriter, Names},

@@ -21,10 +21,10 @@ struct Entry {
 }
 
 #[derive(Deserialize)]
-struct EntryAnnotations {
+pub(crate) struct EntryAnnotations {
     /// Digest of the image that an attestation of BuildKit describes.
     #[serde(rename = "vnd.docker.reference.digest")]
-    describes: Option<String>,
+    pub(crate) describes: Option<String>,
 }
 
 /// Part of an index.

@@ -1,10 +1,11 @@
 //! Archives of docker's `save`: `manifest.json` lists configs and layers, and there are no manifests.
 
-use super::{file::ArchiveFile, members::Member, spool::Compression};
+use super::{file::ArchiveFile, members::Member};
 use crate::{
     document::{self, ImageManifest},
     error::Error,
     layout::{Entry, Files, Layout, Made, OpenFile, PIECE, fill, read_document},
+    plain::Detected,
 };
 use bytes::Bytes;
 use registry_core::{
@@ -44,20 +45,10 @@ struct Config {
 
 impl Config {
     fn parse(bytes: &[u8]) -> serde_json::Result<Self> {
-        #[derive(Default, Deserialize)]
-        struct Document {
-            rootfs: Option<RootFs>,
-        }
-        #[derive(Default, Deserialize)]
-        struct RootFs {
-            #[serde(default)]
-            diff_ids: Vec<String>,
-        }
-        let document: Document = serde_json::from_slice(bytes)?;
         Ok(Self {
             digest: Digest::of(Algorithm::Sha256, bytes),
             size: bytes.len() as u64,
-            diff_ids: document.rootfs.unwrap_or_default().diff_ids.into(),
+            diff_ids: document::diff_ids(bytes)?.into(),
         })
     }
 }
@@ -262,10 +253,10 @@ fn described(files: &dyn Files, path: &str) -> Result<Descriptor, Error> {
         let read = read.map_err(Error::io("read", format_args!("{path} in {}", files.place())))?;
         let bytes = piece.get(..read).unwrap_or_default();
         if hasher.offset() == 0 {
-            media_type.push_str(match Compression::of(bytes) {
-                Compression::Gzip => "+gzip",
-                Compression::Zstd => "+zstd",
-                Compression::None | Compression::Unsupported(_) => "",
+            media_type.push_str(match Detected::of(bytes) {
+                Detected::Gzip => "+gzip",
+                Detected::Zstd => "+zstd",
+                Detected::None | Detected::Unsupported(_) => "",
             });
         }
         hasher.update(bytes);

@@ -4,19 +4,12 @@ use super::members::{Member, Members};
 use crate::{
     error::Error,
     layout::{Files, OpenFile},
+    part::{Part, Seekable, Shared},
 };
 use std::{
     fmt,
-    io::{self, Read, Seek, SeekFrom},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
-
-/// A file whose content can be read at any place.
-pub(super) trait Seekable: Read + Seek + Send {}
-
-impl<T: Read + Seek + Send> Seekable for T {}
-
-type Shared = Arc<Mutex<Box<dyn Seekable>>>;
 
 pub(super) struct ArchiveFile {
     place: String,
@@ -57,10 +50,7 @@ impl Files for ArchiveFile {
         };
         Ok(Some(OpenFile {
             size: member.size,
-            reader: Box::new(Part {
-                file: Arc::clone(&self.file),
-                member,
-            }),
+            reader: Box::new(Part::new(&self.file, member.offset, member.size)),
         }))
     }
 }
@@ -70,27 +60,5 @@ impl fmt::Debug for ArchiveFile {
         f.debug_struct("ArchiveFile")
             .field("place", &self.place)
             .finish_non_exhaustive()
-    }
-}
-
-/// Rest of a member.
-struct Part {
-    file: Shared,
-    member: Member,
-}
-
-impl Read for Part {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.member.size).unwrap_or(usize::MAX);
-        let wanted = buffer.len().min(left);
-        let Some(buffer) = buffer.get_mut(..wanted).filter(|buffer| !buffer.is_empty()) else {
-            return Ok(0);
-        };
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(self.member.offset))?;
-        let read = file.read(buffer)?;
-        self.member.offset += read as u64;
-        self.member.size -= read as u64;
-        Ok(read)
     }
 }

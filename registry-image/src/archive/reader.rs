@@ -1,13 +1,11 @@
 //! [`ArchiveReader`]: opens archives.
 
-use super::{
-    docker,
-    file::{ArchiveFile, Seekable},
-    spool::{Bounds, Compression, spool},
-};
+use super::{docker, file::ArchiveFile, spool::spool};
 use crate::{
     error::Error,
     layout::{Files, INDEX, Layout, MARKER, fill},
+    part::Seekable,
+    plain::{Bounds, Detected},
 };
 use std::{
     env,
@@ -132,9 +130,9 @@ impl ArchiveReader {
         let mut begin = [0; 4];
         let read = fill(&mut file, &mut begin).and_then(|read| file.rewind().map(|()| read));
         let read = read.map_err(Error::io("read", &name))?;
-        match Compression::of(begin.get(..read).unwrap_or_default()) {
-            Compression::None => layout(name, Box::new(file)),
-            Compression::Gzip | Compression::Zstd | Compression::Unsupported(_) => self.read(name, file),
+        match Detected::of(begin.get(..read).unwrap_or_default()) {
+            Detected::None => layout(name, Box::new(file)),
+            Detected::Gzip | Detected::Zstd | Detected::Unsupported(_) => self.read(name, file),
         }
     }
 }

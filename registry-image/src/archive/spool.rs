@@ -2,152 +2,36 @@
 
 use crate::{
     error::Error,
-    layout::{PIECE, fill},
+    layout::PIECE,
+    plain::{Bounds, Plain, Problem},
 };
-use flate2::read::MultiGzDecoder;
-use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use std::{
-    cell::Cell,
     fs::File,
-    io::{self, BufRead as _, BufReader, Read, Write as _},
+    io::{Read, Write as _},
     path::Path,
-    rc::Rc,
 };
-
-/// Bounds of what an archive may grow to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    pub(super) bytes: u64,
-    pub(super) ratio: u64,
-    /// Number of bytes up to which the ratio does not count.
-    pub(super) free: u64,
-}
-
-/// Compression of an archive, by its first bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compression {
-    None,
-    Gzip,
-    Zstd,
-    /// Name of a format that is not supported.
-    Unsupported(&'static str),
-}
-
-impl Compression {
-    pub(super) fn of(begin: &[u8]) -> Self {
-        match begin {
-            [0x1f, 0x8b, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
-            [0xfd, b'7', b'z', b'X', ..] => Self::Unsupported("xz"),
-            [b'B', b'Z', b'h', ..] => Self::Unsupported("bzip2"),
-            _ => Self::None,
-        }
-    }
-}
 
 /// Writes an archive to an unnamed file in `directory`, without its compression.
-pub(super) fn spool(
-    place: &str,
-    mut reader: impl Read,
-    directory: &Path,
-    bounds: Bounds,
-) -> Result<File, Error> {
-    let failed = |error| Error::io("read", place)(error);
-    let mut begin = [0; 4];
-    let read = fill(&mut reader, &mut begin).map_err(failed)?;
-    let begin = begin.get(..read).unwrap_or_default().to_vec();
-    let compression = Compression::of(&begin);
-    let consumed = Rc::new(Cell::new(0));
-    let counted = Counted {
-        reader: io::Cursor::new(begin).chain(reader),
-        consumed: Rc::clone(&consumed),
-    };
-    let mut plain: Box<dyn Read + '_> = match compression {
-        Compression::None => Box::new(counted),
-        Compression::Gzip => Box::new(MultiGzDecoder::new(counted)),
-        Compression::Zstd => Box::new(Zstd::new(counted)),
-        Compression::Unsupported(name) => {
-            let reason = format!("compressed with {name}; decompress it first");
-            return Err(Error::layout(place, "archive", reason));
+pub(super) fn spool(place: &str, reader: impl Read, directory: &Path, bounds: Bounds) -> Result<File, Error> {
+    let refused = |problem| match problem {
+        Problem::Io(error) => Error::io("read", place)(error),
+        problem @ Problem::Size(_) => {
+            let reason = format!("{problem}; raise the limit if you trust it");
+            Error::layout(place, "archive", reason)
         }
+        problem => Error::layout(place, "archive", problem.to_string()),
     };
+    let mut plain = Plain::of(reader, bounds).map_err(refused)?;
     let mut file =
         tempfile::tempfile_in(directory).map_err(Error::io("create a file in", directory.display()))?;
-    let mut written = 0_u64;
     let mut piece = vec![0; PIECE];
     loop {
-        let read = fill(&mut *plain, &mut piece).map_err(failed)?;
+        let read = plain.fill(&mut piece).map_err(refused)?;
         let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else {
             return Ok(file);
         };
-        written += read as u64;
-        if written > bounds.bytes {
-            let reason = format!(
-                "more than {} bytes without compression; raise the limit if you trust it",
-                bounds.bytes
-            );
-            return Err(Error::layout(place, "archive", reason));
-        }
-        if written > bounds.free.max(consumed.get().saturating_mul(bounds.ratio)) {
-            let reason = format!(
-                "it grows to more than {} times its size without compression; decompress it first if you trust it",
-                bounds.ratio
-            );
-            return Err(Error::layout(place, "archive", reason));
-        }
         file.write_all(bytes)
             .map_err(Error::io("write a file in", directory.display()))?;
-    }
-}
-
-/// Decompresses frames one after the other. The decoder accepts windows of at most 100 MiB, which are in memory.
-struct Zstd<R: Read> {
-    frame: Option<StreamingDecoder<BufReader<R>, FrameDecoder>>,
-    /// The reader before the first frame.
-    rest: Option<BufReader<R>>,
-}
-
-impl<R: Read> Zstd<R> {
-    fn new(reader: R) -> Self {
-        Self {
-            frame: None,
-            rest: Some(BufReader::new(reader)),
-        }
-    }
-}
-
-impl<R: Read> Read for Zstd<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if let Some(frame) = &mut self.frame {
-                let read = frame.read(buffer)?;
-                if read > 0 || buffer.is_empty() {
-                    return Ok(read);
-                }
-            }
-            let ended = self.frame.take().map(StreamingDecoder::into_inner);
-            let Some(mut rest) = ended.or_else(|| self.rest.take()) else {
-                return Ok(0);
-            };
-            if !rest.fill_buf()?.is_empty() {
-                let frame = StreamingDecoder::new(rest).map_err(io::Error::other)?;
-                self.frame = Some(frame);
-            }
-        }
-    }
-}
-
-/// Counts the bytes that are read.
-struct Counted<R> {
-    reader: R,
-    consumed: Rc<Cell<u64>>,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.reader.read(buffer)?;
-        self.consumed.set(self.consumed.get() + read as u64);
-        Ok(read)
     }
 }
 
@@ -156,7 +40,7 @@ mod tests {
     use super::*;
     use flate2::{Compression as Level, write::GzEncoder};
     use ruzstd::encoding::{CompressionLevel, compress_to_vec};
-    use std::io::Seek as _;
+    use std::io::{self, Seek as _};
 
     fn zeros(size: u64) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Level::best());

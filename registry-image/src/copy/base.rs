@@ -2,6 +2,7 @@
 
 use super::options::{CopyItem, ImageCopy, Options};
 use crate::{
+    convert::Converted,
     error::Error,
     source::{BlobStream, Origin},
     target::{Kind, Target},
@@ -35,13 +36,17 @@ impl ImageCopy<'_> {
             place: self.target.describe(),
             blobs: Mutex::default(),
         };
+        // A conversion would need the content.
         let options = Options {
             listener: None,
+            compress: None,
+            format: None,
             ..self.options.clone()
         };
+        let source = Converted::new(self.source, &options);
         let walk = ImageCopy::new(self.source, &needs).with_options(options);
         let walk = walk.keep_going(self.keep_going);
-        walk.run_unverified(items).await?;
+        walk.run_from(&source, items).await?;
         drop(walk);
         let blobs = needs.blobs.into_inner().unwrap_or_else(PoisonError::into_inner);
         let needed = blobs

@@ -1,9 +1,10 @@
 //! Copies of the blobs of a manifest.
 
-use super::{event::Event, options::ImageCopy, run::Run};
+use super::{event::Event, run::Run};
 use crate::{
     error::Error,
-    source::{BlobStream, absent, sized},
+    manifests::known,
+    source::{BlobStream, Source as _, absent, sized},
     target::Kind,
 };
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
@@ -26,7 +27,7 @@ impl Run<'_> {
     ) -> Result<(), Error> {
         let mut wanted = Vec::new();
         for child in children {
-            let digest = self.known(manifest, child)?;
+            let digest = known(self.source, manifest, child)?;
             if self.update(|progress| progress.blobs.insert((digest, child.size))) {
                 wanted.push(Wanted {
                     digest,
@@ -52,7 +53,7 @@ impl Run<'_> {
     }
 
     async fn blob(&self, wanted: &Wanted) -> Result<(), Error> {
-        let ImageCopy { source, target, .. } = self.copy;
+        let (source, target) = (self.source, self.copy.target);
         let &Wanted { digest, size, .. } = wanted;
         if target.has(Kind::Blob, &digest, size).await? {
             self.update(|progress| progress.totals.skipped += 1);
@@ -69,7 +70,7 @@ impl Run<'_> {
                 self.copy.options.tell(|| Event::BlobAbsent { digest, size });
                 return Ok(());
             }
-            return Err(absent(*source, &target.describe(), digest, size));
+            return Err(absent(source, &target.describe(), digest, size));
         };
         if blob.size != size {
             return Err(Error::Size {

@@ -70,4 +70,22 @@ pub enum Event {
         /// The absent image.
         digest: Digest,
     },
+    /// A layer has another compression now.
+    #[non_exhaustive]
+    BlobConverted {
+        /// The layer in the source.
+        digest: Digest,
+        /// The layer that is copied.
+        converted: Digest,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A referrer, such as a signature, is not copied, because another manifest is copied in place of its subject.
+    #[non_exhaustive]
+    ReferrerNotCopied {
+        /// The subject in the source.
+        subject: Digest,
+        /// The referrer.
+        digest: Digest,
+    },
 }

@@ -4,6 +4,7 @@ mod base;
 mod blobs;
 mod event;
 mod options;
+mod referrers;
 mod report;
 mod run;
 

@@ -1,9 +1,14 @@
 //! [`ImageCopy`] and its options. `run` has the copy itself.
 
 use super::event::Event;
-use crate::{platform::Platform, source::Source, target::Target};
+use crate::{
+    convert::{Compression, Format},
+    platform::Platform,
+    source::Source,
+    target::Target,
+};
 use registry_core::{Digest, Reference, Tag};
-use std::{fmt, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 /// Number of blobs in transfer at the same time, by default.
 const JOBS: usize = 4;
@@ -17,6 +22,9 @@ pub(crate) struct Options {
     pub(crate) platforms: Vec<Platform>,
     pub(crate) referrers: bool,
     pub(crate) strict: bool,
+    pub(crate) compress: Option<Compression>,
+    pub(crate) format: Option<Format>,
+    pub(crate) spool: Option<PathBuf>,
     pub(crate) listener: Option<Listener>,
 }
 
@@ -34,6 +42,9 @@ impl fmt::Debug for Options {
             .field("platforms", &self.platforms)
             .field("referrers", &self.referrers)
             .field("strict", &self.strict)
+            .field("compress", &self.compress)
+            .field("format", &self.format)
+            .field("spool", &self.spool)
             .finish_non_exhaustive()
     }
 }
@@ -151,6 +162,41 @@ impl<'a> ImageCopy<'a> {
     /// Refuses an index whose images are partly absent. By default it is put as it is, if the target accepts that.
     pub const fn strict(mut self, strict: bool) -> Self {
         self.options.strict = strict;
+        self
+    }
+
+    /// Changes the compression of the layers. Without it, no layer is compressed again.
+    ///
+    /// The digest of an image changes, which [`Copied`](super::Copied) reports, unless its layers have this compression
+    /// already. The config is kept, and every layer is verified by it. Kept as they are:
+    ///
+    /// - artifacts, attestations and other content that is not an image,
+    /// - layers that may not be distributed or have URLs, whose bytes are elsewhere.
+    ///
+    /// An index is refused if images that its attestations describe change: choose one
+    /// [platform](Self::platforms) then. Referrers of what changes, such as signatures, are of the old digest. They are not
+    /// copied, and reported as [`Event::ReferrerNotCopied`].
+    ///
+    /// Layers are converted by blocking calls before their image is copied, also in a dry run. The layers of all items are
+    /// in temporary files until the end.
+    pub const fn compress(mut self, compression: Compression) -> Self {
+        self.options.compress = Some(compression);
+        self
+    }
+
+    /// Changes the family of the media types of images and indexes. Without it, they are kept.
+    ///
+    /// Everything else in the documents is kept. Digests change, and referrers are treated, as by
+    /// [`compress`](Self::compress). Content that is not an image is kept in OCI's format. It is refused in docker's, which
+    /// has no form for it, and so are layers in zstd, unless they are compressed otherwise.
+    pub const fn format(mut self, format: Format) -> Self {
+        self.options.format = Some(format);
+        self
+    }
+
+    /// Sets the directory for layers while they are converted. The default is that for temporary files.
+    pub fn spool_in(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.options.spool = Some(directory.into());
         self
     }
 

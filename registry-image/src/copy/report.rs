@@ -19,6 +19,8 @@ pub struct Report {
     pub skipped: u64,
     /// Number of blobs that the target took over from another repository.
     pub mounted: u64,
+    /// Number of referrers that were not copied, see [`Event::ReferrerNotCopied`](super::Event::ReferrerNotCopied).
+    pub referrers_not_copied: u64,
 }
 
 /// Item that was copied.
@@ -29,7 +31,7 @@ pub struct Copied {
     pub from: Reference,
     /// Digest in the source.
     pub source: Digest,
-    /// Digest in the target. It differs only if the item was narrowed to some platforms.
+    /// Digest in the target. It differs only if the item was narrowed to some platforms, or converted.
     pub target: Digest,
     /// Tags in the target.
     pub tags: Vec<Tag>,

@@ -8,28 +8,24 @@ use super::{
     report::{Copied, NotCopied, Report},
 };
 use crate::{
+    convert::Converted,
     error::Error,
+    manifests::{check_depth, known, parsed, read, read_child, refused},
     narrow::{Narrowed, narrow},
+    source::Source as _,
     target::Kind,
-    walk,
 };
-use futures_util::{FutureExt as _, TryStreamExt as _, future::BoxFuture};
-use registry_core::{
-    Algorithm, AnyDigest, Digest, Reference, Tag,
-    manifest::{Child, Manifest},
-    storage::StoredManifest,
-};
+use futures_util::{FutureExt as _, future::BoxFuture};
+use registry_core::{Algorithm, Digest, Reference, Tag, manifest::Manifest, storage::StoredManifest};
 use std::{
     collections::BTreeSet,
-    pin::pin,
     sync::{Mutex, PoisonError},
 };
 
-/// Maximum depth of indexes and referrers within each other.
-const DEPTH: usize = 16;
-
 pub(super) struct Run<'a> {
     pub(super) copy: &'a ImageCopy<'a>,
+    /// The source of the copy, with its images converted.
+    pub(super) source: &'a Converted<'a>,
     progress: Mutex<Progress>,
 }
 
@@ -59,11 +55,13 @@ impl ImageCopy<'_> {
     /// report, and only the end of the copy can fail.
     pub async fn run(&self, items: &[CopyItem]) -> Result<Report, Error> {
         self.verify_base(items).await?;
-        self.run_unverified(items).await
+        let source = Converted::new(self.source, &self.options);
+        self.run_from(&source, items).await
     }
 
-    pub(super) async fn run_unverified(&self, items: &[CopyItem]) -> Result<Report, Error> {
-        let run = Run::new(self);
+    /// Copies from this source, which keeps what it converts.
+    pub(crate) async fn run_from(&self, source: &Converted<'_>, items: &[CopyItem]) -> Result<Report, Error> {
+        let run = Run::new(self, source);
         let mut report = Report::default();
         for item in items {
             match run.item(item).await {
@@ -84,15 +82,17 @@ impl ImageCopy<'_> {
 }
 
 impl<'a> Run<'a> {
-    fn new(copy: &'a ImageCopy<'a>) -> Self {
+    fn new(copy: &'a ImageCopy<'a>, source: &'a Converted<'a>) -> Self {
         Self {
             copy,
+            source,
             progress: Mutex::default(),
         }
     }
 
     async fn item(&self, item: &CopyItem) -> Result<Copied, Error> {
         self.update(|progress| progress.entered.clear());
+        self.source.begin();
         let copied = self.copied(item).await;
         if copied.is_err() {
             // Another item that needs one of them tries again.
@@ -106,10 +106,18 @@ impl<'a> Run<'a> {
     }
 
     async fn copied(&self, item: &CopyItem) -> Result<Copied, Error> {
-        let found = self.copy.source.resolve(&item.from).await?;
+        let found = self.source.resolve(&item.from).await?;
         let found = found.ok_or_else(|| self.no_manifest(item.from.clone()))?;
         let original = self.required(&found.digest).await?;
-        let manifest = self.narrowed(original).await?;
+        let narrowed = self.narrowed(original).await?;
+        let is_narrowed = narrowed.digest != found.digest;
+        let manifest = self.source.convert(narrowed).await?;
+        if self.copy.options.referrers {
+            let index = is_narrowed.then_some(found.digest);
+            for replaced in self.source.replaced().iter().chain(&index) {
+                self.report_referrers(replaced).await?;
+            }
+        }
         self.whole(&manifest, 0).await?;
         self.put(&manifest, &item.tags).await?;
         Ok(Copied {
@@ -127,43 +135,23 @@ impl<'a> Run<'a> {
         report.bytes = progress.totals.bytes;
         report.skipped = progress.totals.skipped;
         report.mounted = progress.totals.mounted;
+        report.referrers_not_copied = progress.totals.referrers_not_copied;
     }
 
-    /// Reads a manifest, and checks its digest.
-    async fn read(&self, digest: &Digest) -> Result<Option<StoredManifest>, Error> {
-        let Some(read) = self.copy.source.manifest(digest).await? else {
-            return Ok(None);
-        };
-        let actual = Digest::of(digest.algorithm(), &read.bytes);
-        if actual == *digest {
-            Ok(Some(read))
-        } else {
-            Err(Error::Digest {
-                place: self.copy.source.describe(),
-                digest: *digest,
-                actual,
-            })
-        }
-    }
-
-    async fn required(&self, digest: &Digest) -> Result<StoredManifest, Error> {
-        let read = self.read(digest).await?;
+    pub(super) async fn required(&self, digest: &Digest) -> Result<StoredManifest, Error> {
+        let read = read(self.source, digest).await?;
         read.ok_or_else(|| self.no_manifest(digest.into()))
     }
 
     fn no_manifest(&self, reference: Reference) -> Error {
         Error::NoManifest {
-            place: self.copy.source.describe(),
+            place: self.source.describe(),
             reference,
         }
     }
 
     fn refused(&self, digest: &Digest, reason: String) -> Error {
-        Error::Refused {
-            place: self.copy.source.describe(),
-            digest: *digest,
-            reason,
-        }
+        refused(self.source, digest, reason)
     }
 
     /// Returns the wanted platforms of an index, or the manifest as it is.
@@ -194,7 +182,11 @@ impl<'a> Run<'a> {
 
     /// Copies everything that a manifest refers to, and then what refers to it or to its children, but not the manifest
     /// itself.
-    fn whole<'b>(&'b self, manifest: &'b StoredManifest, depth: usize) -> BoxFuture<'b, Result<(), Error>> {
+    pub(super) fn whole<'b>(
+        &'b self,
+        manifest: &'b StoredManifest,
+        depth: usize,
+    ) -> BoxFuture<'b, Result<(), Error>> {
         async move {
             let before = self.update(|progress| progress.entered.len());
             self.tree(manifest, depth).await?;
@@ -215,10 +207,7 @@ impl<'a> Run<'a> {
     /// Copies everything that a manifest refers to, but not the manifest itself.
     fn tree<'b>(&'b self, manifest: &'b StoredManifest, depth: usize) -> BoxFuture<'b, Result<(), Error>> {
         async move {
-            if depth > DEPTH {
-                let reason = format!("more than {DEPTH} manifests refer to each other in a chain");
-                return Err(self.refused(&manifest.digest, reason));
-            }
+            check_depth(self.source, manifest, depth)?;
             if !self.update(|progress| progress.visited.insert(manifest.digest)) {
                 return Ok(());
             }
@@ -228,13 +217,8 @@ impl<'a> Run<'a> {
         .boxed()
     }
 
-    fn parsed(&self, manifest: &StoredManifest) -> Result<Manifest, Error> {
-        let parsed = Manifest::parse_stored(&manifest.bytes, &manifest.media_type);
-        parsed.map_err(|source| Error::Manifest {
-            place: self.copy.source.describe(),
-            digest: manifest.digest,
-            source,
-        })
+    pub(super) fn parsed(&self, manifest: &StoredManifest) -> Result<Manifest, Error> {
+        parsed(&self.source.describe(), manifest)
     }
 
     async fn children(&self, manifest: &StoredManifest, depth: usize) -> Result<(), Error> {
@@ -243,16 +227,8 @@ impl<'a> Run<'a> {
         let (images, others): (Vec<_>, Vec<_>) =
             parsed.manifests().iter().partition(|child| child.is_manifest());
         for child in images {
-            let digest = self.known(manifest, child)?;
-            match self.read(&digest).await? {
-                Some(read) if read.bytes.len() as u64 != child.size => {
-                    return Err(Error::Size {
-                        place: self.copy.source.describe(),
-                        digest,
-                        expected: child.size,
-                        actual: read.bytes.len() as u64,
-                    });
-                }
+            let digest = known(self.source, manifest, child)?;
+            match read_child(self.source, child, &digest).await? {
                 Some(child) => {
                     self.tree(&child, depth + 1).await?;
                     self.put_child(&child).await?;
@@ -267,36 +243,7 @@ impl<'a> Run<'a> {
         self.blobs(manifest, parsed.blobs().iter().chain(others)).await
     }
 
-    /// Copies the referrers of a manifest, and the signatures that cosign stores under tags.
-    async fn referrers(&self, subject: &Digest, depth: usize) -> Result<(), Error> {
-        let mut referrers = pin!(walk::referrers(self.copy.source, *subject));
-        while let Some(referrer) = referrers.try_next().await? {
-            // A list may be older than a deletion.
-            let Some(referrer) = self.read(&referrer.digest).await? else {
-                continue;
-            };
-            // Some lists of referrers under tags are made by hand.
-            if self.parsed(&referrer)?.subject().and_then(AnyDigest::known) != Some(subject) {
-                continue;
-            }
-            self.whole(&referrer, depth + 1).await?;
-            self.put(&referrer, &[]).await?;
-        }
-        for suffix in ["sig", "att", "sbom"] {
-            let name = format!("{}-{}.{suffix}", subject.algorithm(), subject.hex());
-            // The tag of a sha512 is longer than a tag may be.
-            let Ok(tag) = Tag::parse(&name) else { continue };
-            let Some(found) = self.copy.source.resolve(&(&tag).into()).await? else {
-                continue;
-            };
-            let signature = self.required(&found.digest).await?;
-            self.whole(&signature, depth + 1).await?;
-            self.put(&signature, &[tag]).await?;
-        }
-        Ok(())
-    }
-
-    async fn put(&self, manifest: &StoredManifest, tags: &[Tag]) -> Result<(), Error> {
+    pub(super) async fn put(&self, manifest: &StoredManifest, tags: &[Tag]) -> Result<(), Error> {
         let target = self.copy.target;
         let (digest, size) = (manifest.digest, manifest.bytes.len() as u64);
         if tags.is_empty() && target.has(Kind::Manifest, &digest, size).await? {
@@ -326,16 +273,6 @@ impl<'a> Run<'a> {
             tags: Vec::new(),
         });
         Ok(())
-    }
-
-    pub(super) fn known(&self, manifest: &StoredManifest, child: &Child) -> Result<Digest, Error> {
-        match &child.digest {
-            AnyDigest::Known(digest) => Ok(*digest),
-            AnyDigest::Foreign(_) => Err(self.refused(
-                &manifest.digest,
-                format!("it refers to {}, whose algorithm is not supported", child.digest),
-            )),
-        }
     }
 
     pub(super) fn update<T>(&self, change: impl FnOnce(&mut Progress) -> T) -> T {

@@ -20,7 +20,7 @@ pub use self::{entries::Entry, images::Layout, names::Names, writer::LayoutWrite
 
 pub(crate) use self::{
     entries::{INDEX, MARKER},
-    files::{DOCUMENT, Files, OpenFile, PIECE, blob_path, fill, read_document},
+    files::{DOCUMENT, Files, OpenFile, PIECE, blob_path, fill, read_document, verified},
     images::Made,
     listing::Listing,
 };

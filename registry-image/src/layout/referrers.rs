@@ -1,8 +1,8 @@
 //! Referrers in a layout: entries with a subject, and the entries of indexes under referrers tags.
 
 use super::images::Layout;
-use crate::error::Error;
-use registry_core::{AnyDigest, Descriptor, Digest, manifest::Manifest, storage::StoredManifest};
+use crate::{error::Error, manifests::parsed};
+use registry_core::{AnyDigest, Descriptor, Digest};
 use std::collections::BTreeMap;
 
 impl Layout {
@@ -25,7 +25,9 @@ impl Layout {
             candidates.insert(*digest, media_type.is_manifest());
             if entry.tags().iter().any(registry_core::Tag::is_of_referrers) {
                 let index = self.read_manifest(digest)?;
-                let index = index.map(|index| self.parsed(&index)).transpose()?;
+                let index = index
+                    .map(|index| parsed(self.files.place(), &index))
+                    .transpose()?;
                 for child in index.iter().flat_map(|index| index.manifests()) {
                     if let AnyDigest::Known(digest) = child.digest {
                         candidates.entry(digest).or_insert_with(|| child.is_manifest());
@@ -52,15 +54,6 @@ impl Layout {
             return Ok(None);
         };
         let size = manifest.bytes.len() as u64;
-        Ok(self.parsed(&manifest)?.referrer(*digest, size))
-    }
-
-    fn parsed(&self, manifest: &StoredManifest) -> Result<Manifest, Error> {
-        let parsed = Manifest::parse_stored(&manifest.bytes, &manifest.media_type);
-        parsed.map_err(|source| Error::Manifest {
-            place: self.files.place().to_owned(),
-            digest: manifest.digest,
-            source,
-        })
+        Ok(parsed(self.files.place(), &manifest)?.referrer(*digest, size))
     }
 }

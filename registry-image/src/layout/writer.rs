@@ -14,6 +14,7 @@ use crate::{
     document::{self, Index},
     durable::{self, PARTIAL, partial},
     error::Error,
+    manifests::parsed,
     source::BlobStream,
     target::{Kind, Target},
 };
@@ -153,12 +154,7 @@ impl LayoutWriter {
     /// Writes a manifest, unless it is there.
     async fn document(&self, manifest: &StoredManifest) -> Result<Manifest, Error> {
         let (digest, size) = (manifest.digest, manifest.bytes.len() as u64);
-        let parsed = Manifest::parse_stored(&manifest.bytes, &manifest.media_type);
-        let parsed = parsed.map_err(|source| Error::Manifest {
-            place: self.place(),
-            digest,
-            source,
-        })?;
+        let parsed = parsed(&self.place(), manifest)?;
         if !self.holds(&digest, size)? {
             let bytes = manifest.bytes.clone();
             let stream = futures_util::stream::once(async move { Ok(bytes) });

@@ -7,6 +7,7 @@
 
 mod archives;
 mod builds;
+mod conversions;
 mod copies;
 mod costs;
 mod exports;

@@ -8,7 +8,7 @@ use crate::{
 };
 use libtest_mimic::Trial;
 use registry_core::{Digest, Tag};
-use registry_image::{CopyItem, Export, Layout, Names};
+use registry_image::{Compression, CopyItem, Export, Layout, Names};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -26,6 +26,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             "writes::skopeo_misses_what_an_increment_leaves_out",
             &["skopeo"],
             skopeo_misses_what_an_increment_leaves_out,
+        ),
+        trial(
+            "writes::skopeo_reads_converted_layers",
+            &["skopeo"],
+            skopeo_reads_converted_layers,
         ),
         trial(
             "writes::podman_loads_an_archive_of_two_names",
@@ -102,6 +107,27 @@ fn skopeo_misses_what_an_increment_leaves_out() {
         let message = String::from_utf8_lossy(&copied.stderr);
         assert!(!copied.status.success());
         assert!(message.contains(reason), "{message}");
+    }
+}
+
+fn skopeo_reads_converted_layers() {
+    let bench = Bench::new();
+    let items = [CopyItem::tag(Tag::parse("v1").unwrap())];
+    for (number, compression) in [Compression::Gzip, Compression::Zstd].into_iter().enumerate() {
+        let archive = bench.path(&format!("{number}.tar"));
+        let export = Export::new().add(&bench.repository, &items, Names::of_repository(NAME));
+        wait(export.compress(compression).write_file(&archive)).unwrap();
+
+        // It decompresses the layers, and names the files by the digests.
+        let (from, to) = (
+            format!("oci-archive:{}:v1", argument(&archive)),
+            number.to_string(),
+        );
+        bench.skopeo(&["copy", "--dest-decompress", &from, &format!("dir:{to}")]);
+
+        for layer in &bench.layers {
+            assert!(bench.path(&to).join(layer.hex()).exists(), "{compression:?}");
+        }
     }
 }
 

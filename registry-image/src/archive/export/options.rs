@@ -2,18 +2,20 @@
 
 use crate::{
     blob_list::BlobList,
+    convert::{Compression, Format},
     copy::{CopyItem, Event, Options},
     layout::Names,
     platform::Platform,
     source::Source,
 };
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 /// An export of images to an archive.
 ///
 /// The archive is an OCI layout, and has a `manifest.json` for docker if there are images in it. Its order is:
 /// `oci-layout`, `index.json`, `manifest.json`, manifests, configs, layers, each by digest. All times are 0, so the same
-/// images make the same bytes. Every digest is kept, unless an index is narrowed to some platforms.
+/// images make the same bytes. Every digest is kept, unless an index is narrowed
+/// to some platforms, or images are converted.
 ///
 /// Files are written by blocking calls, so drive an export on a thread that may block.
 ///
@@ -95,6 +97,24 @@ impl<'a> Export<'a> {
     /// Refuses an index whose images are partly absent.
     pub const fn strict(mut self, strict: bool) -> Self {
         self.options.strict = strict;
+        self
+    }
+
+    /// Changes the compression of the layers, see [`ImageCopy::compress`](crate::ImageCopy::compress).
+    pub const fn compress(mut self, compression: Compression) -> Self {
+        self.options.compress = Some(compression);
+        self
+    }
+
+    /// Changes the family of the media types, see [`ImageCopy::format`](crate::ImageCopy::format).
+    pub const fn format(mut self, format: Format) -> Self {
+        self.options.format = Some(format);
+        self
+    }
+
+    /// Sets the directory for layers while they are converted. The default is that for temporary files.
+    pub fn spool_in(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.options.spool = Some(directory.into());
         self
     }
 

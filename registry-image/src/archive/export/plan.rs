@@ -3,9 +3,11 @@
 use super::options::{Export, Group};
 use crate::{
     blob_list::BlobList,
+    convert::Converted,
     copy::{Copied, Event, ImageCopy},
     error::Error,
     layout::{Listing, Names},
+    manifests::parsed,
     source::{BlobStream, Origin},
     target::{Kind, Target},
 };
@@ -42,10 +44,10 @@ pub(super) struct PlannedBlob {
 }
 
 impl Plan {
-    pub(super) async fn of(export: &Export<'_>) -> Result<Self, Error> {
+    pub(super) async fn of(export: &Export<'_>, sources: &[Converted<'_>]) -> Result<Self, Error> {
         let mut plan = Self::default();
-        for (number, group) in export.groups.iter().enumerate() {
-            plan = plan.with(export, number, group).await?;
+        for (number, (group, source)) in export.groups.iter().zip(sources).enumerate() {
+            plan = plan.with(export, number, group, source).await?;
         }
         plan.divide(export);
         Ok(plan)
@@ -63,7 +65,13 @@ impl Plan {
         self.left_out = of_base.map(|(digest, blob)| (digest, blob.size)).collect();
     }
 
-    async fn with(self, export: &Export<'_>, number: usize, group: &Group<'_>) -> Result<Self, Error> {
+    async fn with(
+        self,
+        export: &Export<'_>,
+        number: usize,
+        group: &Group<'_>,
+        source: &Converted<'_>,
+    ) -> Result<Self, Error> {
         let planner = Planner {
             place: group.source.describe(),
             group: number,
@@ -72,15 +80,16 @@ impl Plan {
         };
         let mut options = export.options.clone();
         if let Some(listener) = options.listener.take() {
-            // A plan reports only absent images. Blobs are reported when they are written.
+            // Blobs are reported when they are written.
             options.listener = Some(Arc::new(move |event| {
-                if matches!(event, Event::ImageAbsent { .. }) {
+                let is_of_plan = matches!(event, Event::ImageAbsent { .. } | Event::ReferrerNotCopied { .. });
+                if is_of_plan {
                     listener(event);
                 }
             }));
         }
         let copy = ImageCopy::new(group.source, &planner).with_options(options);
-        let report = copy.run(&group.items).await?;
+        let report = copy.run_from(source, &group.items).await?;
         drop(copy);
         let mut plan = planner.plan.into_inner().unwrap_or_else(PoisonError::into_inner);
         let named = report
@@ -121,12 +130,7 @@ struct Planner {
 impl Planner {
     /// Adds a manifest to the plan.
     fn document(&self, manifest: &StoredManifest) -> Result<Manifest, Error> {
-        let parsed = Manifest::parse_stored(&manifest.bytes, &manifest.media_type);
-        let parsed = parsed.map_err(|source| Error::Manifest {
-            place: self.place.clone(),
-            digest: manifest.digest,
-            source,
-        })?;
+        let parsed = parsed(&self.place, manifest)?;
         let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
         plan.add(manifest, &parsed);
         if plan.bytes > MANIFESTS {

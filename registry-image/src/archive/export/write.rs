@@ -9,13 +9,14 @@ use super::{
 use crate::{
     archive::docker::MANIFEST,
     blob_list::BlobList,
+    convert::Converted,
     copy::{Copied, Event},
     document::{self, Annotated, Index},
     durable,
     error::Error,
     layout::{DOCUMENT, INDEX, MARKER, blob_path},
     platform::Platform,
-    source::absent,
+    source::{Source as _, absent},
 };
 use futures_util::TryStreamExt as _;
 use registry_core::{Algorithm, Digest, hash::Hasher};
@@ -86,7 +87,12 @@ impl Export<'_> {
     ///
     /// [`Error`] of a source, or if the archive cannot be written.
     pub async fn write(&self, out: &mut (dyn Write + Send)) -> Result<Exported, Error> {
-        let plan = Plan::of(self).await?;
+        let sources = self
+            .groups
+            .iter()
+            .map(|group| Converted::new(group.source, &self.options));
+        let sources: Vec<_> = sources.collect();
+        let plan = Plan::of(self, &sources).await?;
         let mut tape = Tape::new(out);
         self.documents(&plan, &mut tape)?;
         let mut exported = Exported {
@@ -99,7 +105,7 @@ impl Export<'_> {
             .partition(|(digest, _)| plan.configs.contains(digest));
         for (digest, blob) in configs.into_iter().chain(layers) {
             if self
-                .blob(&mut tape, digest, *blob, plan.foreign.contains(digest))
+                .blob(&sources, &mut tape, digest, *blob, plan.foreign.contains(digest))
                 .await?
             {
                 exported.blobs += 1;
@@ -146,17 +152,15 @@ impl Export<'_> {
     /// Writes a blob. Returns false if it is absent, and may be.
     async fn blob(
         &self,
+        sources: &[Converted<'_>],
         tape: &mut Tape<'_>,
         digest: &Digest,
         planned: PlannedBlob,
         is_foreign: bool,
     ) -> Result<bool, Error> {
-        let group = self
-            .groups
-            .get(planned.group)
-            .expect("the plan is of these groups");
-        let (place, size) = (group.source.describe(), planned.size);
-        let Some(mut blob) = group.source.blob(digest, 0).await? else {
+        let source = sources.get(planned.group).expect("the plan is of these groups");
+        let (place, size) = (source.describe(), planned.size);
+        let Some(mut blob) = source.blob(digest, 0).await? else {
             if is_foreign {
                 self.options.tell(|| Event::BlobAbsent {
                     digest: *digest,
@@ -164,7 +168,7 @@ impl Export<'_> {
                 });
                 return Ok(false);
             }
-            return Err(absent(group.source, ARCHIVE, *digest, size));
+            return Err(absent(source, ARCHIVE, *digest, size));
         };
         let wrong_size = |actual| Error::Size {
             place: place.clone(),

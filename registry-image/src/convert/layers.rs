@@ -1,0 +1,126 @@
+//! Conversion of a layer: it is read to an unnamed file, and written to another one.
+
+use super::{
+    media::Compression,
+    overlay::{Converted, Layer},
+    recompress::{Failed, Recompressed, recompress},
+};
+use crate::{
+    copy::Event,
+    error::Error,
+    manifests::known,
+    part::Shared,
+    source::{absent, sized},
+};
+use futures_util::TryStreamExt as _;
+use registry_core::{Digest, hash::Hasher, manifest::Child, storage::StoredManifest};
+use std::{
+    env,
+    fs::File,
+    io::Write as _,
+    sync::{Arc, Mutex},
+};
+
+impl Converted<'_> {
+    pub(super) async fn layer(
+        &self,
+        original: &StoredManifest,
+        layer: &Child,
+        to: Compression,
+        diff_id: &Digest,
+    ) -> Result<Layer, Error> {
+        let digest = known(self.source, original, layer)?;
+        let known = self.update(|state| state.layers.get(&(digest, to)).copied());
+        let made = match known.filter(|known| known.diff_id.algorithm() == diff_id.algorithm()) {
+            Some(known) => known,
+            None => self.recompress(&digest, layer.size, to, diff_id).await?,
+        };
+        if made.diff_id != *diff_id {
+            let reason = format!(
+                "its layer {digest} has the digest {} without compression, but its config gives {diff_id}",
+                made.diff_id
+            );
+            return Err(self.refused(original, reason));
+        }
+        Ok(made)
+    }
+
+    async fn recompress(
+        &self,
+        digest: &Digest,
+        size: u64,
+        to: Compression,
+        diff_id: &Digest,
+    ) -> Result<Layer, Error> {
+        let mut file = self.file()?;
+        self.read(digest, size, |piece| {
+            file.write_all(piece)
+                .map_err(Error::io("write", "a temporary file"))
+        })
+        .await?;
+        let made = recompress(&file, to, self.file()?, [digest.algorithm(), diff_id.algorithm()]);
+        let Recompressed {
+            diff_id,
+            digest: converted,
+            size,
+            file,
+        } = made.map_err(|failed| match failed {
+            Failed::Write(error) => Error::io("write", "a temporary file")(error),
+            failed => Error::Refused {
+                place: self.source.describe(),
+                digest: *digest,
+                reason: failed.to_string(),
+            },
+        })?;
+        let layer = Layer {
+            diff_id,
+            digest: converted,
+            size,
+        };
+        self.update(|state| {
+            let file: Shared = Arc::new(Mutex::new(Box::new(file)));
+            state.files.insert(converted, (size, file));
+            state.layers.insert((*digest, to), layer);
+        });
+        self.options.tell(|| Event::BlobConverted {
+            digest: *digest,
+            converted,
+            size,
+        });
+        Ok(layer)
+    }
+
+    /// Reads a blob, and verifies it.
+    pub(super) async fn read(
+        &self,
+        digest: &Digest,
+        size: u64,
+        mut piece: impl FnMut(&[u8]) -> Result<(), Error> + Send,
+    ) -> Result<(), Error> {
+        let place = self.source.describe();
+        let Some(blob) = self.source.blob(digest, 0).await? else {
+            return Err(absent(self.source, "the conversion", *digest, size));
+        };
+        let mut stream = sized(place.clone(), *digest, size, blob.stream);
+        let mut hasher = Hasher::new(digest.algorithm());
+        while let Some(bytes) = stream.try_next().await? {
+            hasher.update(&bytes);
+            piece(&bytes)?;
+        }
+        match hasher.digest() {
+            Some(actual) if actual != *digest => Err(Error::Digest {
+                place,
+                digest: *digest,
+                actual,
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Creates an unnamed file.
+    fn file(&self) -> Result<File, Error> {
+        let directory = self.options.spool.clone().unwrap_or_else(env::temp_dir);
+        let file = tempfile::tempfile_in(&directory);
+        file.map_err(Error::io("create a file in", directory.display()))
+    }
+}

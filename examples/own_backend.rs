@@ -218,12 +218,7 @@ impl Storage for Database {
             return Ok(None);
         };
         let size = bytes.len() as u64;
-        let range = match how.range {
-            None => 0..size,
-            Some(part) => part
-                .resolve(size)
-                .ok_or_else(|| StorageError::range_unsatisfiable(size))?,
-        };
+        let range = how.resolve(size)?;
         let in_memory = |offset| usize::try_from(offset).map_err(|_| StorageError::internal("too large"));
         let part = bytes.slice(in_memory(range.start)?..in_memory(range.end)?);
         let body = BlobBody::Content(Content::bytes(part));

@@ -87,12 +87,7 @@ impl Storage for Remote {
         let Some(info) = self.size(&repository, digest).await? else {
             return Ok(None);
         };
-        let range = match how.range {
-            Some(range) => range
-                .resolve(info.size)
-                .ok_or_else(|| StorageError::range_unsatisfiable(info.size))?,
-            None => 0..info.size,
-        };
+        let range = how.resolve(info.size)?;
         let media_type = MediaType::parse("application/octet-stream").expect("it is a media type");
         let blob = Descriptor::new(media_type, *digest, info.size);
         let stream: BlobStream = repository.open_blob(&blob, range.start).until(range.end);

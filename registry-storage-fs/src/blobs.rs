@@ -16,9 +16,7 @@ use crate::{
 use registry_core::{
     Digest, RepositoryName,
     hash::Hasher,
-    storage::{
-        BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, Page, ReadBlob, Result, StorageError,
-    },
+    storage::{BlobBody, BlobInfo, BlobRead, Content, FileRange, Listing, Page, ReadBlob, Result},
 };
 use std::{
     fs::{self, File, Metadata},
@@ -104,12 +102,7 @@ impl Store {
             return Ok(None);
         };
         let info = known_as(digest, &found);
-        let range = match how.range {
-            None => 0..info.size,
-            Some(range) => range
-                .resolve(info.size)
-                .ok_or_else(|| StorageError::range_unsatisfiable(info.size))?,
-        };
+        let range = how.resolve(info.size)?;
         // A hint for the kernel: reads from the disk also read the following bytes.
         let _ = rustix::fs::fadvise(&file, range.start, None, rustix::fs::Advice::Sequential);
         let file = Arc::new(file);

@@ -1,6 +1,6 @@
 //! Content that a storage returns: [`BlobInfo`], and [`BlobRead`] and [`Content`] for sending.
 
-use super::error::StorageError;
+use super::error::{Result, StorageError};
 use crate::{digest::Digest, media_type::MediaType, range::RangeSpec};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -231,6 +231,29 @@ impl ReadBlob {
         Self {
             allow_redirect: true,
             ..self
+        }
+    }
+
+    /// Returns the part of a blob of `size` bytes, end exclusive.
+    ///
+    /// ```
+    /// use registry_core::{RangeSpec, storage::ReadBlob};
+    ///
+    /// assert_eq!(ReadBlob::default().resolve(10)?, 0..10);
+    /// assert_eq!(ReadBlob::part(Some(RangeSpec::From(4))).resolve(10)?, 4..10);
+    /// assert!(ReadBlob::part(Some(RangeSpec::From(10))).resolve(10).is_err());
+    /// # Ok::<(), registry_core::storage::StorageError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RangeUnsatisfiable`](StorageError::RangeUnsatisfiable) if the range has none of the bytes.
+    pub fn resolve(&self, size: u64) -> Result<Range<u64>> {
+        match self.range {
+            None => Ok(0..size),
+            Some(range) => range
+                .resolve(size)
+                .ok_or_else(|| StorageError::range_unsatisfiable(size)),
         }
     }
 }

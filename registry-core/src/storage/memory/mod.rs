@@ -137,12 +137,7 @@ impl Storage for MemoryStorage {
             return Ok(None);
         };
         let info = info(digest, &bytes);
-        let range = match how.range {
-            None => 0..info.size,
-            Some(range) => range
-                .resolve(info.size)
-                .ok_or(StorageError::RangeUnsatisfiable { size: info.size })?,
-        };
+        let range = how.resolve(info.size)?;
         let part = bytes.slice(in_memory(range.start)?..in_memory(range.end)?);
         Ok(Some(BlobRead::new(
             info,

@@ -9,6 +9,7 @@
 //! | serve images from hyper, without a framework | [`in_hyper`] |
 //! | put the registry behind layers of tower | [`in_tower`] |
 //! | accept your own users, tokens and sessions | [`own_users`] |
+//! | keep images in a storage of your own | [`own_storage`] |
 //! | replace the registry container of your tests | [`in_tests`] |
 //!
 //! # Why this is a crate
@@ -21,4 +22,5 @@ pub mod in_axum;
 pub mod in_hyper;
 pub mod in_tests;
 pub mod in_tower;
+pub mod own_storage;
 pub mod own_users;

@@ -56,19 +56,19 @@ mod tests {
     use crate::{
         clock::TrustedClock,
         control::{
-            running::RunningRegistry,
+            image_storage::ImageStorage,
             serve::{self, router},
             socket::ControlSocket,
         },
     };
     use async_trait::async_trait;
     use axum::body::Bytes;
-    use registry_client::{Client, RemoteRepository};
+    use futures_util::{TryStreamExt as _, stream};
     use registry_core::{
-        Algorithm, Descriptor, Digest, Hooks, MediaType, Registry, Tag,
+        Algorithm, Digest, Hooks, MediaType, Reference, Registry, RepositoryName, Tag,
         hooks::{Actor, Event, EventKind},
         maintenance::Collections,
-        storage::MemoryStorage,
+        storage::{MemoryStorage, StoredManifest},
     };
     use registry_storage_fs::FsStorage;
     use std::{
@@ -112,11 +112,11 @@ mod tests {
             }
         }
 
-        async fn repository(&self) -> RemoteRepository {
+        async fn storage(&self) -> ImageStorage {
             let told = |told| panic!("{told}");
-            let running = RunningRegistry::of(self.directory.path(), Client::builder(), told);
-            let RunningRegistry { client, host } = running.await.unwrap();
-            client.repository_of(host, "team/app".try_into().unwrap())
+            ImageStorage::of_server(self.directory.path(), told)
+                .await
+                .unwrap()
         }
 
         async fn connect(&self) -> io::Result<UnixStream> {
@@ -133,25 +133,27 @@ mod tests {
         format!("operator:{}", rustix::process::geteuid().as_raw())
     }
 
-    /// Returns content with its descriptor.
-    fn blob(size: usize) -> (Bytes, Descriptor) {
-        let bytes = Bytes::from(vec![7; size]);
-        let digest = Digest::of(Algorithm::Sha256, &bytes);
-        let any = MediaType::parse("application/octet-stream").unwrap();
-        let descriptor = Descriptor::new(any, digest, bytes.len() as u64);
-        (bytes, descriptor)
+    fn digest(content: &[u8]) -> Digest {
+        Digest::of(Algorithm::Sha256, content)
     }
 
-    const INDEX: &str =
-        r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    fn repository() -> RepositoryName {
+        RepositoryName::parse("team/app").unwrap()
+    }
 
-    async fn push_index(repository: &RemoteRepository) {
+    fn tag() -> Tag {
+        Tag::parse("v1").unwrap()
+    }
+
+    async fn push_index(storage: &ImageStorage) -> Digest {
+        let bytes =
+            r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
         let media_type = MediaType::parse(MediaType::OCI_INDEX).unwrap();
-        let tags = [Tag::parse("v1").unwrap()];
-        repository
-            .put_manifest(INDEX, &media_type, &tags, None)
-            .await
-            .unwrap();
+        let digest = digest(bytes.as_bytes());
+        let index = StoredManifest::new(digest, media_type, bytes.into());
+        let target = storage.target(&repository());
+        target.put_manifest(&index, &[tag()]).await.unwrap();
+        digest
     }
 
     /// Keeps the users of the events.
@@ -180,15 +182,22 @@ mod tests {
         // Clients reach it there, but the command does not.
         let registry = registry.external_url("https://registry.example/images").unwrap();
         let fixture = Fixture::start(registry, None).await;
-        let repository = fixture.repository().await;
-        let (bytes, descriptor) = blob(3 << 20);
+        let storage = fixture.storage().await;
+        let (bytes, size) = (Bytes::from(vec![7; 3 << 20]), 3 << 20);
+        let blob = digest(&bytes);
 
-        repository.push_blob(bytes.clone(), &descriptor).await.unwrap();
-        push_index(&repository).await;
+        let content = Box::pin(stream::iter([Ok(bytes.clone())]));
+        let target = storage.target(&repository());
+        target.put_blob(&blob, size, content).await.unwrap();
+        let index = push_index(&storage).await;
 
-        let pulled = repository.blob(&descriptor.digest, bytes.len()).await.unwrap();
-        assert!(pulled == bytes);
-        assert_eq!(repository.manifest("v1").await.unwrap().bytes, INDEX);
+        let source = storage.source(&repository());
+        let pulled = source.blob(&blob, 0).await.unwrap().unwrap().stream;
+        let pulled: Vec<Bytes> = pulled.try_collect().await.unwrap();
+        assert!(pulled.concat() == bytes);
+        let found = source.resolve(&Reference::Tag(tag())).await.unwrap().unwrap();
+        assert_eq!(found.digest, index);
+        assert_eq!(storage.repositories().await.unwrap(), [repository()]);
         let user = user();
         let expected = [format!("blob by {user}"), format!("manifest by {user}")];
         assert_eq!(*heard.0.lock().unwrap(), expected);
@@ -214,7 +223,7 @@ mod tests {
         let (written, lines) = mpsc::channel();
         let (log, writer) = AccessLog::start(Written(written)).unwrap();
         let fixture = Fixture::start(memory(), Some(log)).await;
-        push_index(&fixture.repository().await).await;
+        push_index(&fixture.storage().await).await;
 
         drop(fixture.stop);
         fixture.serving.await.unwrap();
@@ -233,12 +242,12 @@ mod tests {
     #[tokio::test]
     async fn a_shutdown_waits_for_the_request_that_runs() {
         let mut fixture = Fixture::start(memory(), None).await;
-        let (bytes, descriptor) = blob(1000);
+        let bytes = [7; 1000];
         let mut stream = fixture.connect().await.unwrap();
         let head = format!(
             "POST /v2/team/app/blobs/uploads/?digest={} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\
              Expect: 100-continue\r\n\r\n",
-            descriptor.digest
+            digest(&bytes)
         );
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut read = [0; 25];
@@ -271,7 +280,7 @@ mod tests {
         let serving = serve::serve_app(listening, old, operators, Duration::ZERO, std::future::pending());
         spawn(serving);
 
-        let refused = RunningRegistry::of(directory.path(), Client::builder(), |_| {}).await;
+        let refused = ImageStorage::of_server(directory.path(), |_| {}).await;
 
         let error = refused.unwrap_err().to_string();
         let expected = "the running server does not have this command; restart it";

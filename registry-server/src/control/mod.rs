@@ -15,6 +15,7 @@ mod client;
 mod collection;
 mod hold;
 mod holding;
+mod image_storage;
 mod images;
 mod line;
 mod listings;
@@ -25,11 +26,6 @@ mod place;
 mod quarantine;
 mod removal;
 mod retention;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the commands that copy images will use it")
-)]
-mod running;
 mod serve;
 mod socket;
 mod time;
@@ -43,11 +39,12 @@ mod walk;
 pub(crate) use self::{
     collection::{Collect, CollectItem, Collected, Kind, Outcome, Summary},
     hold::{Hold, HoldItem},
+    image_storage::{ImageStorage, NotOpened},
     listings::{ListRepositories, ListTags, RepositoryItem, TagItem},
     lost::{ListLost, LossItem, LostItem},
     operation::{Access, BoxError, Operation},
     operators::Operators,
-    place::{NotOpened, Place},
+    place::Place,
     quarantine::{ListQuarantined, QuarantinedItem, RemoveQuarantined},
     removal::{Effect, PreviewRemoval, RemovalItem, Remove, Target},
     retention::{

@@ -2,6 +2,7 @@
 
 use super::{
     client::Connection,
+    image_storage::{ImageStorage, NotOpened},
     line::{Line, WAITING},
     operation::{self, Access, BoxError, Operation, Operator},
     user::become_owner_of,
@@ -13,7 +14,7 @@ use crate::{
     retention::Immutable,
     wiring,
 };
-use registry_core::{Registry, service::RegistryView};
+use registry_core::Registry;
 use registry_storage_fs::{FsStorage, OpenError, OwnerRecord};
 use std::{
     fs, io,
@@ -86,7 +87,7 @@ impl Place {
         if let Some(operator) = &self.owned {
             return run_here(operation, operator.clone(), each).await;
         }
-        match self.find(operation.access(), &mut told).await? {
+        match self.find(operation.access(), true, &mut told).await? {
             Found::Server(server) => server.run(operation, told, each).await,
             Found::Here(operator) => {
                 if operation.access() == Access::Own {
@@ -126,30 +127,38 @@ impl Place {
         top(&self.root).is_dir()
     }
 
-    /// Opens the directory for a command that copies images, with the authority of the host.
+    /// Opens the directory for a command that copies images, with the authority of the host, or reaches the server that owns
+    /// it. Waits and reports as [`run`](Self::run) does.
     ///
     /// # Errors
     ///
-    /// [`NotOpened`] if another process owns the directory and it should be changed, or it cannot be opened.
-    pub(crate) async fn images(&self, access: Access) -> Result<RegistryView, NotOpened> {
-        let changes = access != Access::Read;
-        if changes && self.settings.storage.read_only {
-            return Err(NotOpened::Other(READ_ONLY.into()));
-        }
-        if changes {
-            self.become_owner().map_err(NotOpened::Other)?;
-        }
-        match self.opened(access).await {
-            Ok(Ok(operator)) => Ok(operator.view()),
-            Ok(Err(in_use)) => Err(NotOpened::InUse(format!(
-                "{in_use}; stop that process, or copy the images to its address with docker://HOST/REPOSITORY"
-            ))),
-            Err(problem) => Err(NotOpened::Other(problem)),
-        }
+    /// [`NotOpened`] if another process owns the directory and does not serve the command, or it cannot be opened.
+    pub(crate) async fn images(
+        &self,
+        access: Access,
+        mut told: impl FnMut(String) + Send,
+    ) -> Result<ImageStorage, NotOpened> {
+        let reads = access == Access::Read;
+        // A command that reads writes files of its user.
+        let operator = match self.find(access, !reads, &mut told).await? {
+            Found::Here(operator) => operator,
+            Found::Server(_) => match ImageStorage::of_server(&self.root, told).await {
+                Ok(server) => return Ok(server),
+                Err(error) if !reads => return Err(error),
+                // A directory can be read beside a server that is too old to help.
+                Err(error) => self.opened(access).await?.map_err(|_in_use| error)?,
+            },
+        };
+        Ok(ImageStorage::here(operator.view()))
     }
 
-    /// Finds the server that owns the directory, or opens the directory.
-    async fn find(&self, access: Access, told: &mut (impl FnMut(String) + Send)) -> Result<Found, String> {
+    /// Finds the server that owns the directory, or opens the directory, as the user who owns it if `becomes_owner`.
+    async fn find(
+        &self,
+        access: Access,
+        becomes_owner: bool,
+        told: &mut (impl FnMut(String) + Send),
+    ) -> Result<Found, NotOpened> {
         let root = &self.root;
         let deadline = Instant::now() + WAIT;
         let mut told = Some(told);
@@ -160,31 +169,28 @@ impl Place {
             if let Some(owner) = &owner {
                 match Connection::to(owner).await {
                     Ok(Some(server)) => return Ok(Found::Server(server)),
-                    Err(error) if access != Access::Read => return Err(error),
+                    Err(error) if access != Access::Read => return Err(error.into()),
                     Ok(None) | Err(_) => {}
                 }
             }
             if access == Access::Own && self.settings.storage.read_only {
-                return Err(READ_ONLY.into());
+                return Err(READ_ONLY.to_owned().into());
             }
-            let in_use = match self.open(access).await? {
+            if becomes_owner {
+                self.become_owner()?;
+            }
+            let in_use = match self.opened(access).await? {
                 Ok(operator) => return Ok(Found::Here(operator)),
                 Err(in_use) => in_use,
             };
             if Instant::now() >= deadline {
-                return Err(unreachable(&in_use));
+                return Err(NotOpened::later(unreachable(&in_use)));
             }
             if let Some(told) = told.take() {
                 told(format!("waiting up to {} s: {in_use}", WAIT.as_secs()));
             }
             sleep_until(deadline.min(Instant::now() + LOOKS)).await;
         }
-    }
-
-    /// Opens the directory as its owner. Returns the inner error if another process owns it.
-    async fn open(&self, access: Access) -> Result<Result<Operator, OpenError>, String> {
-        self.become_owner()?;
-        self.opened(access).await
     }
 
     fn become_owner(&self) -> Result<(), String> {
@@ -200,6 +206,7 @@ impl Place {
             })
     }
 
+    /// Opens the directory. Returns the inner error if another process owns it.
     async fn opened(&self, access: Access) -> Result<Result<Operator, OpenError>, String> {
         let root = &self.root;
         let options = FsStorage::options();
@@ -220,16 +227,6 @@ impl Place {
             Operator::new(registry, self.user, clock).with_immutable(immutable)
         ))
     }
-}
-
-/// Reason for which a directory was not opened for a command that copies images.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NotOpened {
-    /// Another process owns it.
-    #[error("{0}")]
-    InUse(String),
-    #[error("{0}")]
-    Other(String),
 }
 
 enum Found {

@@ -70,7 +70,7 @@ impl From<ClientError> for Failure {
 impl From<NotOpened> for Failure {
     fn from(error: NotOpened) -> Self {
         Self {
-            is_transient: matches!(error, NotOpened::InUse(_)),
+            is_transient: error.is_transient,
             ..Self::lasting(&error)
         }
     }

@@ -85,8 +85,8 @@ pub(crate) fn export(options: Export) -> ExitCode {
         let target = Target::of_files(output)?;
         runtime()?.block_on(async {
             let place = control::Place::of(settings)?;
-            let view = place.images(Access::Read).await?;
-            let batches = of_storage(&view, &images, &selection).await?;
+            let storage = place.images(Access::Read, |waits| told(&waits)).await?;
+            let batches = of_storage(&storage, &images, &selection).await?;
             if batches.is_empty() {
                 return Err(nothing_selected("the storage"));
             }
@@ -195,12 +195,22 @@ async fn storage_place(
     settings.storage.whole_indexes &= selection.strict;
     let place = control::Place::of_new(settings)?;
     if !running.dry_run {
-        return Ok(Place::Storage(place.images(Access::Own).await?));
+        return Ok(Place::Storage(
+            place.images(Access::Own, |waits| told(&waits)).await?,
+        ));
     }
     match place.is_registry() {
-        true => Ok(Place::Storage(place.images(Access::Read).await?)),
+        true => Ok(Place::Storage(
+            place.images(Access::Read, |waits| told(&waits)).await?,
+        )),
         false => Ok(Place::Nothing),
     }
+}
+
+/// Reports a wait for the process that uses a storage.
+fn told(waits: &str) {
+    // Nothing is left to tell it to if standard error is gone.
+    _ = writeln!(io::stderr(), "registry: {waits}");
 }
 
 /// A source whose files are open. They are opened before a storage, because root then becomes the user who owns it.
@@ -241,8 +251,8 @@ impl Opening {
             }
             Self::Other(Name::Storage(root, image)) => {
                 let place = control::Place::of(settings_at(&root)?)?;
-                let view = place.images(Access::Read).await?;
-                let batches = of_storage(&view, image.as_slice(), selection).await?;
+                let storage = place.images(Access::Read, |waits| told(&waits)).await?;
+                let batches = of_storage(&storage, image.as_slice(), selection).await?;
                 match batches.is_empty() {
                     true => Err(nothing_selected(&root.display().to_string())),
                     false => Ok(batches),

@@ -6,10 +6,9 @@ use super::{
     naming::{Rename, split_registry},
     options::Selection,
 };
+use crate::control::ImageStorage;
 use futures_util::TryStreamExt as _;
-use registry_core::{
-    Digest, Reference, RepositoryName, Tag, manifest::Manifest, protocol::PageQuery, service::RegistryView,
-};
+use registry_core::{Digest, Reference, Tag, manifest::Manifest};
 use registry_image::{CopyItem, Entry, Layout, Source, walk};
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -60,16 +59,13 @@ pub(super) async fn of_repository(
 
 /// Returns the selected images of a storage: of one repository, or of all.
 pub(super) async fn of_storage(
-    view: &RegistryView,
+    storage: &ImageStorage,
     images: &[Image],
     selection: &Selection,
 ) -> Result<Vec<Batch>, Failure> {
     let mut batches: Vec<Batch> = Vec::new();
     for image in images {
-        let source = Arc::new(
-            view.repository(image.repository.clone())
-                .map_err(|error| error.to_string())?,
-        );
+        let source = storage.source(&image.repository);
         let reference = image.reference.as_ref();
         let batch = of_repository(source, image.repository.to_string(), reference, selection).await?;
         if batch.items.is_empty() {
@@ -84,19 +80,12 @@ pub(super) async fn of_storage(
         all_tags: selection.tags.is_none(),
         ..selection.clone()
     };
-    let mut page = PageQuery::<RepositoryName>::default();
-    loop {
-        let listed = view.repositories(&page).await?;
-        for name in &listed.items {
-            let source = Arc::new(view.repository(name.clone()).map_err(|error| error.to_string())?);
-            let batch = of_repository(source, name.to_string(), None, &all).await?;
-            batches.extend(Some(batch).filter(|batch| !batch.items.is_empty()));
-        }
-        match listed.items.last() {
-            Some(last) if listed.more => page.last = Some(last.clone()),
-            _ => return Ok(batches),
-        }
+    for name in storage.repositories().await? {
+        let source = storage.source(&name);
+        let batch = of_repository(source, name.to_string(), None, &all).await?;
+        batches.extend(Some(batch).filter(|batch| !batch.items.is_empty()));
     }
+    Ok(batches)
 }
 
 /// Joins the batches of the same repository, so that an archive with two of its tags is one of one repository.

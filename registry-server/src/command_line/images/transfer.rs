@@ -8,8 +8,9 @@ use super::{
     report::Reporter,
     source::Batch,
 };
+use crate::control::ImageStorage;
 use registry_client::{Client, Host};
-use registry_core::{Digest, RepositoryName, service::RegistryView, storage::StoredManifest};
+use registry_core::{Digest, RepositoryName, storage::StoredManifest};
 use registry_image::{CopyItem, Export, ImageCopy, LayoutWriter, Names, Target};
 use std::{
     fs,
@@ -25,7 +26,7 @@ pub(super) enum Place {
     Layout(PathBuf),
     Archive(File),
     Remote(Client, Host),
-    Storage(RegistryView),
+    Storage(ImageStorage),
     /// No place, as in a dry run.
     Nothing,
 }
@@ -121,10 +122,7 @@ impl Transfer {
         Ok(match &self.place {
             Place::Layout(directory) => Box::new(LayoutWriter::create(directory)?.named(self.names(batch))),
             Place::Remote(client, host) => Box::new(client.repository_of(host.clone(), repository()?)),
-            Place::Storage(view) => Box::new(
-                view.repository(repository()?)
-                    .map_err(|error| error.to_string())?,
-            ),
+            Place::Storage(storage) => storage.target(&repository()?),
             Place::Archive(_) | Place::Nothing => Box::new(Nothing),
         })
     }

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`storage`] | a backend of `registry-core`, against the storage contract | [`storage_tests!`] |
 //! | [`wire`] | any registry at a URL, against the distribution protocol | [`wire::run`], [`wire::trials`], the program `registry-wire` |
+//! | [`faulty`] | a host program, with a storage that fails by rule | [`faulty::Faulty`] |
 //! | [`tools`] | programs that tests drive | [`tools::trial`], [`tools::Process`] |
 //!
 //! A backend runs the whole contract with one line. Each case is a test of its own:
@@ -37,6 +38,7 @@
 //!
 //! Cases fail by panicking, so this crate belongs in `[dev-dependencies]`.
 
+pub mod faulty;
 pub mod storage;
 pub mod tools;
 pub mod wire;

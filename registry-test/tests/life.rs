@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     fs,
     io::{ErrorKind, Read as _, Write as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     panic::{self, AssertUnwindSafe},
     sync::mpsc,
     thread,
@@ -96,6 +96,36 @@ fn a_registry_that_is_paused_answers_when_it_is_resumed() {
     registry.resume();
 
     assert_eq!(client.join().unwrap(), 400);
+}
+
+#[test]
+fn a_registry_that_is_stopped_refuses_connections_until_it_is_resumed() {
+    let registry = TestRegistry::builder().seed("app:v1", image()).start();
+    let address = registry.addr();
+    let mut open = TcpStream::connect(address).unwrap();
+    write!(open, "GET /v2/ HTTP/1.1\r\nHost: r\r\n\r\n").unwrap();
+    open.read_exact(&mut [0; 12]).unwrap();
+
+    // A second call changes nothing.
+    for _ in 0..2 {
+        registry.stop();
+        let refused = TcpStream::connect(address).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    }
+    open.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    if let Err(error) = open.read_to_end(&mut Vec::new()) {
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+    // The test is not a client.
+    assert!(registry.digest("app:v1").is_some());
+
+    for _ in 0..2 {
+        registry.resume();
+        assert_eq!(ask(address, "GET /v2/app/manifests/v1", &[], "").status, 200);
+    }
+    registry.stop();
+    drop(registry);
+    TcpListener::bind(address).unwrap();
 }
 
 #[test]

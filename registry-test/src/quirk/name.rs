@@ -33,7 +33,7 @@ pub enum Quirk {
     /// (`page-size=N`).
     PageSize(u32),
     /// Each chunk of an upload but the last has at least this number of bytes, which `OCI-Chunk-Min-Length` announces.
-    /// What follows a smaller chunk is refused: 400 (`smallest-chunk=N`).
+    /// A chunk after a smaller one is refused: 400 (`smallest-chunk=N`).
     SmallestChunk(u64),
 }
 

@@ -32,8 +32,46 @@ impl TestRegistry {
         self.server.pause(true);
     }
 
-    /// Continues the requests that wait since a [pause](Self::pause).
+    /// Ends all connections and all operations in progress at once, and refuses connections from now on, as a registry
+    /// whose process has died (`ECONNREFUSED`). No other program gets the port.
+    ///
+    /// ```
+    /// use registry_test::TestRegistry;
+    /// use std::{io::ErrorKind, net::TcpStream};
+    ///
+    /// let registry = TestRegistry::start();
+    /// registry.stop();
+    /// let error = TcpStream::connect(registry.addr()).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    /// registry.resume();
+    /// TcpStream::connect(registry.addr()).unwrap();
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If another program has got the port, which it may in the moment in which its listener is closed.
+    #[track_caller]
+    pub fn stop(&self) {
+        if let Err(error) = self.tap.refuse_connections() {
+            panic!(
+                "cannot keep the port {} of a test registry that stops: {error}; run the test again",
+                self.addr()
+            );
+        }
+        self.restart();
+    }
+
+    /// Continues after a [pause](Self::pause), with the requests that wait, or after a [stop](Self::stop), with new
+    /// connections. Content, uploads and tokens are those of before.
+    ///
+    /// # Panics
+    ///
+    /// If the registry cannot listen again.
+    #[track_caller]
     pub fn resume(&self) {
         self.server.pause(false);
+        if let Err(error) = self.tap.accept_connections() {
+            panic!("cannot listen on {} again: {error}", self.addr());
+        }
     }
 }

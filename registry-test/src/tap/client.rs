@@ -11,7 +11,7 @@ use std::{
 
 /// A client's connection, which two threads use: one reads requests, one writes answers.
 ///
-/// What reads and writes pass is HTTP/1. Faults act below, on [`socket`](Self::socket).
+/// It reads and writes the content, which is HTTP/1, with or without TLS. Faults act below, on [`socket`](Self::socket).
 pub(super) struct Client {
     socket: TcpStream,
     session: Option<Box<dyn Session>>,

@@ -49,6 +49,7 @@ mod message;
 pub(crate) mod on;
 mod ongoing;
 mod patience;
+mod port;
 mod record;
 mod rule;
 mod side;
@@ -67,7 +68,7 @@ pub use self::{
 pub(crate) use self::encryption::Session;
 pub(crate) use self::{encryption::Encryption, patience::lock};
 
-use self::{acceptor::Acceptor, connection::Connection, fault::Token, journal::Journal};
+use self::{acceptor::Acceptor, connection::Connection, fault::Token, journal::Journal, port::Port};
 use std::{
     fmt, io,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -80,10 +81,8 @@ use std::{
 
 /// A running tap. Dropping it closes every connection.
 pub struct Tap {
-    address: SocketAddr,
     shared: Arc<Shared>,
-    /// It is there until the drop, which ends it before the connections.
-    acceptor: Option<Acceptor>,
+    port: Port,
     /// The acceptor of the second host, once a fault needs it.
     other: Mutex<Option<Acceptor>>,
 }
@@ -130,11 +129,10 @@ impl Tap {
             connections: Mutex::default(),
             next: AtomicUsize::new(0),
         });
-        let acceptor = shared.accept(listener, false)?;
+        let port = Port::new(address, shared.accept(listener, false)?);
         Ok(Self {
-            address,
             shared,
-            acceptor: Some(acceptor),
+            port,
             other: Mutex::default(),
         })
     }
@@ -142,7 +140,7 @@ impl Tap {
     /// Returns the address at which clients reach the registry through the tap.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
-        self.address
+        self.port.address()
     }
 
     /// Adds a fault, for exchanges that begin from now on. Several may happen to one exchange.
@@ -211,6 +209,27 @@ impl Tap {
         ended
     }
 
+    /// Refuses connections from now on, and ends all that there are, as the death of the registry does. The port stays the
+    /// tap's own.
+    ///
+    /// # Errors
+    ///
+    /// An error of the system, which has to bind the port again.
+    pub fn refuse_connections(&self) -> io::Result<()> {
+        self.port.refuse()?;
+        self.disconnect();
+        Ok(())
+    }
+
+    /// Accepts connections again after [`refuse_connections`](Self::refuse_connections).
+    ///
+    /// # Errors
+    ///
+    /// An error of the system, which has to listen on the port again.
+    pub fn accept_connections(&self) -> io::Result<()> {
+        self.port.accept(|listener| self.shared.accept(listener, false))
+    }
+
     /// Sets the function that ends the validity of all tokens of the registry, for
     /// [`Token::Expire`]. Only the first call counts.
     pub fn set_expire(&self, expire: impl Fn() + Send + Sync + 'static) {
@@ -222,7 +241,7 @@ impl Tap {
     fn open_other_host(&self) -> io::Result<()> {
         let mut other = lock(&self.other);
         if other.is_none() {
-            let listener = TcpListener::bind((self.address.ip(), 0))?;
+            let listener = TcpListener::bind((self.address().ip(), 0))?;
             // It cannot be set already.
             let _ = self.shared.journal.detours.other.set(listener.local_addr()?);
             *other = Some(self.shared.accept(listener, true)?);
@@ -250,7 +269,7 @@ impl Drop for Tap {
     fn drop(&mut self) {
         // The ends of the acceptors need a free descriptor.
         self.disconnect();
-        drop(self.acceptor.take());
+        self.port.end();
         drop(lock(&self.other).take());
         self.disconnect();
         let connections = std::mem::take(&mut *lock(&self.shared.connections));
@@ -267,7 +286,7 @@ impl Drop for Tap {
 impl fmt::Debug for Tap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tap")
-            .field("address", &self.address)
+            .field("address", &self.address())
             .field("upstream", &self.shared.upstream)
             .finish_non_exhaustive()
     }

@@ -13,6 +13,8 @@ pub const fn lost_answer() -> Fault {
 }
 
 /// Resets the connection on which a request arrives, before the registry gets any of it.
+///
+/// For connections that are refused, see [`TestRegistry::stop`](crate::TestRegistry::stop).
 #[must_use]
 pub const fn refuse() -> Fault {
     Fault::Refuse

@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,9 @@ type Registry struct {
 	Host string `json:"host"`
 	// CA is the path of its authority's certificate (PEM), with TLS.
 	CA string `json:"ca"`
+	// ClientCertificate and ClientKey are paths of what a client has to present (PEM), with ClientCertificate.
+	ClientCertificate string `json:"client_certificate"`
+	ClientKey         string `json:"client_key"`
 	// DockerConfigDir is a folder with a config.json that contains the login.
 	DockerConfigDir string `json:"docker_config_dir"`
 	// Env has variables for the environment of other programs, see Environ.
@@ -51,11 +55,19 @@ func Basic(user, password string) Option { return Option{"--basic=" + user + ":"
 // Bearer requires a login with a token of the registry's own token endpoint.
 func Bearer(user, password string) Option { return Option{"--bearer=" + user + ":" + password} }
 
+// TokenLifetime lets tokens expire after this time. It is one minute by default.
+func TokenLifetime(lifetime time.Duration) Option {
+	return Option{fmt.Sprintf("--token-lifetime=%g", lifetime.Seconds())}
+}
+
 // AnonymousPull allows pulls without a login.
 func AnonymousPull() Option { return Option{"--anonymous-pull"} }
 
 // TLS serves HTTPS with a certificate of a throw-away authority, whose certificate is at Registry.CA.
 func TLS() Option { return Option{"--tls"} }
+
+// ClientCertificate requires the certificate at Registry.ClientCertificate of each client. It needs TLS.
+func ClientCertificate() Option { return Option{"--client-certificate"} }
 
 // ReadOnly refuses pushes and deletions.
 func ReadOnly() Option { return Option{"--read-only"} }
@@ -76,6 +88,8 @@ type Fault struct {
 	Always     bool   `json:"always,omitempty"`
 	// Optional is for a rule that need not apply. A test fails if any other one never does.
 	Optional bool `json:"optional,omitempty"`
+	// Label names the rule in messages. It is the fault as Go writes it by default.
+	Label string `json:"label,omitempty"`
 
 	// Status answers instead of the registry.
 	Status     int               `json:"status,omitempty"`
@@ -205,10 +219,31 @@ func (r *Registry) Environ() []string {
 // Fault injects a fault into requests.
 func (r *Registry) Fault(fault Fault) {
 	r.t.Helper()
+	if fault.Label == "" {
+		fault.Label = fault.String()
+	}
 	if fault.On == "" {
 		fault.On = "*"
 	}
 	r.call("POST", "faults", fault, nil)
+}
+
+// String returns the fault as Go writes it: Fault{On: "GET blob", Status: 503}.
+func (f Fault) String() string {
+	var fields []string
+	value := reflect.ValueOf(f)
+	for i := range value.NumField() {
+		if field := value.Field(i); !field.IsZero() {
+			fields = append(fields, fmt.Sprintf("%s: %#v", value.Type().Field(i).Name, field))
+		}
+	}
+	return "Fault{" + strings.Join(fields, ", ") + "}"
+}
+
+// Preset injects the faults of a preset, such as "bodies_in_chunks".
+func (r *Registry) Preset(name string) {
+	r.t.Helper()
+	r.call("POST", "faults", map[string]string{"preset": name, "label": fmt.Sprintf("Preset(%q)", name)}, nil)
 }
 
 // ClearFaults removes all rules.
@@ -290,7 +325,25 @@ func (r *Registry) Restart() {
 	r.call("POST", "restart", nil, nil)
 }
 
-// Reset removes all content, rules and recorded requests.
+// Pause holds all requests, as a registry that hangs, until Resume.
+func (r *Registry) Pause() {
+	r.t.Helper()
+	r.call("POST", "pause", nil, nil)
+}
+
+// Stop cuts all connections and refuses new ones, as a registry that has died, until Resume. Content and port stay.
+func (r *Registry) Stop() {
+	r.t.Helper()
+	r.call("POST", "stop", nil, nil)
+}
+
+// Resume continues after Pause or Stop.
+func (r *Registry) Resume() {
+	r.t.Helper()
+	r.call("POST", "resume", nil, nil)
+}
+
+// Reset removes all content, rules and recorded requests, and continues after Pause or Stop.
 func (r *Registry) Reset() {
 	r.t.Helper()
 	r.call("POST", "reset", nil, nil)

@@ -2,11 +2,15 @@ package registrytest_test
 
 import (
 	"archive/tar"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -162,6 +166,83 @@ func TestASeedIsThereToPull(t *testing.T) {
 	}
 }
 
+func TestAPresetChangesAnswers(t *testing.T) {
+	registry := registrytest.Start(t)
+	registry.Preset("bodies_in_chunks")
+	if err := ping(registry, http.DefaultClient); err != nil {
+		t.Fatal(err)
+	}
+	if got := registry.Requests("ping")[0].ResponseHeaders["transfer-encoding"]; got != "chunked" {
+		t.Errorf("the transfer encoding is %q", got)
+	}
+}
+
+func TestARegistryThatIsStoppedRefusesConnections(t *testing.T) {
+	registry := registrytest.Start(t)
+	registry.Stop()
+	if err := ping(registry, http.DefaultClient); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("the error is %v", err)
+	}
+	registry.Resume()
+	registry.Pause()
+	answered := make(chan error)
+	go func() { answered <- ping(registry, http.DefaultClient) }()
+	for len(registry.Requests("ping")) == 0 {
+	}
+	registry.Resume()
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAClientNeedsTheCertificateOfTheRegistry(t *testing.T) {
+	registry := registrytest.Start(t, registrytest.TLS(), registrytest.ClientCertificate())
+	authority, err := os.ReadFile(registry.CA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(authority)
+	client := func(certificates ...tls.Certificate) *http.Client {
+		config := &tls.Config{RootCAs: roots, Certificates: certificates}
+		return &http.Client{Transport: &http.Transport{TLSClientConfig: config}}
+	}
+	if err := ping(registry, client()); err == nil {
+		t.Error("a client without a certificate is served")
+	}
+	certificate, err := tls.LoadX509KeyPair(registry.ClientCertificate, registry.ClientKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ping(registry, client(certificate)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTokensLiveAsLongAsAnOptionSays(t *testing.T) {
+	registry := registrytest.Start(t, registrytest.Bearer("ann", "pw"), registrytest.AnonymousPull(),
+		registrytest.TokenLifetime(7*time.Second))
+	answer, err := http.Get(registry.URL + "/token?scope=repository:app:pull")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	issued, err := io.ReadAll(answer.Body)
+	if err != nil || !strings.Contains(string(issued), `"expires_in":7`) {
+		t.Errorf("the token is %s, %v", issued, err)
+	}
+}
+
+func ping(registry *registrytest.Registry, client *http.Client) error {
+	answer, err := client.Get(registry.URL + "/v2/")
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	_, err = io.Copy(io.Discard, answer.Body)
+	return err
+}
+
 // A testing.TB that records its failure.
 type recorded struct {
 	testing.TB
@@ -171,12 +252,15 @@ type recorded struct {
 	cleanup []func()
 }
 
-func (r *recorded) Cleanup(f func())      { r.cleanup = append(r.cleanup, f) }
-func (r *recorded) Errorf(string, ...any) { r.failed = true }
-func (r *recorded) Fatal(message ...any)  { r.message = fmt.Sprint(message...); panic(r) }
-func (r *recorded) Failed() bool          { return r.failed }
-func (r *recorded) Skipped() bool         { return r.skipped }
-func (r *recorded) end()                  { r.cleanup[0]() }
+func (r *recorded) Cleanup(f func()) { r.cleanup = append(r.cleanup, f) }
+func (r *recorded) Errorf(format string, values ...any) {
+	r.failed = true
+	r.message = fmt.Sprintf(format, values...)
+}
+func (r *recorded) Fatal(message ...any) { r.message = fmt.Sprint(message...); panic(r) }
+func (r *recorded) Failed() bool         { return r.failed }
+func (r *recorded) Skipped() bool        { return r.skipped }
+func (r *recorded) end()                 { r.cleanup[0]() }
 
 func TestAFaultThatWasNeverInjectedFailsItsTest(t *testing.T) {
 	for _, optional := range []bool{false, true} {
@@ -186,6 +270,10 @@ func TestAFaultThatWasNeverInjectedFailsItsTest(t *testing.T) {
 		inner.end()
 		if inner.failed == optional {
 			t.Errorf("optional: %t, failed: %t", optional, inner.failed)
+		}
+		fault := `Fault{On: "DELETE blob", Status: 500} never happened`
+		if !optional && !strings.Contains(inner.message, fault) {
+			t.Errorf("the message is %q", inner.message)
 		}
 	}
 }

@@ -9,7 +9,7 @@
 use serde_json::{Value, json};
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, ChildStdin, Command, Output, Stdio},
@@ -371,9 +371,123 @@ fn a_fault_that_never_happened_is_an_error_at_the_end() {
         served.call("POST", "faults", &rule);
         let (ended, errors) = served.end();
         assert_eq!(ended, Some(code), "{errors}");
-        assert_eq!(errors.contains("on(DELETE).blob()"), !optional, "{errors}");
+        // The fault as it was added.
+        let added = r#"{"on":"DELETE blob","optional":false,"refuse":true} never happened"#;
+        assert_eq!(errors.contains(added), !optional, "{errors}");
         assert!(!errors.contains("panicked"), "{errors}");
     }
+}
+
+#[test]
+fn a_label_is_the_text_of_a_fault_in_messages() {
+    let served = Served::start(&["serve"]);
+    let rule =
+        json!({ "on": "DELETE blob", "refuse": true, "label": "fault(on=\"DELETE blob\", refuse=True)" });
+    served.call("POST", "faults", &rule);
+
+    let (_, listed) = served.call("GET", "faults", "");
+    assert_eq!(listed["faults"][0]["rule"], rule["label"]);
+    let (_, errors) = served.end();
+    let expected = "fault(on=\"DELETE blob\", refuse=True) never happened";
+    assert!(errors.contains(expected), "{errors}");
+}
+
+#[test]
+fn presets_are_added_by_their_names() {
+    let served = Served::start(&["serve"]);
+    let source = include_str!("../src/fault/preset.rs");
+    let names = source
+        .split("\npub fn ")
+        .skip(1)
+        .map(|rest| rest.split('(').next().unwrap());
+    let names: Vec<_> = names.collect();
+    assert!(names.contains(&"bodies_in_chunks"), "{names:?}");
+    for name in &names {
+        let (status, added) = served.call("POST", "faults", &json!({ "preset": name }));
+        let several = if *name == "without_optional_headers" { 4 } else { 1 };
+        assert_eq!(
+            (status, added["ids"].as_array().map(Vec::len)),
+            (200, Some(several)),
+            "{name}"
+        );
+    }
+
+    let digest = served.ask("GET", "/v2/", "");
+    assert_eq!(digest.0, 200);
+    let (_, recorded) = served.call("GET", "requests", "");
+    let headers = &recorded["requests"][0]["response_headers"];
+    assert_eq!(
+        (&headers["content-length"], &headers["transfer-encoding"]),
+        (&Value::Null, &json!("chunked"))
+    );
+    assert_eq!(served.call("DELETE", "faults", "").0, 204);
+    for (wrong, part) in [
+        (json!({ "preset": "x" }), "bodies_in_chunks"),
+        (json!({ "preset": "bodies_in_chunks", "nth": 1 }), "`nth`"),
+    ] {
+        let (status, refused) = served.call("POST", "faults", &wrong);
+        assert_eq!(status, 400);
+        assert!(refused["error"].as_str().unwrap().contains(part), "{refused}");
+    }
+}
+
+#[test]
+fn a_registry_that_is_paused_or_stopped_continues() {
+    let served = Served::start(&["serve"]);
+    for end in ["resume", "reset"] {
+        assert_eq!(served.call("POST", "stop", "").0, 204);
+        let refused = TcpStream::connect(served.address()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        assert_eq!(served.call("POST", end, "").0, 204);
+        assert_eq!(served.ask("GET", "/v2/", "").0, 200);
+        served.call("GET", "requests?take=1", "");
+    }
+
+    assert_eq!(served.call("POST", "pause", "").0, 204);
+    let address = served.address();
+    let client = thread::spawn(move || http(address, "PUT", "/v2/app/manifests/v1", "{}").0);
+    // The body has passed to the registry, which does not answer.
+    while served.call("GET", "requests", "").1["requests"][0]["sent"] != 2 {}
+    assert!(served.call("GET", "requests", "").1["requests"][0]["status"].is_null());
+    assert_eq!(served.call("POST", "resume", "").0, 204);
+    assert_eq!(client.join().unwrap(), 400);
+}
+
+#[test]
+fn tokens_have_the_lifetime_of_an_option() {
+    let served = Served::start(&[
+        "serve",
+        "--bearer",
+        "ann:pw",
+        "--anonymous-pull",
+        "--token-lifetime",
+        "7",
+    ]);
+
+    let (status, issued) = served.ask("GET", "/token?scope=repository:app:pull", "");
+
+    assert_eq!(status, 200);
+    let issued: Value = serde_json::from_str(&issued).unwrap();
+    assert_eq!(issued["expires_in"], 7);
+}
+
+#[test]
+fn the_certificate_of_a_client_is_in_files() {
+    let served = Served::start(&["serve", "--tls", "--client-certificate"]);
+    for (field, begin) in [
+        ("client_certificate", "-----BEGIN CERTIFICATE-----"),
+        ("client_key", "-----BEGIN PRIVATE KEY-----"),
+    ] {
+        let pem = fs::read_to_string(served.text(field)).unwrap();
+        assert!(pem.starts_with(begin), "{pem}");
+    }
+    let other = Served::start(&["serve", "--tls"]);
+    assert!(other.announced["client_key"].is_null());
+    assert!(
+        !Path::new(other.text("docker_config_dir"))
+            .join("client.key")
+            .exists()
+    );
 }
 
 #[test]
@@ -424,6 +538,7 @@ fn bad_calls_are_refused_and_name_the_field() {
             400,
             "`token`",
         ),
+        ("POST", "faults", r#"{"refuse":true,"label":1}"#, 400, "`label`"),
         ("PUT", "faults", "{}", 405, "method"),
         ("DELETE", "state", "", 405, "method"),
         ("GET", "sate", "", 404, "no such call"),

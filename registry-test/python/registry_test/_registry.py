@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 from . import _binary
 
 # The value of an option of `registry-test serve`.
-Option = Union[bool, str, Sequence[str], None]
+Option = Union[bool, int, float, str, Sequence[str], None]
 
 _METHODS = frozenset(["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"])
 _KINDS = frozenset(["blob", "catalog", "manifest", "ping", "referrers", "tags", "token", "upload"])
@@ -60,7 +60,8 @@ class Request:
 class TestRegistry:
     """A registry of its own, on a free port of this machine.
 
-    `options` are those of `registry-test serve`: `bearer="ann:pw"`, `tls=True`, `quirk=["without-mount"]`.
+    `options` are those of `registry-test serve`: `bearer="ann:pw"`, `token_lifetime=1`, `tls=True`,
+    `quirk=["without-mount"]`.
     """
 
     # No class of tests for pytest.
@@ -72,6 +73,10 @@ class TestRegistry:
     """`IP:PORT`, as in a reference."""
     ca: Optional[str]
     """Path of the authority's certificate (PEM), with `tls`."""
+    client_certificate: Optional[str]
+    """Path of the certificate that a client has to present (PEM), with `client_certificate=True`."""
+    client_key: Optional[str]
+    """Path of its key (PEM)."""
     docker_config_dir: str
     """Folder with a `config.json` that contains the login."""
     env: Mapping[str, str]
@@ -99,6 +104,8 @@ class TestRegistry:
         self.url = announced["url"]
         self.host = announced["host"]
         self.ca = announced["ca"]
+        self.client_certificate = announced["client_certificate"]
+        self.client_key = announced["client_key"]
         self.docker_config_dir = announced["docker_config_dir"]
         self.env = announced["env"]
 
@@ -124,9 +131,17 @@ class TestRegistry:
         """Injects a fault into requests, and returns the number of the rule.
 
         By default into the first request that `on` describes. A test fails if the rule is never used, unless `optional`.
+        Messages name the rule by its `label`, which is this call by default.
         """
-        number: int = self._call("POST", "faults", {"on": on, **rule})["id"]
+        rule = {"on": on, **rule}
+        call = ", ".join(f"{name}={value!r}" for name, value in rule.items())
+        number: int = self._call("POST", "faults", {"label": f"fault({call})", **rule})["id"]
         return number
+
+    def preset(self, name: str) -> List[int]:
+        """Injects the faults of a preset, such as `"bodies_in_chunks"`, and returns the numbers of the rules."""
+        numbers: List[int] = self._call("POST", "faults", {"label": f"preset({name!r})", "preset": name})["ids"]
+        return numbers
 
     def faults(self) -> List[Dict[str, Any]]:
         """Returns the rules: `id`, `rule`, how often each has `fired`, and a `complaint` if it has to happen and has not."""
@@ -188,8 +203,20 @@ class TestRegistry:
         """Cuts all connections, and listens again on the same port. Content stays."""
         self._call("POST", "restart")
 
+    def pause(self) -> None:
+        """Holds all requests, as a registry that hangs, until `resume`."""
+        self._call("POST", "pause")
+
+    def stop(self) -> None:
+        """Cuts all connections and refuses new ones, as a registry that has died, until `resume`. Content and port stay."""
+        self._call("POST", "stop")
+
+    def resume(self) -> None:
+        """Continues after `pause` or `stop`."""
+        self._call("POST", "resume")
+
     def reset(self) -> None:
-        """Removes all content, rules and recorded requests."""
+        """Removes all content, rules and recorded requests, and continues after `pause` or `stop`."""
         self._call("POST", "reset")
 
     def assert_faults_fired(self) -> None:
@@ -270,9 +297,11 @@ def _flags(options: Mapping[str, Option]) -> List[str]:
         flag = "--" + name.replace("_", "-")
         if value is True:
             flags.append(flag)
-        elif isinstance(value, str):
+        elif value is None or value is False:
+            continue
+        elif isinstance(value, (str, int, float)):
             flags.append(f"{flag}={value}")
-        elif value is not None and value is not False:
+        else:
             flags.extend(f"{flag}={one}" for one in value)
     return flags
 

@@ -146,6 +146,45 @@ def test_content_stays_over_a_restart_and_goes_with_a_reset(registry):
     assert registry.faults() == []
 
 
+def test_a_registry_that_is_stopped_refuses_connections(registry):
+    address = registry.host.rsplit(":", 1)
+    registry.stop()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address)
+    registry.resume()
+    get(f"{registry.url}/v2/")
+
+
+def test_a_registry_that_is_paused_answers_later(registry):
+    registry.pause()
+    with socket.create_connection(registry.host.rsplit(":", 1), timeout=30) as client:
+        client.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        while not registry.requests():
+            pass
+        assert registry.requests()[0].status is None
+        registry.resume()
+        assert client.recv(12) == b"HTTP/1.1 200"
+
+
+def test_a_preset_is_added_by_its_name(registry):
+    assert len(registry.preset("without_optional_headers")) == 4
+    [rule] = registry.preset("bodies_in_chunks")
+    get(f"{registry.url}/v2/")
+
+    assert registry.requests()[0].response_headers["transfer-encoding"] == "chunked"
+    assert [fault["fired"] for fault in registry.faults() if fault["id"] == rule] == [1]
+    with pytest.raises(ControlError, match="bodies_in_chunks"):
+        registry.preset("bodies")
+
+
+def test_a_fault_is_named_by_the_call_that_added_it(registry):
+    registry.fault(on="DELETE blob", set_header={"X-Seen": "1"})
+    with pytest.raises(FaultNotInjected) as failure:
+        registry.assert_faults_fired()
+    assert "fault(on='DELETE blob', set_header={'X-Seen': '1'}) never happened" in str(failure.value)
+    registry.clear_faults()
+
+
 def test_an_open_upload_is_listed(registry):
     post = urllib.request.Request(f"{registry.url}/v2/app/blobs/uploads/", method="POST")
     urllib.request.urlopen(post, timeout=30).close()
@@ -161,6 +200,23 @@ def test_tls_is_trusted_by_the_authority_of_the_registry(registry_factory):
     get(f"{registry.url}/v2/", context=ssl.create_default_context(cafile=registry.ca))
     with pytest.raises(urllib.error.URLError):
         get(f"{registry.url}/v2/")
+
+
+def test_a_client_needs_the_certificate_of_the_registry(registry_factory):
+    registry = registry_factory(tls=True, client_certificate=True)
+    context = ssl.create_default_context(cafile=registry.ca)
+    with pytest.raises((urllib.error.URLError, OSError)):
+        get(f"{registry.url}/v2/", context=context)
+
+    context.load_cert_chain(registry.client_certificate, registry.client_key)
+
+    get(f"{registry.url}/v2/", context=context)
+
+
+def test_tokens_live_as_long_as_an_option_says(registry_factory):
+    registry = registry_factory(bearer="ann:pw", anonymous_pull=True, token_lifetime=7)
+    issued = json.loads(get(f"{registry.url}/token?scope=repository:app:pull"))
+    assert issued["expires_in"] == 7
 
 
 def test_options_make_a_read_only_registry_with_quirks(registry_factory):
@@ -228,7 +284,7 @@ def test_a_registry_that_was_killed_is_no_fault_that_is_missing():
 
 
 def test_the_end_without_a_use_of_a_fault_is_an_error():
-    with pytest.raises(FaultNotInjected, match=r"on\(DELETE\)\.blob"):
+    with pytest.raises(FaultNotInjected, match=r"fault\(on='DELETE blob', refuse=True\) never"):
         with TestRegistry() as registry:
             registry.fault(on="DELETE blob", refuse=True)
     with TestRegistry() as registry:
@@ -262,7 +318,7 @@ def test_a_test_fails_whose_fault_was_never_injected(pytester):
     )
     result = pytester.runpytest()
     result.assert_outcomes(passed=2, failed=3)
-    result.stdout.fnmatch_lines(["*on(DELETE).blob()*never happened*", "*assert 1 == 2*"])
+    result.stdout.fnmatch_lines(["*fault(on='DELETE blob', status=500) never happened*", "*assert 1 == 2*"])
 
 
 def test_the_program_is_searched(monkeypatch, tmp_path):

@@ -79,9 +79,8 @@ impl Calls {
                 }
             }
             Call::AddFault => {
-                let number = self.faults.add(&self.registry, object(body)?);
-                let number = number.map_err(|error| Refusal::bad(&error))?;
-                Answer::ok(json!({ "id": number }))
+                let added = self.faults.add(&self.registry, object(body)?);
+                Answer::ok(added.map_err(|error| Refusal::bad(&error))?)
             }
             Call::ClearFaults => {
                 self.faults.clear(&self.registry);
@@ -100,9 +99,22 @@ impl Calls {
                 self.registry.restart();
                 Answer::done()
             }
+            Call::Pause => {
+                self.registry.pause();
+                Answer::done()
+            }
+            Call::Stop => {
+                self.registry.stop();
+                Answer::done()
+            }
+            Call::Resume => {
+                self.registry.resume();
+                Answer::done()
+            }
             Call::Reset => {
                 self.faults.clear(&self.registry);
                 self.faults.open_all();
+                self.registry.resume();
                 self.storage.clear();
                 drop(self.registry.take_requests());
                 Answer::done()

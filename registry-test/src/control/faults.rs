@@ -1,9 +1,13 @@
 //! The faults that were added by the control API, by number, and their gates, by name: [`Faults`].
 
-use super::{fields::BadField, rule::NewRule};
+use super::{
+    fields::{BadField, Fields},
+    preset,
+    rule::NewRule,
+};
 use crate::{
     TestRegistry,
-    fault::{Fault, Gate, Handle, Token},
+    fault::{Fault, Gate, Handle, Rule, Token},
 };
 use serde_json::{Map, Value, json};
 use std::{
@@ -22,6 +26,15 @@ struct State {
     gates: BTreeMap<String, NamedGate>,
 }
 
+impl State {
+    /// Keeps a rule, and returns its number.
+    fn number(&mut self, rule: Handle) -> usize {
+        self.added += 1;
+        self.rules.insert(self.added, rule);
+        self.added
+    }
+}
+
 /// A gate of the stalls that name it.
 #[derive(Debug)]
 struct NamedGate {
@@ -30,8 +43,34 @@ struct NamedGate {
 }
 
 impl Faults {
-    /// Adds a rule, and returns its number.
-    pub(super) fn add(&self, registry: &TestRegistry, rule: Map<String, Value>) -> Result<usize, BadField> {
+    /// Adds a rule or those of a preset, and returns its `id` or their `ids`.
+    pub(super) fn add(
+        &self,
+        registry: &TestRegistry,
+        mut rule: Map<String, Value>,
+    ) -> Result<Value, BadField> {
+        let label = match rule.remove("label") {
+            Some(Value::String(label)) => label,
+            None | Some(Value::Null) => Value::from(rule.clone()).to_string(),
+            Some(_) => return Err(BadField::in_field("label", "must be a text")),
+        };
+        if rule.contains_key("preset") {
+            let rules = preset::read(Fields::new(rule))?;
+            let rules = rules.into_iter().map(|rule| rule.labelled(&*label));
+            let added: Vec<_> = registry.add_faults(rules);
+            let mut state = self.state();
+            let ids: Vec<_> = added.into_iter().map(|handle| state.number(handle)).collect();
+            return Ok(json!({ "ids": ids }));
+        }
+        Ok(json!({ "id": self.add_rule(registry, rule, label)? }))
+    }
+
+    fn add_rule(
+        &self,
+        registry: &TestRegistry,
+        rule: Map<String, Value>,
+        label: String,
+    ) -> Result<usize, BadField> {
         let mut state = self.state();
         // A stall that names an open gate is a new one, and waits until the gate is opened again.
         let closed = |name: &str| state.gates.get(name).filter(|gate| !gate.is_open);
@@ -44,15 +83,12 @@ impl Faults {
                 "there are no tokens to expire: start the registry with --bearer",
             ));
         }
-        let handle = registry.fault(on, fault);
+        let handle = registry.add_fault(Rule::from((on, fault)).labelled(label));
         if let Some(name) = gate {
             let gate = handle.gate().clone();
             state.gates.insert(name, NamedGate { gate, is_open: false });
         }
-        state.added += 1;
-        let number = state.added;
-        state.rules.insert(number, handle);
-        Ok(number)
+        Ok(state.number(handle))
     }
 
     /// Returns the rules as JSON.

@@ -5,6 +5,7 @@ mod calls;
 mod content;
 mod faults;
 mod fields;
+mod preset;
 mod recorded;
 mod route;
 mod rule;
@@ -29,8 +30,9 @@ use std::{
 /// | call | effect |
 /// |---|---|
 /// | `POST seed` | stores `{"name": "app:v1", "image": {"files": [["etc/a", "1"]]}}`, an `index` or an `artifact`; returns its `digest`. `{"layout": "/home/ann/layout"}` stores an OCI layout; returns the `names` |
-/// | `POST faults` | adds a [fault](crate::fault): `{"on": "PUT manifest", "first": 2, "status": 429}`; returns its `id` |
-/// | `GET faults` | returns the `faults`, each with `id`, `rule`, `fired`, and a `complaint` if it has to happen and has not |
+/// | `POST faults` | adds a [fault](crate::fault): `{"on": "PUT manifest", "first": 2, "status": 429}`; returns its `id`. A `label` is the text of the fault in messages; the default is its JSON |
+/// | `POST faults` | adds the faults of a [preset](crate::fault::preset): `{"preset": "bodies_in_chunks"}`; returns their `ids` |
+/// | `GET faults` | returns the `faults`, each with `id`, its label as `rule`, `fired`, and a `complaint` if it has to happen and has not |
 /// | `DELETE faults` | ends all faults |
 /// | `POST gates/NAME/open` | lets the requests go on that a stall with `"gate": "NAME"` holds |
 /// | `GET requests` | returns the `requests` so far; with `?take=1` those since the last such call |
@@ -38,7 +40,9 @@ use std::{
 /// | `POST assert-pushed` | returns `pushed`, if `{"name": "app:v1"}` is there as a whole, else `missing` |
 /// | `POST expire-tokens` | lets all access tokens expire |
 /// | `POST restart` | ends all connections; content, uploads and port stay |
-/// | `POST reset` | removes all content, faults and recorded requests |
+/// | `POST pause`, `POST stop` | holds all requests; refuses connections |
+/// | `POST resume` | continues after a pause or a stop |
+/// | `POST reset` | removes all content, faults and recorded requests, and continues |
 ///
 /// ```
 /// use registry_core::storage::MemoryStorage;

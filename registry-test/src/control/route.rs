@@ -15,6 +15,9 @@ pub(super) enum Call {
     AssertPushed,
     ExpireTokens,
     Restart,
+    Pause,
+    Stop,
+    Resume,
     OpenGate(String),
     Reset,
 }
@@ -60,6 +63,9 @@ impl Call {
             },
             "expire-tokens" => (&[Method::POST], Self::ExpireTokens),
             "restart" => (&[Method::POST], Self::Restart),
+            "pause" => (&[Method::POST], Self::Pause),
+            "stop" => (&[Method::POST], Self::Stop),
+            "resume" => (&[Method::POST], Self::Resume),
             "assert-pushed" => (&[Method::POST], Self::AssertPushed),
             "reset" => (&[Method::POST], Self::Reset),
             other => (

@@ -8,10 +8,14 @@ use std::{env, ffi::OsString, io, path::Path};
 const CONFIG: &str = "config.json";
 const REGISTRIES: &str = "registries.conf";
 const CA: &str = "ca.pem";
+/// Names of the certificate that a client presents, and of its key. podman finds both by its option `--cert-dir`.
+#[cfg(feature = "tls")]
+const IDENTITY: [&str; 2] = ["client.cert", "client.key"];
 
 impl TestRegistry {
-    /// Returns a directory with the configuration of clients: docker's `config.json`, with the login of this registry. It
-    /// exists until the registry is dropped, and only its owner may read it.
+    /// Returns a directory with the configuration of clients: docker's `config.json`, with the login of this registry. If the
+    /// registry requires the certificate of a client, it has `client.cert` and `client.key`, too. It exists until the registry is
+    /// dropped, and only its owner may read it.
     ///
     /// # Panics
     ///
@@ -106,6 +110,12 @@ impl TestRegistry {
         files.write(CONFIG, json!({ "auths": auths }).to_string().as_bytes())?;
         if let Some(ca) = self.ca_pem() {
             files.write(CA, ca.as_bytes())?;
+        }
+        #[cfg(feature = "tls")]
+        if let Some(client) = self.client_certificate() {
+            for (name, pem) in IDENTITY.iter().zip([&client.certificate_pem, &client.key_pem]) {
+                files.write(name, pem.as_bytes())?;
+            }
         }
         let insecure = self.ca_pem().is_none();
         let registries = format!(

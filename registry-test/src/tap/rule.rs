@@ -36,6 +36,8 @@ const NEAREST: usize = 5;
 pub struct Rule {
     on: On,
     pub(super) fault: Fault,
+    /// Text of the rule in messages, in place of the call that makes it.
+    label: Option<String>,
     cleared: AtomicBool,
     account: Mutex<Account>,
 }
@@ -75,6 +77,15 @@ impl Rule {
     pub const fn times(mut self, times: usize) -> Self {
         self.on.times = Times::First(times);
         self
+    }
+
+    /// Sets the text of the rule in messages.
+    #[cfg(feature = "serve")]
+    pub(crate) fn labelled(self, label: impl Into<String>) -> Self {
+        Self {
+            label: Some(label.into()),
+            ..self
+        }
     }
 
     /// Compares an exchange that begins with the conditions.
@@ -202,6 +213,7 @@ impl<F: Into<Fault>> From<(On, F)> for Rule {
         Self {
             on,
             fault: fault.into(),
+            label: None,
             cleared: AtomicBool::new(false),
             account: Mutex::default(),
         }
@@ -211,6 +223,9 @@ impl<F: Into<Fault>> From<(On, F)> for Rule {
 /// Prints the call that makes it.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(label) = &self.label {
+            return f.write_str(label);
+        }
         write!(f, "fault({}, {})", self.on, self.fault)
     }
 }

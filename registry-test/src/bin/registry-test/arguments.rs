@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     fmt,
     net::{Ipv4Addr, SocketAddr},
+    time::Duration,
 };
 
 pub(crate) const HELP: &str = "\
@@ -13,13 +14,15 @@ A registry for tests of programs in any language.
 Usage: registry-test serve [OPTIONS]
 
 Prints one line of JSON on standard output when the registry listens: `url`, `host`, `control`, `ca`,
-`docker_config_dir`, `env`. Ends when standard input closes or a signal comes, and removes its files.
+`client_certificate`, `client_key`, `docker_config_dir`, `env`. Ends when standard input closes or a signal comes, and removes its files.
 
 Options:
   --basic USER:PASSWORD    Require a login with Basic
   --bearer USER:PASSWORD   Require a login with a token of the registry's own token endpoint
+  --token-lifetime SECONDS Let tokens expire after this time [default: 60]
   --anonymous-pull         Allow pulls without a login
   --tls                    Serve HTTPS with a certificate of a throw-away authority
+  --client-certificate     Require the certificate of a client that the throw-away authority has signed
   --read-only              Refuse pushes and deletions
   --quirk NAME             Behave like a registry that differs; repeatable: without-referrers, without-mount,
                            without-ranges, without-catalog, without-delete, unsorted-tags, page-size=N,
@@ -46,8 +49,10 @@ pub(crate) enum Command {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) login: Option<Login>,
+    pub(crate) token_lifetime: Option<Duration>,
     pub(crate) anonymous_pull: bool,
     pub(crate) tls: bool,
+    pub(crate) client_certificate: bool,
     pub(crate) read_only: bool,
     pub(crate) quirks: Vec<Quirk>,
     pub(crate) listen: SocketAddr,
@@ -80,8 +85,10 @@ impl Default for Options {
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Self {
             login: None,
+            token_lifetime: None,
             anonymous_pull: false,
             tls: false,
+            client_certificate: false,
             read_only: false,
             quirks: Vec::new(),
             listen: any_port,
@@ -89,6 +96,35 @@ impl Default for Options {
             control: any_port,
             detached: false,
         }
+    }
+}
+
+impl Options {
+    /// Refuses options that need another one.
+    fn complete(&self) -> Result<(), WrongUsage> {
+        let is_bearer = matches!(&self.login, Some(login) if login.scheme == Scheme::Bearer);
+        for (given, has_other, problem) in [
+            (
+                self.anonymous_pull,
+                self.login.is_some(),
+                "--anonymous-pull needs --basic or --bearer",
+            ),
+            (
+                self.token_lifetime.is_some(),
+                is_bearer,
+                "--token-lifetime needs --bearer",
+            ),
+            (
+                self.client_certificate,
+                self.tls,
+                "--client-certificate needs --tls",
+            ),
+        ] {
+            if given && !has_other {
+                return Err(WrongUsage(problem.to_owned()));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -127,12 +163,14 @@ fn serve(mut arguments: impl Iterator<Item = Result<String, WrongUsage>>) -> Res
         match flag {
             "--basic" => set_login(&mut options, Scheme::Basic, &value()?)?,
             "--bearer" => set_login(&mut options, Scheme::Bearer, &value()?)?,
+            "--token-lifetime" => options.token_lifetime = Some(seconds(flag, &value()?)?),
             "--quirk" => options.quirks.push(quirk(&value()?)?),
             "--listen" => options.listen = address(flag, &value()?)?,
             "--host" => options.host = Some(value()?),
             "--control" => options.control = address(flag, &value()?)?,
             "--anonymous-pull" => options.anonymous_pull = true,
             "--tls" => options.tls = true,
+            "--client-certificate" => options.client_certificate = true,
             "--read-only" => options.read_only = true,
             "--detached" => options.detached = true,
             "-h" | "--help" => return Ok(Command::Help),
@@ -143,11 +181,7 @@ fn serve(mut arguments: impl Iterator<Item = Result<String, WrongUsage>>) -> Res
             return Err(WrongUsage(format!("{flag} takes no value")));
         }
     }
-    if options.anonymous_pull && options.login.is_none() {
-        return Err(WrongUsage(
-            "--anonymous-pull needs --basic or --bearer".to_owned(),
-        ));
-    }
+    options.complete()?;
     Ok(Command::Serve(Box::new(options)))
 }
 
@@ -181,6 +215,12 @@ fn quirk(value: &str) -> Result<Quirk, WrongUsage> {
         .map_err(|unknown: UnknownQuirk| WrongUsage(format!("--quirk: {unknown}")))
 }
 
+fn seconds(flag: &str, value: &str) -> Result<Duration, WrongUsage> {
+    let seconds = value.parse().ok();
+    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration.ok_or_else(|| WrongUsage(format!("{flag} is a number of seconds, and not {value:?}")))
+}
+
 fn address(flag: &str, value: &str) -> Result<SocketAddr, WrongUsage> {
     value.parse().map_err(|_malformed| {
         WrongUsage(format!(
@@ -193,6 +233,7 @@ fn address(flag: &str, value: &str) -> Result<SocketAddr, WrongUsage> {
 mod tests {
     use super::{Command, Login, Options, Scheme};
     use registry_test::Quirk;
+    use std::time::Duration;
 
     fn parse(line: &str) -> Result<Command, String> {
         let arguments = line.split_whitespace().map(Into::into);
@@ -207,13 +248,14 @@ mod tests {
                 user: "ann".to_owned(),
                 password: "p:w".to_owned(),
             }),
+            token_lifetime: Some(Duration::from_millis(2500)),
             anonymous_pull: true,
             quirks: vec![Quirk::WithoutMount, Quirk::PageSize(2)],
             listen: "0.0.0.0:5000".parse().unwrap(),
             host: Some("registry.test".to_owned()),
             ..Options::default()
         };
-        let line = "serve --bearer ann:p:w --anonymous-pull --quirk without-mount --quirk=page-size=2 --listen=0.0.0.0:5000 --host registry.test";
+        let line = "serve --bearer ann:p:w --token-lifetime 2.5 --anonymous-pull --quirk without-mount --quirk=page-size=2 --listen=0.0.0.0:5000 --host registry.test";
         assert_eq!(parse(line), Ok(Command::Serve(Box::new(expected))));
     }
 
@@ -235,6 +277,10 @@ mod tests {
             ("serve --basic :pw", "USER:PASSWORD"),
             ("serve --basic a:b --bearer a:b", "one login"),
             ("serve --anonymous-pull", "needs --basic or --bearer"),
+            ("serve --basic a:b --token-lifetime 1", "needs --bearer"),
+            ("serve --bearer a:b --token-lifetime -1", "number of seconds"),
+            ("serve --bearer a:b --token-lifetime NaN", "number of seconds"),
+            ("serve --client-certificate", "needs --tls"),
             ("serve --listen 5000", "--listen is IP:PORT"),
             ("serve --control localhost:1", "--control is IP:PORT"),
         ] {

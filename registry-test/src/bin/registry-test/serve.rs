@@ -23,6 +23,10 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     let control = Control::start(Arc::clone(&registry), storage, options.control)
         .map_err(|error| format!("cannot start the control API on {}: {error}", options.control))?;
     let env = env(&registry)?;
+    let identity = |name: &str| match registry.client_certificate() {
+        Some(_) => text(registry.docker_config_dir().join(name).as_os_str()).map(Value::from),
+        None => Ok(Value::Null),
+    };
     let line = json!({
         "url": registry.url(),
         "host": registry.host(),
@@ -30,6 +34,8 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         "docker_config_dir": text(registry.docker_config_dir().as_os_str())?,
         // The file has the authority of the registry alone.
         "ca": env.get("SSL_CERT_FILE"),
+        "client_certificate": identity("client.cert")?,
+        "client_key": identity("client.key")?,
         "env": env,
     });
     print(&format!("{line}\n"))?;
@@ -59,6 +65,9 @@ fn builder(options: &Options) -> Builder {
             Scheme::Bearer => builder.bearer(user, password),
         };
     }
+    if let Some(lifetime) = options.token_lifetime {
+        builder = builder.token_lifetime(lifetime);
+    }
     for quirk in &options.quirks {
         builder = builder.quirk(*quirk);
     }
@@ -70,6 +79,9 @@ fn builder(options: &Options) -> Builder {
     }
     if options.tls {
         builder = builder.tls(Arc::new(rustls::crypto::ring::default_provider()));
+    }
+    if options.client_certificate {
+        builder = builder.client_certificate();
     }
     if options.read_only {
         builder = builder.read_only();

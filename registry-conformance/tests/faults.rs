@@ -236,9 +236,9 @@ async fn every_plane_fails() {
 }
 
 #[test]
-#[should_panic(expected = "no call of a storage is named `comit`")]
+#[should_panic(expected = "no call of a storage is named `close`")]
 fn a_name_that_no_call_has_is_a_mistake() {
-    let _ = On::call("comit");
+    let _ = On::call("close");
 }
 
 #[tokio::test]

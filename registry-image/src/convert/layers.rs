@@ -2,14 +2,14 @@
 
 use super::{
     media::Compression,
-    overlay::{Converted, Layer},
+    overlay::{Converted, Layer, LayerFile, Place},
     recompress::{Failed, Recompressed, recompress},
 };
 use crate::{
     copy::Event,
     error::Error,
-    manifests::known,
-    part::Shared,
+    manifests::{known, refused},
+    part::Seekable,
     source::{absent, sized},
 };
 use futures_util::TryStreamExt as _;
@@ -17,9 +17,12 @@ use registry_core::{Digest, hash::Hasher, manifest::Child, storage::StoredManife
 use std::{
     env,
     fs::File,
-    io::Write as _,
-    sync::{Arc, Mutex},
+    io::{self, Seek as _, SeekFrom, Write as _},
+    sync::{Arc, Mutex, PoisonError},
 };
+
+/// Maximum number of bytes of all layers that a copy converts.
+const LAYERS: u64 = 256 << 30;
 
 impl Converted<'_> {
     pub(super) async fn layer(
@@ -66,28 +69,55 @@ impl Converted<'_> {
             file,
         } = made.map_err(|failed| match failed {
             Failed::Write(error) => Error::io("write", "a temporary file")(error),
-            failed => Error::Refused {
-                place: self.source.describe(),
-                digest: *digest,
-                reason: failed.to_string(),
-            },
+            failed => refused(self.source, digest, failed.to_string()),
         })?;
         let layer = Layer {
             diff_id,
             digest: converted,
             size,
         };
-        self.update(|state| {
-            let file: Shared = Arc::new(Mutex::new(Box::new(file)));
-            state.files.insert(converted, (size, file));
-            state.layers.insert((*digest, to), layer);
-        });
+        self.keep(&converted, size, file)?;
+        self.update(|state| state.layers.insert((*digest, to), layer));
         self.options.tell(|| Event::BlobConverted {
             digest: *digest,
             converted,
             size,
         });
         Ok(layer)
+    }
+
+    /// Appends a layer to the file with all of them.
+    fn keep(&self, digest: &Digest, size: u64, mut layer: File) -> Result<(), Error> {
+        let empty = self.file()?;
+        self.update(|state| {
+            let failed = |error| Error::io("write", "a temporary file")(error);
+            if state.file.is_none() {
+                let reader: Box<dyn Seekable> = Box::new(empty.try_clone().map_err(failed)?);
+                state.file = Some(LayerFile {
+                    writer: empty,
+                    reader: Arc::new(Mutex::new(reader)),
+                    len: 0,
+                });
+            }
+            let file = state.file.as_mut().expect("it was created");
+            let place = Place {
+                offset: file.len,
+                size,
+            };
+            file.len = file.len.saturating_add(size);
+            if file.len > LAYERS {
+                let reason =
+                    format!("the converted layers have more than {LAYERS} bytes; copy fewer images at once");
+                return Err(refused(self.source, digest, reason));
+            }
+            // A reader seeks before each read, with the lock.
+            let _lock = file.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            file.writer.seek(SeekFrom::Start(place.offset)).map_err(failed)?;
+            layer.rewind().map_err(failed)?;
+            io::copy(&mut layer, &mut file.writer).map_err(failed)?;
+            state.places.insert(*digest, place);
+            Ok(())
+        })
     }
 
     /// Reads a blob, and verifies it.

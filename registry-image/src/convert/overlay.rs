@@ -15,6 +15,7 @@ use registry_core::{Descriptor, Digest, Reference, Tag, storage::StoredManifest}
 use std::{
     collections::BTreeMap,
     fmt,
+    fs::File,
     sync::{Mutex, PoisonError},
 };
 
@@ -38,7 +39,22 @@ pub(super) struct State {
     bytes: usize,
     /// Layers that were made for any item, by the originals.
     pub(super) layers: BTreeMap<(Digest, Compression), Layer>,
-    pub(super) files: BTreeMap<Digest, (u64, Shared)>,
+    /// Places of these layers in the file.
+    pub(super) places: BTreeMap<Digest, Place>,
+    pub(super) file: Option<LayerFile>,
+}
+
+/// Unnamed file with the layers that were made. There is one for all, because a process may open only some hundreds.
+pub(super) struct LayerFile {
+    pub(super) writer: File,
+    pub(super) reader: Shared,
+    pub(super) len: u64,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) offset: u64,
+    pub(super) size: u64,
 }
 
 /// A layer that was made.
@@ -64,7 +80,8 @@ impl<'a> Converted<'a> {
         self.update(|state| {
             *state = State {
                 layers: std::mem::take(&mut state.layers),
-                files: std::mem::take(&mut state.files),
+                places: std::mem::take(&mut state.places),
+                file: state.file.take(),
                 ..State::default()
             }
         });
@@ -164,11 +181,15 @@ impl Source for Converted<'_> {
     }
 
     async fn blob(&self, digest: &Digest, from: u64) -> Result<Option<Blob>, Error> {
-        let made = self.update(|state| state.files.get(digest).cloned());
-        let Some((size, file)) = made else {
+        let made = self.update(|state| {
+            let place = *state.places.get(digest)?;
+            let part = Part::new(&state.file.as_ref()?.reader, place.offset, place.size);
+            Some((place.size, part))
+        });
+        let Some((size, part)) = made else {
             return self.source.blob(digest, from).await;
         };
-        let reader = Box::new(Part::new(&file, 0, size));
+        let reader = Box::new(part);
         let stream = verified("a temporary file", digest, from, OpenFile { size, reader });
         Ok(Some(Blob::new(size, stream)))
     }

@@ -527,6 +527,41 @@ async fn an_archive_is_converted_with_the_same_digests_as_a_copy() {
 }
 
 #[tokio::test]
+async fn many_layers_need_few_open_files() {
+    let (from, to) = (repository("from"), repository("to"));
+    let layers: Vec<_> = (0..64).map(|number| number.to_string()).collect();
+    let layers: Vec<_> = layers.iter().map(|layer| &**layer).collect();
+    let image = image(&from, "amd64", &layers).await;
+    put(&from, &document(&from, &image).await, &["v1"]).await;
+    let most = Arc::new(Mutex::new(0));
+    let seen = Arc::clone(&most);
+    let open = || {
+        std::fs::read_dir("/proc/self/fd")
+            .unwrap()
+            .filter(|found| {
+                let target = std::fs::read_link(found.as_ref().unwrap().path()).unwrap_or_default();
+                target.starts_with(env!("CARGO_TARGET_TMPDIR"))
+            })
+            .count()
+    };
+
+    let report = copy(&from, &to, |copy| {
+        let copy = copy
+            .compress(Compression::Gzip)
+            .spool_in(env!("CARGO_TARGET_TMPDIR"));
+        copy.on_event(move |event| {
+            if matches!(event, Event::BlobConverted { .. } | Event::BlobStarted { .. }) {
+                let mut most = seen.lock().unwrap();
+                *most = open().max(*most);
+            }
+        })
+    });
+    report.await.unwrap();
+
+    assert!((1..10).contains(&*most.lock().unwrap()), "{most:?}");
+}
+
+#[tokio::test]
 async fn a_directory_for_layers_that_does_not_exist_is_named() {
     let from = repository("from");
     app(&from).await;

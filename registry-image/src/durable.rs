@@ -16,6 +16,15 @@ pub(crate) fn partial(path: &Path) -> PathBuf {
     name.into()
 }
 
+/// Creates a file in place of one that was left. A link with its name is replaced, not followed.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    File::create_new(path)
+}
+
 /// Gives a complete file its name.
 pub(crate) fn publish(partial: &Path, path: &Path) -> io::Result<()> {
     fs::rename(partial, path)?;
@@ -26,7 +35,7 @@ pub(crate) fn publish(partial: &Path, path: &Path) -> io::Result<()> {
 /// Writes a whole file.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let partial = partial(path);
-    let mut file = File::create(&partial)?;
+    let mut file = create(&partial)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     publish(&partial, path)

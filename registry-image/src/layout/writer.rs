@@ -26,7 +26,10 @@ use std::{
     fs::{self, File, TryLockError},
     io::{self, Write as _},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// An OCI layout in a directory, as a target.
@@ -41,6 +44,8 @@ pub struct LayoutWriter {
     /// Holds the lock.
     _lock: File,
     put: Mutex<Listing>,
+    /// Number of blobs that were begun.
+    begun: AtomicU64,
 }
 
 impl LayoutWriter {
@@ -77,6 +82,7 @@ impl LayoutWriter {
             names: Names::tags(),
             _lock: lock,
             put: Mutex::default(),
+            begun: AtomicU64::new(0),
         };
         writer.prepare()?;
         Ok(writer)
@@ -120,6 +126,15 @@ impl LayoutWriter {
         }
     }
 
+    /// Returns a name that no other blob has until it is complete. Two may be written at once under one digest, if a source
+    /// gives it two sizes.
+    fn partial(&self, path: &Path) -> PathBuf {
+        let number = self.begun.fetch_add(1, Ordering::Relaxed);
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        partial(Path::new(&name))
+    }
+
     fn place(&self) -> String {
         self.root.display().to_string()
     }
@@ -133,7 +148,7 @@ impl LayoutWriter {
         mut stream: BlobStream,
     ) -> Result<(Digest, u64), Error> {
         let failed = |error| Error::io("write", partial.display())(error);
-        let mut file = File::create(partial).map_err(failed)?;
+        let mut file = durable::create(partial).map_err(failed)?;
         let mut hasher = Hasher::new(algorithm);
         while let Some(bytes) = stream.try_next().await? {
             hasher.update(&bytes);
@@ -203,7 +218,7 @@ impl Target for LayoutWriter {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(Error::io("create", parent.display()))?;
         }
-        let partial = partial(&path);
+        let partial = self.partial(&path);
         let result = match self.receive(&partial, digest.algorithm(), size, stream).await {
             Ok((_, actual)) if actual != size => Err(Error::Size {
                 place: self.place(),

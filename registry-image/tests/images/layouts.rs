@@ -3,11 +3,14 @@
 use crate::fixture::{
     artifact, assert_same, descriptor, digest_of, image, index, read, repository, sha256, tag,
 };
-use futures_util::TryStreamExt as _;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, future::join, stream};
 use registry_core::{Repository, Tag};
-use registry_image::{CopyItem, ImageCopy, Layout, LayoutWriter, Names, Source as _, Target as _, walk};
+use registry_image::{
+    CopyItem, Export, ImageCopy, Layout, LayoutWriter, Names, Source as _, Target as _, walk,
+};
 use serde_json::Value;
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 use tempfile::TempDir;
 
 fn directory() -> TempDir {
@@ -261,7 +264,7 @@ async fn a_writer_publishes_the_index_last_and_only_what_is_whole() {
         ("amd64 and more", "bytes, but"),
         ("amd", "has 3 bytes"),
     ] {
-        let stream = futures_util::stream::iter([Ok(content.into())]);
+        let stream = stream::iter([Ok(content.into())]);
         let refused = writer
             .put_blob(&sha256("amd64"), 5, Box::pin(stream))
             .await
@@ -281,6 +284,64 @@ async fn a_writer_publishes_the_index_last_and_only_what_is_whole() {
     assert!(!index.exists());
     writer.finish().await.unwrap();
     assert!(index.exists());
+}
+
+#[tokio::test]
+async fn two_writers_of_one_blob_do_not_mix_their_bytes() {
+    let directory = directory();
+    let writer = LayoutWriter::create(directory.path()).unwrap();
+    let digest = sha256("layer");
+    let hostile = Arc::new(tokio::sync::Notify::new());
+    let (first, second) = (Arc::clone(&hostile), Arc::clone(&hostile));
+    let honest = stream::iter([Ok(Bytes::from("la"))]).chain(stream::once(async move {
+        first.notified().await;
+        Ok(Bytes::from("yer"))
+    }));
+    let hostile = stream::once(async move {
+        second.notify_one();
+        Ok(Bytes::from("wrong bytes"))
+    });
+
+    let (honest, hostile) = join(
+        writer.put_blob(&digest, 5, Box::pin(honest)),
+        writer.put_blob(&digest, 100, Box::pin(hostile)),
+    )
+    .await;
+
+    honest.unwrap();
+    assert!(hostile.is_err());
+    let path = blob(directory.path(), "layer");
+    assert_eq!(fs::read(&path).unwrap(), b"layer");
+    assert_eq!(path.parent().unwrap().read_dir().unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_link_in_place_of_a_file_that_is_written_is_not_followed() {
+    let (from, directory) = (repository("from"), directory());
+    app(&from).await;
+    let victim = directory.path().join("victim");
+    fs::write(&victim, "kept").unwrap();
+    for name in ["app.tar.partial", "app.list.partial", "layout/index.json.partial"] {
+        let path = directory.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(&victim, &path).unwrap();
+    }
+    fs::write(
+        directory.path().join("layout/oci-layout"),
+        r#"{"imageLayoutVersion":"1.0.0"}"#,
+    )
+    .unwrap();
+
+    let items = [CopyItem::tag(tag("v1"))];
+    let archive = directory.path().join("app.tar");
+    let export = Export::new().add(&from, &items, Names::tags());
+    let exported = export.write_file(&archive).await.unwrap();
+    let list = directory.path().join("app.list");
+    exported.contents.write_file(&list).unwrap();
+    self::export(&from, &directory.path().join("layout"), Names::tags(), &["v1"]).await;
+
+    assert_eq!(fs::read(&victim).unwrap(), b"kept");
+    assert!(archive.symlink_metadata().unwrap().is_file() && list.symlink_metadata().unwrap().is_file());
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ impl Export<'_> {
     pub async fn write_file(&self, path: impl AsRef<Path> + Send) -> Result<Exported, Error> {
         let path = path.as_ref().to_owned();
         let partial = durable::partial(&path);
-        let file = File::create(&partial).map_err(Error::io("create", partial.display()))?;
+        let file = durable::create(&partial).map_err(Error::io("create", partial.display()))?;
         let written = self.write_to(file, &partial).await;
         let published = written.and_then(|exported| {
             durable::publish(&partial, &path).map_err(Error::io("write", path.display()))?;

@@ -1,5 +1,6 @@
 //! [`Error`]: reasons for which content cannot be read, written or copied.
 
+use crate::printable;
 use registry_core::{BoxError, Digest, Error as RegistryError, Reference, manifest::InvalidManifest};
 use std::io;
 
@@ -185,14 +186,14 @@ impl Error {
     ) -> Self {
         Self::Layout {
             place: place.into(),
-            entry: entry.into(),
-            reason: reason.into(),
+            entry: printable::name(&entry.into()),
+            reason: printable::reason(&reason.into()),
         }
     }
 
     /// Returns a conversion of the errors of an operation on a path.
     pub(crate) fn io(verb: &str, path: impl std::fmt::Display) -> impl FnOnce(io::Error) -> Self {
-        let action = format!("{verb} {path}");
+        let action = printable::reason(&format!("{verb} {path}"));
         move |source| Self::Io { action, source }
     }
 }

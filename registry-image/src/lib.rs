@@ -51,6 +51,7 @@ mod narrow;
 mod part;
 mod plain;
 mod platform;
+mod printable;
 #[cfg(feature = "remote")]
 mod remote;
 mod repository;

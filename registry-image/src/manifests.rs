@@ -1,6 +1,6 @@
 //! Manifests of a source: read, verified and parsed, with the errors of a copy.
 
-use crate::{error::Error, source::Source};
+use crate::{error::Error, printable, source::Source};
 use registry_core::{
     AnyDigest, Digest,
     manifest::{Child, Manifest},
@@ -79,6 +79,6 @@ pub(crate) fn refused(source: &dyn Source, digest: &Digest, reason: impl Into<St
     Error::Refused {
         place: source.describe(),
         digest: *digest,
-        reason: reason.into(),
+        reason: printable::reason(&reason.into()),
     }
 }

@@ -4,8 +4,9 @@ use super::{file::ArchiveFile, members::Member};
 use crate::{
     document::{self, ImageManifest},
     error::Error,
-    layout::{Entry, Files, Layout, Made, OpenFile, PIECE, fill, read_document},
+    layout::{Entry, Files, Layout, Made, OpenFile, PIECE, check_name, fill, read_document},
     plain::Detected,
+    printable,
 };
 use bytes::Bytes;
 use registry_core::{
@@ -105,7 +106,11 @@ pub(super) fn layout(archive: Arc<ArchiveFile>) -> Result<Layout, Error> {
         }
         let size = manifest.bytes.len() as u64;
         let descriptor = Descriptor::new(manifest.media_type.clone(), manifest.digest, size);
-        entries.push(Entry::new(descriptor, image.repo_tags.unwrap_or_default(), None));
+        let names = image.repo_tags.unwrap_or_default();
+        for name in &names {
+            check_name(name).map_err(|reason| Error::layout(archive.place(), MANIFEST, reason))?;
+        }
+        entries.push(Entry::new(descriptor, names, None));
         made.insert(manifest.digest, Made::Manifest(manifest));
     }
     Ok(Layout::with(archive, entries, made))
@@ -204,7 +209,7 @@ fn manifest(
     let named = Digest::from_hex(Algorithm::Sha256, stem.trim_end_matches(".json"));
     if let Some(named) = named.ok().filter(|named| *named != digest) {
         return Err(Error::Digest {
-            place: format!("{} in {place}", image.config),
+            place: format!("{} in {place}", printable::name(&image.config)),
             digest: named,
             actual: digest,
         });

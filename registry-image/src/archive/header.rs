@@ -117,7 +117,7 @@ fn entry(header: &Header, block: &[u8], offset: u64) -> Result<RawEntry, String>
             .ok()
             .ok_or_else(|| "the name is not UTF-8".to_owned())
     };
-    let size = header.entry_size().ok().ok_or("the size is not a number")?;
+    let size = size(&header.as_old().size).ok_or("the size is not a number")?;
     Ok(RawEntry {
         name: text(&header.path_bytes())?,
         kind: header.entry_type(),
@@ -125,6 +125,17 @@ fn entry(header: &Header, block: &[u8], offset: u64) -> Result<RawEntry, String>
         link: header.link_name_bytes().map(|link| text(&link)).transpose()?,
         offset,
     })
+}
+
+/// Reads a size: octal digits, or GNU's binary form. Every reader must see the same end of an entry.
+fn size(field: &[u8; 12]) -> Option<u64> {
+    if let [0x80, 0, 0, 0, number @ ..] = field {
+        return Some(u64::from_be_bytes(*number));
+    }
+    let text = str::from_utf8(field).ok()?;
+    let digits = text.trim_start_matches(' ').trim_end_matches(['\0', ' ']);
+    let is_octal = digits.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
+    u64::from_str_radix(digits, 8).ok().filter(|_| is_octal)
 }
 
 impl Extensions {

@@ -5,6 +5,7 @@ use crate::{
     blob_list::BlobList,
     document::{BASE, IMAGE_NAME, LEFT_OUT, REF_NAME},
     error::Error,
+    printable,
     source::LeftOut,
 };
 use registry_core::{AnyDigest, Descriptor, Digest, MediaType, Tag, manifest::Manifest};
@@ -152,6 +153,9 @@ fn entries(index: &Manifest) -> Result<Vec<Entry>, String> {
         let mut annotations = child.annotations.as_ref().map(registry_core::Annotations::to_map);
         let mut named = |name| annotations.as_mut().and_then(|found| found.remove(name));
         let (reference, full) = (named(REF_NAME), named(IMAGE_NAME));
+        for name in reference.iter().chain(&full) {
+            check_name(name)?;
+        }
         let mut names: Vec<_> = full.into_iter().collect();
         // The annotation of the specification has a full name if the archive is of several repositories.
         names.extend(
@@ -166,6 +170,14 @@ fn entries(index: &Manifest) -> Result<Vec<Entry>, String> {
         ))
     });
     entries.collect()
+}
+
+/// Refuses a name that a terminal would not show as it is.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    match name.contains(printable::is_control) {
+        true => Err(format!("the name {name:?} has control characters")),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]

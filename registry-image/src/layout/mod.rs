@@ -19,7 +19,7 @@ mod writer;
 pub use self::{entries::Entry, images::Layout, names::Names, writer::LayoutWriter};
 
 pub(crate) use self::{
-    entries::{INDEX, MARKER},
+    entries::{INDEX, MARKER, check_name},
     files::{DOCUMENT, Files, OpenFile, PIECE, blob_path, fill, read_document, verified},
     images::Made,
     listing::Listing,

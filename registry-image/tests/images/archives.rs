@@ -217,6 +217,29 @@ fn what_no_tool_writes_is_refused_with_file_and_entry() {
             "a: it has 9999 bytes, but the archive ends",
         ),
         (size("many").file("a", ""), "the size is not a number"),
+        // Other readers see the high bits, a sign, or the digits before a byte of zero.
+        (
+            layout().with_size(b"\x80\0\0\x01\0\0\0\0\0\0\0\0"),
+            "the size is not a number",
+        ),
+        (layout().with_size(b"\x81\0\0\0\0\0\0\0\0\0\0\0"), "the size is not a number"),
+        (layout().with_size(b"+0000000000\0"), "the size is not a number"),
+        (layout().with_size(b"0000\x000000000"), "the size is not a number"),
+        (layout().file("a\x1b[2J/../b", ""), "a\\u{1b}[2J/../b: a path with `..`"),
+        (
+            Tarball::default().file("oci-layout", MARKER).file(
+                "index.json",
+                format!(
+                    r#"{{"manifests":[{{"mediaType":"a/b","digest":"{}","size":1,"annotations":{{"org.opencontainers.image.ref.name":"v1\u001b[2J"}}}}]}}"#,
+                    sha256("x")
+                ),
+            ),
+            r"has control characters",
+        ),
+        (
+            Tarball::default().file("manifest.json", r#"[{"Config":"\u001b[2J","Layers":[]}]"#),
+            r"app.tar: \u{1b}[2J: missing",
+        ),
         (
             layout().sized(EntryType::Regular, "a", "", b"", 1 << 40),
             "a: it has 1099511627776 bytes, but the archive ends",

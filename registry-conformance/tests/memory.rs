@@ -1,11 +1,13 @@
-//! The storage contract for the backend in memory: alone, behind a pointer, with handles for reading only, and for one of
-//! its tenants.
+//! The storage contract for the backend in memory: alone, behind a pointer, with handles for reading only, for one of its
+//! tenants, and above and below another one.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use registry_conformance::{storage::Backend, storage_tests};
 use registry_core::{
     Algorithm, MediaType, RepositoryName,
-    storage::{MemoryStorage, PrefixStorage, PutManifest, ReadOnlyStorage, Storage, Verified},
+    storage::{
+        FallbackStorage, MemoryStorage, PrefixStorage, PutManifest, ReadOnlyStorage, Storage, Verified,
+    },
 };
 use std::sync::Arc;
 
@@ -56,6 +58,23 @@ mod tenant {
     }
 
     storage_tests!(tenant);
+}
+
+/// An upper storage keeps the contract above a lower one. Handles whose upper storage is empty read all from the lower.
+mod fallback {
+    use super::*;
+
+    async fn above() -> Backend {
+        let storage = MemoryStorage::new();
+        let both = FallbackStorage::new(storage, MemoryStorage::new());
+        let reader = both.clone();
+        Backend::new(Arc::new(both.clone()), Arc::new(both)).reading(move || {
+            let nothing = ReadOnlyStorage::new(MemoryStorage::new());
+            Arc::new(FallbackStorage::new(nothing, reader.clone()))
+        })
+    }
+
+    storage_tests!(above, health, read_only, trash);
 }
 
 /// Makes a repository exist.

@@ -1,4 +1,5 @@
-//! The storage contract, kept by a directory on disk, and by one of its tenants.
+//! The storage contract, kept by a directory on disk, by one of its tenants, and by a directory above
+//! another storage.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use registry_conformance::{
@@ -6,8 +7,9 @@ use registry_conformance::{
     storage_tests,
 };
 use registry_core::{
-    Digest, Registry, RepositoryName,
-    storage::{PrefixStorage, Storage},
+    Digest, MediaType, Reference, Registry, RepositoryName,
+    service::ManifestPush,
+    storage::{FallbackStorage, MemoryStorage, PrefixStorage, ReadOnlyStorage, Storage},
 };
 use registry_storage_fs::{Durability, FsStorage, OpenError};
 use std::{fs, path::Path, sync::Arc};
@@ -137,5 +139,78 @@ mod tenant {
         let source = copy.mount(&blob.digest, None).await.unwrap();
 
         assert_eq!(source.as_ref(), Some(app.name()));
+    }
+}
+
+/// A directory above a storage that is only read.
+mod fallback {
+    use super::*;
+
+    type Above<S> = FallbackStorage<S, ReadOnlyStorage<MemoryStorage>>;
+
+    fn above<S: Storage>(storage: S) -> Above<S> {
+        FallbackStorage::new(storage, ReadOnlyStorage::new(MemoryStorage::new()))
+    }
+
+    async fn layers(root: &Path) -> Handles {
+        let (first, second) = open(root, Durability::Relaxed).await;
+        (Arc::new(above(first)), Arc::new(above(second)))
+    }
+
+    async fn fallback() -> Backend {
+        let directory = Arc::new(TempDir::new().unwrap());
+        let (first, second) = layers(directory.path()).await;
+        let [reopened, damaged, read, rival] = [(); 4].map(|()| Arc::clone(&directory));
+        Backend::new(first, second)
+            .reopening(move || {
+                let directory = Arc::clone(&reopened);
+                async move { layers(directory.path()).await }
+            })
+            .damaging(move |digest, kind| damage(damaged.path(), digest, kind))
+            .reading(move || {
+                let directory = FsStorage::options().read_only().open(read.path());
+                Arc::new(above(directory.unwrap()))
+            })
+            .rivalled(move || FsStorage::open(rival.path()).is_ok())
+            .keeping(directory)
+    }
+
+    storage_tests!(fallback, damage, health, read_only, restart, trash);
+
+    #[tokio::test]
+    async fn a_manifest_is_put_with_what_only_another_directory_has() {
+        let [upper, lower] = [(); 2].map(|()| TempDir::new().unwrap());
+        let [upper, lower] = [&upper, &lower].map(|directory| {
+            let options = FsStorage::options().durability(Durability::Relaxed);
+            options.open(directory.path()).unwrap()
+        });
+        let base = Registry::builder(lower.clone())
+            .build()
+            .repository("app")
+            .unwrap();
+        let layer = base.push_blob("layer", None).await.unwrap();
+        let cache = |digest| {
+            format!(
+                r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[{{"mediaType":"application/x","digest":"{digest}","size":5}}]}}"#,
+                MediaType::OCI_INDEX
+            )
+        };
+        let [v1, v2] = ["v1", "v2"].map(|tag| Reference::parse(tag).unwrap());
+        let both = FallbackStorage::new(upper.clone(), ReadOnlyStorage::new(lower));
+        let both = Registry::builder(both).build().repository("app").unwrap();
+
+        // As BuildKit's cache, an index of a blob.
+        base.put_manifest(ManifestPush::new(v1.clone(), cache(layer.digest)))
+            .await
+            .unwrap();
+        both.put_manifest(ManifestPush::new(v2.clone(), cache(layer.digest)))
+            .await
+            .unwrap();
+
+        let own = Registry::builder(upper).build().repository("app").unwrap();
+        assert!(own.blob(&layer.digest).await.unwrap().is_some());
+        assert!(own.manifest(v2).await.unwrap().is_some());
+        assert!(own.manifest(v1.clone()).await.unwrap().is_none());
+        assert!(both.manifest(v1).await.unwrap().is_some());
     }
 }

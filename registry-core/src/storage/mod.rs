@@ -18,6 +18,7 @@
 //!
 //! - [`ReadOnlyStorage`] changes nothing.
 //! - [`PrefixStorage`] has the repositories of one tenant.
+//! - [`FallbackStorage`] has the content of two storages, and changes only the upper one.
 //!
 //! An own wrapper is made with [`forward_storage!`](crate::forward_storage).
 //!
@@ -29,6 +30,7 @@ mod content;
 mod deletion;
 mod error;
 mod expire;
+mod fallback;
 mod forward;
 mod health;
 mod ingest;
@@ -57,6 +59,7 @@ pub use self::{
     deletion::Deletion,
     error::{Resource, Result, StorageError},
     expire::StorageExpire,
+    fallback::FallbackStorage,
     forward::StorageCall,
     health::{Space, StorageHealth},
     ingest::{IngestError, ingest},

@@ -64,7 +64,9 @@ use std::sync::Arc;
 ///
 /// # Maintenance
 ///
-/// [`write`](Storage::write) is the only plane. The host maintains the whole storage through the storage itself:
+/// [`write`](Storage::write) is the only plane. The host maintains the whole storage by the
+/// [upkeep](crate::Registry::upkeep) of a registry of the storage itself. The upkeep of a tenant's registry only corrects its
+/// count of open uploads. The other planes are closed:
 ///
 /// - [`inspect`](Storage::inspect), [`collect`](Storage::collect) and [`repair`](Storage::repair) are about bytes that
 ///   tenants share. A collection that sees only one tenant would remove the content of the others.

@@ -60,7 +60,7 @@ enum Step {
 /// A manifest of the lower storage.
 struct Found {
     stored: StoredManifest,
-    /// What it names. `None` if it cannot be read.
+    /// The parsed document. `None` if it cannot be read.
     parsed: Option<Manifest>,
 }
 

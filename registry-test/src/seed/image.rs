@@ -3,6 +3,7 @@
 use super::{
     document::{self, Object, canonical, descriptor, has_only_integers, quoted},
     error::SeedError,
+    gzip::gzip,
     layer::Layer,
     parts::{Part, Parts},
 };
@@ -12,14 +13,16 @@ use std::collections::BTreeMap;
 
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+const GZIP_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// An OCI image for one platform, created by [`image`].
 ///
-/// Its layers are uncompressed archives. Without files it has one empty layer, since many clients expect a layer.
+/// Its layers are uncompressed archives, unless they are [`gzip`](Self::gzip). Without files it has one empty layer, since many clients expect a layer.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Image {
     layers: Vec<Layer>,
+    gzip: bool,
     platform: String,
     config: Option<String>,
     annotations: BTreeMap<String, String>,
@@ -40,6 +43,7 @@ pub struct Image {
 pub fn image() -> Image {
     Image {
         layers: Vec::new(),
+        gzip: false,
         platform: "linux/amd64".into(),
         config: None,
         annotations: BTreeMap::new(),
@@ -74,6 +78,23 @@ impl Image {
         self
     }
 
+    /// Writes the layers as gzip (`tar+gzip`), as most images have them. The digests of the archives are the `diff_ids`.
+    ///
+    /// They are not smaller: a compressor could write other bytes in its next version, and the digest would change.
+    ///
+    /// ```
+    /// use registry_test::{TestRegistry, image};
+    ///
+    /// let registry = TestRegistry::start();
+    /// registry.seed("app:v1", image().files([("etc/motd", "hello\n")]).gzip());
+    ///
+    /// let manifest = registry.manifest("app:v1").unwrap();
+    /// assert!(String::from_utf8_lossy(&manifest).contains("application/vnd.oci.image.layer.v1.tar+gzip"));
+    /// ```
+    pub fn gzip(self) -> Self {
+        Self { gzip: true, ..self }
+    }
+
     /// Sets the platform: `os/architecture`, or `os/architecture/variant`.
     pub fn platform(self, platform: impl Into<String>) -> Self {
         Self {
@@ -105,11 +126,16 @@ impl Image {
             layers => layers,
         };
         let layers = layers.iter().map(Layer::archive);
-        let layers: Vec<_> = layers
+        let mut layers: Vec<_> = layers
             .map(|archive| Ok(Part::new(LAYER, archive?)))
             .collect::<Result<_, SeedError>>()?;
         let platform = Platform::parse(&self.platform)?;
         let config = self.configuration(&platform, layers.iter().map(|layer| layer.digest))?;
+        if self.gzip {
+            for layer in &mut layers {
+                *layer = Part::new(GZIP_LAYER, gzip(&layer.bytes));
+            }
+        }
         let manifest = document::manifest(MediaType::OCI_MANIFEST)
             .json("config", &descriptor(&config).finish())
             .list("layers", layers.iter().map(|layer| descriptor(layer).finish()))

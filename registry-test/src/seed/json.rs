@@ -75,7 +75,7 @@ fn content(fields: &Fields<'_>, depth: usize) -> Result<Seed, SeedError> {
 }
 
 fn read_image(value: &Value) -> Result<Image, SeedError> {
-    let known = ["files", "layers", "platform", "config", "annotations"];
+    let known = ["files", "layers", "gzip", "platform", "config", "annotations"];
     let fields = Fields::of("`image`", value, &known)?;
     let mut image = image();
     if let Some(files) = fields.get("files") {
@@ -83,6 +83,9 @@ fn read_image(value: &Value) -> Result<Image, SeedError> {
     }
     for layer in fields.list("layers")? {
         image = image.layer(fields.pairs("layers", layer)?);
+    }
+    if fields.flag("gzip")? {
+        image = image.gzip();
     }
     if let Some(platform) = fields.text("platform")? {
         image = image.platform(platform);
@@ -180,6 +183,14 @@ impl<'a> Fields<'a> {
         self.get(key).map(text).transpose()
     }
 
+    fn flag(&self, key: &str) -> Result<bool, SeedError> {
+        match self.get(key) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(self.error(&format!("has a `{key}` that is neither true nor false"))),
+        }
+    }
+
     fn list(&self, key: &str) -> Result<&'a [Value], SeedError> {
         match self.get(key) {
             None => Ok(&[]),
@@ -240,6 +251,7 @@ mod tests {
                 image()
                     .files([("a", "1")])
                     .layer([("b", "2")])
+                    .gzip()
                     .platform("linux/arm64")
                     .config(r#"{"Env":[]}"#)
                     .annotation("k", "v")
@@ -263,7 +275,7 @@ mod tests {
         ];
         let in_json = [
             json!({"name": "app:image", "image": {
-                "files": [["a", "1"]], "layers": [[["b", "2"]]], "platform": "linux/arm64", "config": {"Env": []},
+                "files": [["a", "1"]], "layers": [[["b", "2"]]], "gzip": true, "platform": "linux/arm64", "config": {"Env": []},
                 "annotations": {"k": "v"},
             }}),
             json!({"name": "app:index", "index": {
@@ -313,6 +325,10 @@ mod tests {
             (
                 json!({"name": "a", "artifact": {"type": "a/b", "annotations": {"a": 1}}}),
                 "`artifact` has `annotations` that are no object of strings",
+            ),
+            (
+                json!({"name": "a", "image": {"gzip": "yes"}}),
+                "`image` has a `gzip` that is neither true nor false",
             ),
             (
                 json!({"name": "a", "artifact": {"type": null}}),

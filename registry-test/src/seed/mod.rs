@@ -16,6 +16,7 @@
 mod artifact;
 mod document;
 mod error;
+mod gzip;
 mod image;
 mod index;
 #[cfg_attr(

@@ -3,6 +3,7 @@
 use super::{Seed, artifact, error::SeedError, image, index, plant::plant};
 use registry_core::{Digest, MediaType, Registry, storage::MemoryStorage};
 use serde_json::{Value, json};
+use std::io::Read as _;
 
 fn registry() -> Registry {
     Registry::builder(MemoryStorage::new()).build()
@@ -88,6 +89,35 @@ async fn an_image_has_its_layers_and_their_digests() {
         names.push(paths.collect::<Vec<_>>());
     }
     assert_eq!(names, [vec!["a", "b"], vec!["c"]]);
+}
+
+#[tokio::test]
+async fn layers_in_gzip_have_the_digests_of_their_archives_in_the_configuration() {
+    let registry = registry();
+    let seed = image().files([("a", "1")]).layer([("b", "2")]);
+    planted(&registry, "app:tar", seed.clone()).await;
+    let digest = planted(&registry, "app:gzip", seed.gzip()).await;
+
+    let [tar, gzip] = [
+        document(&registry, "app", "tar").await,
+        document(&registry, "app", "gzip").await,
+    ];
+    assert_eq!(gzip["config"], tar["config"]);
+    for at in 0..2 {
+        let (tar, gzip) = (&tar["layers"][at], &gzip["layers"][at]);
+        assert_eq!(gzip["mediaType"], "application/vnd.oci.image.layer.v1.tar+gzip");
+        let compressed = blob(&registry, "app", gzip).await;
+        let mut archive = Vec::new();
+        flate2::read::GzDecoder::new(&compressed[..])
+            .read_to_end(&mut archive)
+            .unwrap();
+        assert!(archive == blob(&registry, "app", tar).await);
+    }
+    // Like those of other seeds, it never changes.
+    assert_eq!(
+        digest.to_string(),
+        "sha256:61e80c652f5174d1231370d351b4d22e5b3d8c10498f81e58fd2edc91236a264"
+    );
 }
 
 #[tokio::test]

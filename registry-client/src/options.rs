@@ -106,6 +106,14 @@ impl HostOptions {
         Ok(self)
     }
 
+    /// Accepts every certificate of the registry. Anybody between can then read and change everything, also passwords. Uses
+    /// `https`, on this machine too.
+    #[must_use]
+    pub fn accept_any_certificate(mut self) -> Self {
+        self.tls.get_or_insert_default().accepts_any = true;
+        self
+    }
+
     /// Presents a certificate to the registry, with its key. Uses `https`, on this machine too.
     ///
     /// # Errors

@@ -3,9 +3,10 @@
 use crate::config_error::ConfigError;
 use registry_core::BoxError;
 use rustls::{
-    AlertDescription, ClientConfig, InvalidMessage, RootCertStore,
-    crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    AlertDescription, ClientConfig, DigitallySignedStruct, InvalidMessage, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
 };
 use std::{
     collections::HashMap,
@@ -51,6 +52,8 @@ pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, C
 pub(crate) struct HostTls {
     pub(crate) trusted: Vec<CertificateDer<'static>>,
     pub(crate) identity: Option<Identity>,
+    /// True if certificates are not verified.
+    pub(crate) accepts_any: bool,
     /// Reason for which certificates are missing.
     pub(crate) unreadable: Option<String>,
 }
@@ -60,6 +63,7 @@ impl HostTls {
     pub(crate) fn over(mut self, earlier: Self) -> Self {
         self.trusted.extend(earlier.trusted);
         self.identity = self.identity.or(earlier.identity);
+        self.accepts_any |= earlier.accepts_any;
         self.unreadable = self.unreadable.and(earlier.unreadable);
         self
     }
@@ -113,21 +117,74 @@ impl TlsRules {
             .provider
             .as_ref()
             .ok_or("there is no cryptography for TLS: enable the feature `ring`, or pass a provider")?;
-        let mut roots = RootCertStore::empty();
-        // Some systems have certificates that cannot be read. They are not needed unless a handshake says so.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        for certificate in special.iter().flat_map(|special| &special.trusted) {
-            roots.add(certificate.clone())?;
-        }
         let builder = ClientConfig::builder_with_provider(Arc::clone(provider))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots);
+            .with_safe_default_protocol_versions()?;
+        let builder = if special.is_some_and(|special| special.accepts_any) {
+            let verifier = AnyCertificate(Arc::clone(provider));
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
+        } else {
+            builder.with_root_certificates(roots(special)?)
+        };
         Ok(match special.and_then(|special| special.identity.as_ref()) {
             Some(identity) => {
                 builder.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())?
             }
             None => builder.with_no_client_auth(),
         })
+    }
+}
+
+/// Returns the certificates of the system, and those that are trusted besides.
+fn roots(special: Option<&HostTls>) -> Result<RootCertStore, BoxError> {
+    let mut roots = RootCertStore::empty();
+    // Some systems have certificates that cannot be read. They are not needed unless a handshake says so.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for certificate in special.iter().flat_map(|special| &special.trusted) {
+        roots.add(certificate.clone())?;
+    }
+    Ok(roots)
+}
+
+/// Verifier that accepts every certificate. The peer still has to own its key.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -37,6 +37,9 @@ async fn only_a_trusted_registry_is_connected_to() {
     // No provider is installed for the process.
     assert!(rustls::crypto::CryptoProvider::get_default().is_none());
 
+    let trusting = builder().host(host.clone(), HostOptions::new().accept_any_certificate());
+    assert_eq!(pull(&trusting.build().unwrap(), &registry).await.unwrap(), digest);
+
     let stranger = builder().host(host, HostOptions::new().plain_http(false));
     let error = fails_at_once(stranger, &registry).await;
     assert!(error.to_string().contains("certificate"), "{error}");

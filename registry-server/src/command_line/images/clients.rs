@@ -5,7 +5,9 @@ use super::{
     options::{Access, SourceAccess, TargetAccess},
 };
 use crate::command_line::prompt;
-use registry_client::{AuthFile, Client, ClientBuilder, Credential, Host, HostOptions, Retry};
+use registry_client::{
+    AuthFile, Client, ClientBuilder, Credential, Error as ClientError, Host, HostOptions, Retry,
+};
 use std::{
     collections::BTreeMap,
     env, fs,
@@ -70,30 +72,41 @@ impl Side {
         })
     }
 
-    /// Sets up a client for a registry.
-    pub(super) fn client(&self, host: &Host) -> Result<Client, Failure> {
-        let Access {
-            authfile,
-            cert_dir,
-            retry,
-        } = &self.access;
+    /// Sets up a client for a registry. Without verification, asks the registry for its protocol.
+    pub(super) async fn client(&self, host: &Host) -> Result<Client, Failure> {
+        let retry = Retry::new(self.access.retry.saturating_add(1));
+        if self.tls != Some(false) {
+            let options = HostOptions::new();
+            let options = match self.tls {
+                Some(_) => options.plain_http(false),
+                None => options,
+            };
+            return self.with(host, options, retry);
+        }
+        let unverified = || HostOptions::new().accept_any_certificate();
+        let plain = || HostOptions::new().plain_http(true);
+        let asked = self.with(host, unverified(), Retry::new(1))?.ping(host).await;
+        let is_plain = matches!(
+            asked,
+            Err(ClientError::Transport { .. } | ClientError::Tls { .. } | ClientError::TimedOut { .. })
+        );
+        self.with(host, if is_plain { plain() } else { unverified() }, retry)
+    }
+
+    fn with(&self, host: &Host, mut options: HostOptions, retry: Retry) -> Result<Client, Failure> {
         let mut builder = ClientBuilder::from_env()?
             .crypto(Arc::new(aws_lc_rs::default_provider()))
-            .retry(Retry::new(retry.saturating_add(1)))
+            .retry(retry)
             .user_agent(concat!("registry/", env!("CARGO_PKG_VERSION")));
-        if let Some(file) = authfile {
+        if let Some(file) = &self.access.authfile {
             builder = builder.without_credentials().credentials(AuthFile::new(file));
         }
         if let Some(credential) = &self.credential {
             let logins = BTreeMap::from([(host.clone(), credential.clone())]);
             builder = builder.without_credentials().credentials(logins);
         }
-        let mut options = HostOptions::new();
-        if let Some(directory) = cert_dir {
+        if let Some(directory) = &self.access.cert_dir {
             options = certificates(options, directory)?;
-        }
-        if let Some(tls) = self.tls {
-            options = options.plain_http(!tls);
         }
         Ok(builder.host(host.clone(), options).build()?)
     }

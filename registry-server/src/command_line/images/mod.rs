@@ -13,6 +13,7 @@ mod naming;
 mod nothing;
 mod options;
 mod plan;
+mod progress;
 mod report;
 mod run;
 mod source;

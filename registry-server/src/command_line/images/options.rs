@@ -72,6 +72,9 @@ pub(crate) struct Export {
     pub(super) running: Running,
 
     #[command(flatten)]
+    pub(super) increment: Increment,
+
+    #[command(flatten)]
     pub(super) storage: Storage,
 }
 
@@ -94,6 +97,9 @@ pub(crate) struct Copy {
 
     #[command(flatten)]
     pub(super) running: Running,
+
+    #[command(flatten)]
+    pub(super) increment: Increment,
 
     #[command(flatten)]
     pub(super) access: Access,
@@ -174,6 +180,19 @@ pub(super) struct Running {
     pub(super) json: bool,
 }
 
+/// Incremental archives.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct Increment {
+    /// Leave out of the archive the blobs in this list, which an earlier export has written. Only a target that has these
+    /// blobs can import the archive
+    #[arg(long, value_name = "LIST")]
+    pub(super) since: Option<PathBuf>,
+
+    /// Write the list of the blobs of the archive, with those that it leaves out, for a later --since
+    #[arg(long, value_name = "LIST")]
+    pub(super) write_list: Option<PathBuf>,
+}
+
 /// Access to registries.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Access {
@@ -197,7 +216,7 @@ pub(super) struct SourceAccess {
     #[arg(long, value_name = "USER[:PASSWORD]")]
     pub(super) src_creds: Option<String>,
 
-    /// Require TLS of the source; `false` allows plain HTTP
+    /// Verify the certificate of the source; `false` accepts any, and plain HTTP if there is no TLS
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(super) src_tls_verify: Option<bool>,
 }
@@ -209,7 +228,7 @@ pub(super) struct TargetAccess {
     #[arg(long, value_name = "USER[:PASSWORD]")]
     pub(super) dest_creds: Option<String>,
 
-    /// Require TLS of the target; `false` allows plain HTTP
+    /// Verify the certificate of the target; `false` accepts any, and plain HTTP if there is no TLS
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(super) dest_tls_verify: Option<bool>,
 }

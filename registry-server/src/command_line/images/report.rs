@@ -1,6 +1,6 @@
 //! [`Reporter`]: prints the steps and results of copies.
 
-use super::{failure::Failure, plan::shown, source::Batch};
+use super::{failure::Failure, plan::shown, progress::Progress, source::Batch};
 use crate::printable;
 use registry_core::{Digest, Tag};
 use registry_image::{Copied, Event, NotCopied, Report};
@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
-    io::{self, Write},
+    io::{self, IsTerminal as _, Write as _},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -26,6 +26,7 @@ pub(super) struct Reporter {
     form: Form,
     /// True if standard output has the archive.
     to_stderr: bool,
+    progress: Progress,
     seen: Mutex<Seen>,
 }
 
@@ -58,6 +59,7 @@ impl Reporter {
         Self {
             form,
             to_stderr,
+            progress: Progress::new(form == Form::Lines && io::stderr().is_terminal()),
             seen: Mutex::default(),
         }
     }
@@ -86,6 +88,7 @@ impl Reporter {
 
     /// Reports a step.
     pub(super) fn event(&self, event: &Event) {
+        self.progress.event(event);
         let blob = |digest: &Digest, size: &u64, state| json!({"type": "blob", "digest": digest.to_string(), "size": size, "state": state});
         let line = match event {
             Event::ImageAbsent { index, digest, .. } => {
@@ -111,8 +114,7 @@ impl Reporter {
             _ = self.json(json!({"type": "warning", "message": message}));
             return;
         }
-        // Nothing is left to tell it to if standard error is gone.
-        _ = writeln!(io::stderr(), "registry: warning: {}", printable::Line(message));
+        self.tell(format_args!("warning: {message}"));
     }
 
     /// Reports a copied image, with both digests if they differ.
@@ -173,7 +175,7 @@ impl Reporter {
                 "transient": failure.is_transient,
             }));
         }
-        _ = writeln!(io::stderr(), "registry: {}", printable::Line(message));
+        self.tell(format_args!("{message}"));
         Ok(())
     }
 
@@ -211,9 +213,16 @@ impl Reporter {
     }
 
     fn print(&self, line: &str) -> io::Result<()> {
-        match self.to_stderr {
+        self.progress.without(|| match self.to_stderr {
             true => writeln!(io::stderr(), "{line}"),
             false => writeln!(io::stdout(), "{line}"),
-        }
+        })
+    }
+
+    /// Prints a message on standard error.
+    pub(super) fn tell(&self, message: std::fmt::Arguments<'_>) {
+        // Nothing is left to tell it to if standard error is gone.
+        self.progress
+            .without(|| _ = writeln!(io::stderr(), "registry: {}", printable::Line(message)));
     }
 }

@@ -16,7 +16,6 @@ use crate::{
     command_line::{operator::chosen, storage::Storage},
     config::{Location, Settings},
     control::{self, Access},
-    printable,
 };
 use registry_core::Tag;
 use registry_image::{ArchiveReader, Layout};
@@ -60,7 +59,8 @@ pub(crate) fn import(options: Import) -> ExitCode {
                 is_whole: true,
             };
             let batches = target.named(batches, names)?;
-            target.transfer(batches, selection, running, reporter).await
+            let transfer = target.transfer(batches, selection, running, reporter);
+            transfer.run().await
         })
     })
 }
@@ -75,6 +75,7 @@ pub(crate) fn export(options: Export) -> ExitCode {
             selection,
             mut names,
             running,
+            increment,
             storage,
         } = options;
         let output = Name::parse_output(&output).map_err(|error| error.to_string())?;
@@ -91,7 +92,8 @@ pub(crate) fn export(options: Export) -> ExitCode {
                 return Err(nothing_selected("the storage"));
             }
             let batches = target.named(batches, names)?;
-            target.transfer(batches, selection, running, reporter).await
+            let transfer = target.transfer(batches, selection, running, reporter);
+            transfer.since(increment)?.run().await
         })
     })
 }
@@ -106,6 +108,7 @@ pub(crate) fn copy(options: Copy) -> ExitCode {
             selection,
             names,
             running,
+            increment,
             access,
             source,
             target,
@@ -117,7 +120,7 @@ pub(crate) fn copy(options: Copy) -> ExitCode {
             let from = Opening::of(from)?;
             let target = match to {
                 Name::Remote(host, image) => Target {
-                    place: Place::Remote(target.client(&host)?, host),
+                    place: Place::Remote(target.client(&host).await?, host),
                     fixed: Fixed::of(image)?,
                     is_whole: false,
                 },
@@ -130,7 +133,8 @@ pub(crate) fn copy(options: Copy) -> ExitCode {
             };
             let batches = from.batches(&source, &selection).await?;
             let batches = target.named(batches, names)?;
-            target.transfer(batches, selection, running, reporter).await
+            let transfer = target.transfer(batches, selection, running, reporter);
+            transfer.since(increment)?.run().await
         })
     })
 }
@@ -239,7 +243,8 @@ impl Opening {
             Self::Layout(layout, selected) => of_layout(layout, selected.as_deref(), selection).await,
             Self::Other(Name::Remote(host, Some(image))) => {
                 let source = side
-                    .client(&host)?
+                    .client(&host)
+                    .await?
                     .repository_of(host.clone(), image.repository.clone());
                 let name = format!("{host}/{}", image.repository);
                 let batch =
@@ -313,22 +318,23 @@ impl Target {
         Ok(named(batches, &naming, &fixed, self.place.has_repositories())?)
     }
 
-    async fn transfer(
+    fn transfer(
         self,
         batches: Vec<Batch>,
         selection: Selection,
         running: Running,
         reporter: &Arc<Reporter>,
-    ) -> Result<(), Failure> {
-        let transfer = Transfer {
+    ) -> Transfer {
+        Transfer {
             place: self.place,
             batches,
             selection,
             running,
             is_whole: self.is_whole,
+            base: None,
+            write_list: None,
             reporter: Arc::clone(reporter),
-        };
-        transfer.run().await
+        }
     }
 }
 
@@ -360,9 +366,8 @@ impl From<Rename> for Fixed {
 impl Reporter {
     /// Prints why a command failed.
     fn failure(&self, failure: &Failure) {
-        for line in printable::Lines(&failure.message).to_string().lines() {
-            // Nothing is left to tell it to if standard error is gone.
-            _ = writeln!(io::stderr(), "registry: {line}");
+        for line in failure.message.lines() {
+            self.tell(format_args!("{line}"));
         }
     }
 

@@ -4,14 +4,14 @@ use super::{
     failure::Failure,
     name::File,
     nothing::Nothing,
-    options::{Running, Selection},
+    options::{Increment, Running, Selection},
     report::Reporter,
     source::Batch,
 };
 use crate::control::ImageStorage;
 use registry_client::{Client, Host};
 use registry_core::{Digest, RepositoryName, storage::StoredManifest};
-use registry_image::{CopyItem, Export, ImageCopy, LayoutWriter, Names, Target};
+use registry_image::{BlobList, CopyItem, Export, ImageCopy, LayoutWriter, Names, Target};
 use std::{
     fs,
     io::{self, IsTerminal as _, Write as _},
@@ -39,6 +39,10 @@ pub(super) struct Transfer {
     pub(super) running: Running,
     /// True if no tag is moved before everything has been copied.
     pub(super) is_whole: bool,
+    /// Blobs that an archive leaves out.
+    pub(super) base: Option<BlobList>,
+    /// File for the list of the blobs of an archive.
+    pub(super) write_list: Option<PathBuf>,
     pub(super) reporter: Arc<Reporter>,
 }
 
@@ -50,6 +54,21 @@ impl Place {
 }
 
 impl Transfer {
+    /// Makes an archive an incremental one.
+    pub(super) fn since(self, increment: Increment) -> Result<Self, Failure> {
+        let Increment { since, write_list } = increment;
+        if !matches!(self.place, Place::Archive(_)) && (since.is_some() || write_list.is_some()) {
+            return Err("--since and --write-list are for archives; copy to a file"
+                .to_owned()
+                .into());
+        }
+        Ok(Self {
+            base: since.map(BlobList::open).transpose()?,
+            write_list,
+            ..self
+        })
+    }
+
     /// Copies everything.
     pub(super) async fn run(mut self) -> Result<(), Failure> {
         if self.running.dry_run && !self.place.has_repositories() {
@@ -61,7 +80,8 @@ impl Transfer {
         }
         let images: usize = self.batches.iter().map(|batch| batch.items.len()).sum();
         if self.is_whole && images > 1 && !self.running.keep_going && !self.running.dry_run {
-            for batch in &self.batches {
+            for (number, batch) in self.batches.iter().enumerate() {
+                self.verify_base(number).await?;
                 let untagged: Vec<_> = batch
                     .items
                     .iter()
@@ -85,7 +105,8 @@ impl Transfer {
             }
             return Ok(());
         }
-        for batch in &self.batches {
+        for (number, batch) in self.batches.iter().enumerate() {
+            self.verify_base(number).await?;
             let target = self.target(batch)?;
             let report = self.copy(batch, &*target).run(&batch.items).await?;
             self.reporter.add(&report);
@@ -96,6 +117,23 @@ impl Transfer {
             for failed in report.failed {
                 self.reporter.failed(batch, failed)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Verifies that the target has what an incremental archive leaves out, before its first batch is copied.
+    async fn verify_base(&self, number: usize) -> Result<(), Failure> {
+        let (before, after) = self.batches.split_at(number);
+        let Some(source) = after.first().map(|batch| &batch.source) else {
+            return Ok(());
+        };
+        let is_same = |batch: &&Batch| Arc::ptr_eq(&batch.source, source);
+        if source.left_out().is_none() || before.iter().any(|batch| is_same(&batch)) {
+            return Ok(());
+        }
+        for batch in after.iter().filter(is_same) {
+            let target = self.target(batch)?;
+            self.copy(batch, &*target).verify_base(&batch.items).await?;
         }
         Ok(())
     }
@@ -156,6 +194,9 @@ impl Transfer {
         if let Some(platform) = self.selection.platform.first() {
             export = export.docker_platform(platform.clone());
         }
+        if let Some(base) = &self.base {
+            export = export.since(base.clone());
+        }
         let reporter = Arc::clone(&self.reporter);
         let export = export.on_event(move |event| reporter.event(event));
         let exported = match file {
@@ -169,6 +210,9 @@ impl Transfer {
             }
         };
         drop(export);
+        if let Some(path) = &self.write_list {
+            exported.contents.write_file(path)?;
+        }
         self.reporter.add_archive(exported.blobs, exported.bytes);
         let mut copied = exported.copied.iter();
         for (batch, items) in self.batches.iter().zip(&items) {

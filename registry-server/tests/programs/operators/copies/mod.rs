@@ -1,5 +1,9 @@
 //! `registry import`, `registry export` and `registry cp`.
 
+mod increments;
+mod interrupted;
+mod registries;
+
 use std::fs;
 
 use libtest_mimic::Trial;
@@ -23,8 +27,11 @@ pub(super) fn trials() -> Vec<Trial> {
         json_has_a_line_for_each_step_and_image,
         an_index_without_some_of_its_images_is_imported_with_a_warning,
         a_platform_can_be_selected,
-        a_storage_that_a_server_owns_is_read_and_not_written,
+        beside_a_server_images_go_through_it,
     );
+    trials.extend(increments::trials());
+    trials.extend(interrupted::trials());
+    trials.extend(registries::trials());
     trials.extend(trials!(["skopeo"]; skopeo_and_the_command_read_the_archives_of_each_other));
     trials
 }
@@ -404,16 +411,18 @@ fn a_platform_can_be_selected() {
     );
 }
 
-fn a_storage_that_a_server_owns_is_read_and_not_written() {
+fn beside_a_server_images_go_through_it() {
     let (desk, pushed) = Desk::with_images(&[("team/app", "v1", 1)]);
-    let _server = desk.serve();
+    let server = desk.serve();
 
     let exported = desk.registry(&["export", "team/app:v1", "-o", "app.tar", "--root", "images"]);
-    let (code, log) = desk.ended(&["import", "app.tar", "--root", "images"]);
+    let imported = desk.registry(&["import", "app.tar", "--as", "copy/app:v2", "--root", "images"]);
 
     assert_eq!(exported, format!("team/app:v1\t{}", pushed[0].digest));
-    assert_eq!(code, 75, "{log}");
-    assert!(log.contains("docker://"), "{log}");
+    assert_eq!(imported, format!("copy/app:v2\t{}", pushed[0].digest));
+    let served = server.get("/v2/copy/app/manifests/v2");
+    assert_eq!(String::from_utf8_lossy(&served.body), pushed[0].manifest);
+    desk.assert_verified("images");
 }
 
 fn skopeo_and_the_command_read_the_archives_of_each_other() {

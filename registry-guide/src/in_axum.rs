@@ -104,7 +104,7 @@
 //! ```
 //!
 //! [`Server`](registry_listener::Server) bounds connections, heads and idle bodies, and has HTTP/2 and TLS. `axum::serve`
-//! works, too, without these bounds. `duties` lists everything that your service drives.
+//! works, too, without these bounds. [`duties`](crate::duties) lists everything that your service drives.
 //!
 //! # Protect it
 //!

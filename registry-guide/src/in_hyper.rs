@@ -118,7 +118,7 @@
 //! and open uploads of anonymous clients are limited by it.
 //!
 //! The upkeep needs a clock. With tokio it is `registry_axum::TokioClock`; a clock of your own is two functions, see
-//! `duties`.
+//! [`duties`](crate::duties).
 
 #[cfg(doc)]
 use registry_core::{Registry, auth::ClientAddress};

@@ -10,6 +10,8 @@
 //! | put the registry behind layers of tower | [`in_tower`] |
 //! | accept your own users, tokens and sessions | [`own_users`] |
 //! | keep images in a storage of your own | [`own_storage`] |
+//! | refuse pushes, bound and bill what teams store | [`hooks`] |
+//! | know what your service has to drive | [`duties`] |
 //! | replace the registry container of your tests | [`in_tests`] |
 //!
 //! # Why this is a crate
@@ -18,6 +20,8 @@
 //! libraries must not depend on each other like that, not even for tests: there would be no order in which to publish them.
 //! So the guides are in a crate of their own, on which no crate depends.
 
+pub mod duties;
+pub mod hooks;
 pub mod in_axum;
 pub mod in_hyper;
 pub mod in_tests;

@@ -208,6 +208,24 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn the_answer_of_a_helper_is_used_for_further_requests() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, r#"{"credHelpers": {"a:5000": "does-not-exist"}}"#).unwrap();
+        let file = AuthFile::new(path);
+        let host = Host::parse("a:5000").unwrap();
+        file.get(&host, None).await.unwrap_err();
+        let login = Credential::password("ann", "pw");
+        let answer = async { Ok(Some(login.clone())) };
+        let answered = file.helped.get("does-not-exist", "a:5000", answer).await;
+        assert!(answered.unwrap().is_some());
+
+        let found = file.clone().get(&host, None).await.unwrap();
+
+        assert_eq!(found.unwrap().fingerprint(), login.fingerprint());
+    }
+
     #[test]
     fn longer_names_come_first() {
         let host = Host::parse("a:5000").unwrap();

@@ -17,7 +17,8 @@ const GZIP_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// An OCI image for one platform, created by [`image`].
 ///
-/// Its layers are uncompressed archives, unless they are [`gzip`](Self::gzip). Without files it has one empty layer, since many clients expect a layer.
+/// Its layers are uncompressed archives, or in [gzip](Self::gzip). Without files it has one empty layer, since many clients
+/// expect a layer.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Image {

@@ -64,9 +64,9 @@ pub struct Stall {
 
 /// Stops the bytes of one side without closing the connection, as a network without a route does.
 ///
-/// It lasts until the rule's [gate](crate::tap::Handle::gate) opens or, without [`until`](Stall::until), the client leaves
-/// or closes its side, and for at most a minute. Then the connection is closed. A client that sends a request with a body is seen to leave only if it resets the
-/// connection.
+/// It lasts until the rule's [gate](crate::tap::Handle::gate) opens, and for at most a minute. Then the connection is closed.
+/// Without [`until`](Stall::until), it also ends when the client leaves or closes its side. A client that sends a request
+/// with a body is seen to leave only if it resets the connection.
 pub fn stall(side: Side) -> Stall {
     Stall {
         side,

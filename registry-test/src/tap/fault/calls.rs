@@ -48,7 +48,7 @@ pub fn drop_header(name: &str) -> Fault {
 ///
 /// # Panics
 ///
-/// If the header has not the form of one.
+/// If the name or the value is not one of a header.
 #[must_use]
 #[track_caller]
 pub fn set_header(name: &str, value: &str) -> Fault {

@@ -68,7 +68,7 @@ impl Status {
     ///
     /// # Panics
     ///
-    /// If the header has not the form of one.
+    /// If the name or the value is not one of a header.
     #[track_caller]
     pub fn header(self, name: &str, value: &str) -> Self {
         self.with(header_name(name), header_value(value))

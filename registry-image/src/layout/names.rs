@@ -56,12 +56,16 @@ impl Names {
         Some(format!("{repository}:{tag}"))
     }
 
+    /// Returns the reference of a tag: itself, or the full name.
+    pub(crate) fn reference(&self, tag: &Tag) -> String {
+        let full = self.full_name(tag).filter(|_| self.full);
+        full.unwrap_or_else(|| tag.to_string())
+    }
+
     /// Returns the annotations of an entry.
     pub(crate) fn annotations(&self, tag: &Tag) -> BTreeMap<String, String> {
-        let full = self.full_name(tag);
-        let reference = full.clone().filter(|_| self.full);
-        let reference = (REF_NAME.to_owned(), reference.unwrap_or_else(|| tag.to_string()));
-        let name = full.map(|full| (IMAGE_NAME.to_owned(), full));
+        let reference = (REF_NAME.to_owned(), self.reference(tag));
+        let name = self.full_name(tag).map(|full| (IMAGE_NAME.to_owned(), full));
         [reference].into_iter().chain(name).collect()
     }
 }

@@ -200,6 +200,45 @@ async fn artifacts_and_referrers_have_no_manifest_json_and_are_found_again() {
 }
 
 #[tokio::test]
+async fn two_images_do_not_get_one_name() {
+    let (from, other) = (repository("from"), repository("other"));
+    let (root, entries) = app(&from).await;
+    let image = index(&other, &[image(&other, "s390x", &["other"]).await], &["v1"]).await;
+    let v1 = [CopyItem::tag(tag("v1"))];
+    let of = |name: &str| Names::of_repository(format!("registry.example.com/{name}"));
+    let export = |names: [Names; 2]| {
+        let [first, second] = names;
+        Export::new().add(&from, &v1, first).add(&other, &v1, second)
+    };
+
+    let refused = export([of("a"), of("b")])
+        .write(&mut Vec::new())
+        .await
+        .unwrap_err();
+    let message = refused.to_string();
+    assert!(
+        message.contains("the name v1") && message.contains(&digest_of(&image).to_string()),
+        "{message}"
+    );
+    let two = [
+        v1[0].clone(),
+        CopyItem::digest(digest_of(&entries[0])).with_tags([tag("v1")]),
+    ];
+    let refused = Export::new()
+        .add(&from, &two, names())
+        .write(&mut Vec::new())
+        .await;
+    assert!(refused.is_err());
+
+    // The same image twice, and full names, are fine.
+    let twice = [v1[0].clone(), CopyItem::digest(root).with_tags([tag("v1")])];
+    let archive = written(&Export::new().add(&from, &twice, names())).await;
+    let index = Read::of(&archive).json("index.json");
+    assert_eq!(index["manifests"].as_array().unwrap().len(), 1);
+    written(&export([of("a").full(), of("b").full()])).await;
+}
+
+#[tokio::test]
 async fn platforms_narrow_an_archive() {
     let from = repository("from");
     let (_, entries) = app(&from).await;

@@ -114,6 +114,21 @@ async fn a_layout_gets_new_images_and_keeps_the_others() {
 }
 
 #[tokio::test]
+async fn a_tag_moves_to_the_last_of_two_images_in_one_copy() {
+    let (from, directory) = (repository("from"), directory());
+    let root = digest_of(&app(&from).await);
+    let last = digest_of(&image(&from, "s390x", &["last"]).await);
+    let writer = LayoutWriter::create(directory.path()).unwrap();
+    let items = [root, last].map(|digest| CopyItem::digest(digest).with_tags([tag("v1")]));
+
+    ImageCopy::new(&from, &writer).run(&items).await.unwrap();
+
+    let layout = Layout::open(directory.path()).unwrap();
+    let found = layout.resolve(&(&tag("v1")).into()).await.unwrap().unwrap();
+    assert_eq!(found.digest, last);
+}
+
+#[tokio::test]
 async fn a_layout_without_the_version_of_its_index_gets_one() {
     let (from, directory) = (repository("from"), directory());
     app(&from).await;

@@ -179,6 +179,21 @@ impl Target for Planner {
     async fn put_manifest(&self, manifest: &StoredManifest, tags: &[Tag]) -> Result<(), Error> {
         self.document(manifest)?;
         let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = |tag: &&Tag| {
+            let other = plan.listing.tagged(tag, &self.names);
+            other.is_some_and(|other| other != manifest.digest)
+        };
+        if let Some(tag) = tags.iter().find(taken) {
+            let reference = self.names.reference(tag);
+            let reason = format!(
+                "another image of the archive has the name {reference}; use other tags, or full names for several repositories"
+            );
+            return Err(Error::Refused {
+                place: self.place.clone(),
+                digest: manifest.digest,
+                reason,
+            });
+        }
         plan.listing.add(manifest, tags, &self.names);
         Ok(())
     }

@@ -61,14 +61,34 @@ impl Bench {
 
     /// Exports these tags to a file.
     pub(crate) fn export(&self, tags: &[&str]) -> PathBuf {
+        self.export_as(tags, |export| export)
+    }
+
+    /// Exports these tags to a file, with options.
+    pub(crate) fn export_as<'a>(
+        &'a self,
+        tags: &[&str],
+        options: impl FnOnce(Export<'a>) -> Export<'a>,
+    ) -> PathBuf {
         let path = self.path("exported.tar");
-        let items: Vec<_> = tags
-            .iter()
-            .map(|tag| CopyItem::tag(Tag::parse(tag).unwrap()))
-            .collect();
+        let items = tags.iter().map(|tag| CopyItem::tag(Tag::parse(tag).unwrap()));
+        let items: Vec<_> = items.collect();
         let export = Export::new().add(&self.repository, &items, Names::of_repository(NAME));
-        wait(export.write_file(&path)).unwrap();
+        wait(options(export).write_file(&path)).unwrap();
         path
+    }
+
+    /// Returns the images that have a digest: the one under `v1`, and the index.
+    pub(crate) fn tagged(&self) -> [(&'static str, Digest); 2] {
+        [("v1", self.image), ("multi", self.index)]
+    }
+
+    /// Checks that an engine's `image inspect` has the config as the id of each tag.
+    pub(crate) fn assert_loaded(&self, tags: &[&str], id: &str, run: impl Fn(&[&str]) -> String) {
+        for tag in tags {
+            let name = format!("{NAME}:{tag}");
+            assert_eq!(run(&["image", "inspect", "--format", "{{.Id}}", &name]), id);
+        }
     }
 
     /// Runs a program that must succeed, in a home of its own, and returns its standard output.

@@ -2,7 +2,10 @@
 
 use crate::bench::{Bench, argument, output};
 use registry_conformance::tools::Process;
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// A running docker engine.
 pub(crate) struct Docker<'a> {
@@ -85,6 +88,12 @@ impl<'a> Containerd<'a> {
             socket,
             process,
         }
+    }
+
+    /// Imports an archive, with all its images.
+    pub(crate) fn import(&self, archive: &Path) {
+        let options = ["--all-platforms", "--no-unpack", argument(archive)];
+        self.run(&[&["images", "import"], &options[..]].concat());
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Vec<u8> {

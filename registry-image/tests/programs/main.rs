@@ -11,6 +11,13 @@
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::process::ExitCode;
 
+/// Lists the tests of a module: each function, with the programs that it needs. Those of an engine need root, too.
+macro_rules! trials {
+    ($module:literal: $($kind:ident $programs:tt $test:ident,)*) => {
+        vec![$(crate::$kind(concat!($module, "::", stringify!($test)), &$programs, $test)),*]
+    };
+}
+
 mod bench;
 mod engines;
 mod reads;

@@ -2,50 +2,28 @@
 
 use crate::{
     bench::{Bench, NAME, argument},
-    engine_trial,
     engines::{Containerd, Docker},
-    trial,
 };
 use libtest_mimic::Trial;
 use registry_image::ArchiveReader;
 use std::fs::File;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![
-        trial(
-            "reads::an_oci_archive_of_skopeo",
-            &["skopeo"],
-            an_oci_archive_of_skopeo,
-        ),
-        trial(
-            "reads::a_docker_archive_of_skopeo",
-            &["skopeo"],
-            a_docker_archive_of_skopeo,
-        ),
-        trial(
-            "reads::archives_compressed_by_gzip_and_zstd",
-            &["gzip", "zstd"],
-            archives_compressed_by_gzip_and_zstd,
-        ),
-        trial("reads::archives_of_podman", &["podman"], archives_of_podman),
-        engine_trial(
-            "reads::an_archive_of_docker",
-            &["docker", "dockerd"],
-            an_archive_of_docker,
-        ),
-        engine_trial(
-            "reads::an_archive_of_containerd",
-            &["ctr", "containerd"],
-            an_archive_of_containerd,
-        ),
-    ]
+    trials! { "reads":
+        trial ["skopeo"] an_oci_archive_of_skopeo,
+        trial ["skopeo"] a_docker_archive_of_skopeo,
+        trial ["gzip", "zstd"] archives_compressed_by_gzip_and_zstd,
+        trial ["podman"] archives_of_podman,
+        engine_trial ["docker", "dockerd"] an_archive_of_docker,
+        engine_trial ["ctr", "containerd"] an_archive_of_containerd,
+    }
 }
 
 fn an_oci_archive_of_skopeo() {
     let bench = Bench::new();
     let exported = bench.export(&["v1", "multi"]);
 
-    for (tag, digest) in [("v1", bench.image), ("multi", bench.index)] {
+    for (tag, digest) in bench.tagged() {
         let (from, archive) = (
             format!("oci-archive:{}:{tag}", argument(&exported)),
             bench.path("skopeo.tar"),
@@ -126,13 +104,7 @@ fn an_archive_of_containerd() {
     let bench = Bench::new();
     let (exported, archive) = (bench.export(&["multi"]), bench.path("ctr.tar"));
     let containerd = Containerd::start(&bench);
-    containerd.run(&[
-        "images",
-        "import",
-        "--all-platforms",
-        "--no-unpack",
-        argument(&exported),
-    ]);
+    containerd.import(&exported);
     let name = format!("{NAME}:multi");
     containerd.run(&["images", "export", "--all-platforms", argument(&archive), &name]);
 

@@ -2,59 +2,29 @@
 
 use crate::{
     bench::{Bench, NAME, argument, text, wait},
-    engine_trial,
     engines::{Containerd, Docker},
-    trial,
 };
 use libtest_mimic::Trial;
-use registry_core::{Digest, Tag};
-use registry_image::{Compression, CopyItem, Export, Layout, Names};
+use registry_core::Digest;
+use registry_image::{Compression, Layout};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![
-        trial(
-            "writes::skopeo_copies_an_oci_archive",
-            &["skopeo"],
-            skopeo_copies_an_oci_archive,
-        ),
-        trial(
-            "writes::skopeo_reads_a_docker_archive",
-            &["skopeo"],
-            skopeo_reads_a_docker_archive,
-        ),
-        trial(
-            "writes::skopeo_misses_what_an_increment_leaves_out",
-            &["skopeo"],
-            skopeo_misses_what_an_increment_leaves_out,
-        ),
-        trial(
-            "writes::skopeo_reads_converted_layers",
-            &["skopeo"],
-            skopeo_reads_converted_layers,
-        ),
-        trial(
-            "writes::podman_loads_an_archive_of_two_names",
-            &["podman"],
-            podman_loads_an_archive_of_two_names,
-        ),
-        engine_trial(
-            "writes::docker_loads_an_archive",
-            &["docker", "dockerd"],
-            docker_loads_an_archive,
-        ),
-        engine_trial(
-            "writes::containerd_imports_an_archive",
-            &["ctr", "containerd"],
-            containerd_imports_an_archive,
-        ),
-    ]
+    trials! { "writes":
+        trial ["skopeo"] skopeo_copies_an_oci_archive,
+        trial ["skopeo"] skopeo_reads_a_docker_archive,
+        trial ["skopeo"] skopeo_misses_what_an_increment_leaves_out,
+        trial ["skopeo"] skopeo_reads_converted_layers,
+        trial ["podman"] podman_loads_an_archive_of_two_names,
+        engine_trial ["docker", "dockerd"] docker_loads_an_archive,
+        engine_trial ["ctr", "containerd"] containerd_imports_an_archive,
+    }
 }
 
 fn skopeo_copies_an_oci_archive() {
     let bench = Bench::new();
     let archive = bench.export(&["v1", "multi"]);
 
-    for (tag, digest) in [("v1", bench.image), ("multi", bench.index)] {
+    for (tag, digest) in bench.tagged() {
         let from = format!("oci-archive:{}:{tag}", argument(&archive));
         bench.skopeo(&[
             "copy",
@@ -86,12 +56,10 @@ fn skopeo_misses_what_an_increment_leaves_out() {
     let [base, _] = bench.layers[..] else {
         panic!("the image has two layers")
     };
-    let archive = bench.path("increment.tar");
-    let items = [CopyItem::tag(Tag::parse("v1").unwrap())];
     let size = wait(bench.repository.blob(&base)).unwrap().unwrap().size;
-    let export = Export::new().add(&bench.repository, &items, Names::of_repository(NAME));
-    let export = export.since([(base, size)].into_iter().collect());
-    assert_eq!(wait(export.write_file(&archive)).unwrap().left_out, 1);
+    let archive = bench.export_as(&["v1"], |export| {
+        export.since([(base, size)].into_iter().collect())
+    });
 
     // What is there can be read. A copy fails with the reason.
     let from = format!("oci-archive:{}:v1", argument(&archive));
@@ -112,11 +80,8 @@ fn skopeo_misses_what_an_increment_leaves_out() {
 
 fn skopeo_reads_converted_layers() {
     let bench = Bench::new();
-    let items = [CopyItem::tag(Tag::parse("v1").unwrap())];
     for (number, compression) in [Compression::Gzip, Compression::Zstd].into_iter().enumerate() {
-        let archive = bench.path(&format!("{number}.tar"));
-        let export = Export::new().add(&bench.repository, &items, Names::of_repository(NAME));
-        wait(export.compress(compression).write_file(&archive)).unwrap();
+        let archive = bench.export_as(&["v1"], |export| export.compress(compression));
 
         // It decompresses the layers, and names the files by the digests.
         let (from, to) = (
@@ -137,16 +102,9 @@ fn podman_loads_an_archive_of_two_names() {
 
     bench.podman(&["load", "--input", argument(&archive)]);
 
-    for tag in ["v1", "latest"] {
-        let id = bench.podman(&[
-            "image",
-            "inspect",
-            "--format",
-            "{{.Id}}",
-            &format!("{NAME}:{tag}"),
-        ]);
-        assert_eq!(id, bench.config.hex());
-    }
+    bench.assert_loaded(&["v1", "latest"], &bench.config.hex(), |arguments| {
+        bench.podman(arguments)
+    });
 }
 
 fn docker_loads_an_archive() {
@@ -156,16 +114,11 @@ fn docker_loads_an_archive() {
 
     docker.run(&["load", "--input", argument(&archive)]);
 
-    for tag in ["v1", "latest", "multi"] {
-        let id = docker.run(&[
-            "image",
-            "inspect",
-            "--format",
-            "{{.Id}}",
-            &format!("{NAME}:{tag}"),
-        ]);
-        assert_eq!(text(id), bench.config.to_string());
-    }
+    bench.assert_loaded(
+        &["v1", "latest", "multi"],
+        &bench.config.to_string(),
+        |arguments| text(docker.run(arguments)),
+    );
 }
 
 fn containerd_imports_an_archive() {
@@ -173,16 +126,10 @@ fn containerd_imports_an_archive() {
     let archive = bench.export(&["v1", "multi"]);
     let containerd = Containerd::start(&bench);
 
-    containerd.run(&[
-        "images",
-        "import",
-        "--all-platforms",
-        "--no-unpack",
-        argument(&archive),
-    ]);
+    containerd.import(&archive);
 
     let listed = text(containerd.run(&["images", "list"]));
-    for (tag, digest) in [("v1", bench.image), ("multi", bench.index)] {
+    for (tag, digest) in bench.tagged() {
         let is_listed = |line: &str| {
             let mut columns = line.split_whitespace();
             let (name, _, found) = (columns.next(), columns.next(), columns.next());

@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""Checks that every crate that may be published carries what its page and its users need."""
+"""Checks that every crate that may be published carries what its page and its users need, and can be packaged.
+
+Packaging resolves each manifest as it is published, with the other crates from a registry. It does not build them:
+`cargo publish --workspace --dry-run` does, before a release.
+"""
 
 import json
 import subprocess
@@ -21,6 +25,7 @@ def main():
         for package in published
         for problem in [*lacking(package), *unlicensed(package, listed(package["name"]))]
     ]
+    problems += unpackaged([package["name"] for package in published])
     for problem in problems:
         print(f"packages: {problem}", file=sys.stderr)
     if not problems:
@@ -45,6 +50,14 @@ def unlicensed(package, files):
             yield f"{package['name']} has a {name} that differs from the workspace's"
     if package["readme"] and Path(package["readme"]).name not in files:
         yield f"{package['name']} has no {package['readme']} in its package"
+
+
+def unpackaged(names):
+    command = ["cargo", "package", "--quiet", "--no-verify", "--allow-dirty", "--locked"]
+    chosen = [option for name in names for option in ("--package", name)]
+    done = subprocess.run([*command, *chosen], check=False, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        yield f"the crates cannot be packaged together: {done.stderr.strip()}"
 
 
 def listed(name):

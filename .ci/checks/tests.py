@@ -15,6 +15,7 @@ import comments
 import crates
 import dependencies
 import features
+import minimal_versions
 import newcomer
 import packages
 import public_types
@@ -203,6 +204,17 @@ class CancelSafety(unittest.TestCase):
         self.assertEqual(len(self.silent(self.BOXED, parent=(section, inherent))), 1)
         implementation = {"impl": {"trait": self.FUTURE, "items": [1], "for": {}}}
         self.assertEqual(self.silent(self.BOXED, parent=("", implementation)), [])
+
+
+class MinimalVersions(unittest.TestCase):
+    def test_the_versions_of_direct_dependencies_are_chosen_anew(self):
+        ours = '[[package]]\nname = "core"\nversion = "0.1.0"\ndependencies = [\n "http",\n]\n\n'
+        http, fnv = (
+            f'[[package]]\nname = "{name}"\nversion = "1.5.0"\nsource = "registry+https://example.com"\n\n'
+            for name in ("http", "fnv")
+        )
+        lock = "version = 4\n\n" + ours + http + fnv
+        self.assertEqual(minimal_versions.without(lock, {"core", "http"}), "version = 4\n\n" + ours + fnv)
 
 
 class Circles(unittest.TestCase):

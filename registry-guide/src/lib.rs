@@ -13,6 +13,7 @@
 //! | refuse pushes, bound and bill what teams store | [`hooks`] |
 //! | know what your service has to drive | [`duties`] |
 //! | replace the registry container of your tests | [`in_tests`] |
+//! | come from `container-registry` or `ferro-oci-server` | [`coming_from`] |
 //!
 //! # Why this is a crate
 //!
@@ -20,6 +21,7 @@
 //! libraries must not depend on each other like that, not even for tests: there would be no order in which to publish them.
 //! So the guides are in a crate of their own, on which no crate depends.
 
+pub mod coming_from;
 pub mod duties;
 pub mod hooks;
 pub mod in_axum;

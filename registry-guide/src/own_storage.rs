@@ -4,8 +4,9 @@
 //! tested every promise. A whole program is in the workspace, `examples/own_backend.rs`: flat tables, as in a database, in
 //! 500 lines.
 //!
-//! First look for what exists: `registry-storage-fs` is a directory, [`MemoryStorage`] is for tests, [`ReadOnlyStorage`] and
-//! [`PrefixStorage`] wrap others, and [`forward_storage!`](registry_core::forward_storage) writes a wrapper of your own.
+//! First look for what exists. `registry-storage-fs` is a directory, and [`MemoryStorage`] is for tests. Three wrap others:
+//! [`ReadOnlyStorage`], [`PrefixStorage`] and [`FallbackStorage`]. For a wrapper of your own there is
+//! [`forward_storage!`](registry_core::forward_storage).
 //!
 //! # 1. Read
 //!
@@ -210,5 +211,5 @@
 #[cfg(doc)]
 use registry_core::{
     Registry, Storage, StorageWrite,
-    storage::{MemoryStorage, NewUpload, PrefixStorage, ReadOnlyStorage, StorageError},
+    storage::{FallbackStorage, MemoryStorage, NewUpload, PrefixStorage, ReadOnlyStorage, StorageError},
 };

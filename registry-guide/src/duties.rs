@@ -1,4 +1,4 @@
-//! What a host has to drive.
+//! Duties of a host: everything that your service has to drive.
 //!
 //! At the end of this page your service runs everything that a registry needs beside requests: expiry, collection, retention,
 //! health and an orderly end. The libraries start no task, install no logger and handle no signal.

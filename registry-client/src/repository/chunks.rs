@@ -147,6 +147,7 @@ impl RemoteRepository {
             let Some(range) = ContentRange::of(from, part.len() as u64) else {
                 return Ok(());
             };
+            let mut has_other = false;
             let error = match self.append(session, Some(range), Payload::Bytes(part)).await {
                 Ok(held) if held.is_none_or(|held| held >= to) => {
                     sizes.accept();
@@ -159,13 +160,24 @@ impl RemoteRepository {
                 }
                 Ok(_) => self.lost_bytes(),
                 // The session has another offset, as after an answer that got lost.
-                Err(Error::Refused { status: 416, .. }) => self.lost_bytes(),
+                Err(Error::Refused { status: 416, .. }) => {
+                    has_other = true;
+                    self.lost_bytes()
+                }
                 Err(error) => error,
             };
             if !self.sends_smaller(&error, sizes) {
                 attempts.after(error).await?;
             }
             let held = self.offset_of(session, &mut attempts).await?;
+            // A session that looks empty, and does not take the first byte, has one.
+            let held = held.map(|held| {
+                if held == 0 && has_other && from == 0 {
+                    1
+                } else {
+                    held
+                }
+            });
             match held.filter(|held| (offset..=end).contains(held)) {
                 Some(held) => {
                     if held > highest {

@@ -109,6 +109,23 @@ async fn bytes_that_the_registry_has_lost_are_sent_again_and_hashed_once() {
 }
 
 #[tokio::test]
+async fn a_session_with_one_byte_which_looks_empty_is_continued() {
+    let tapped = Tapped::start();
+    let repository = tapped.repository("team/app");
+    for blob in [content(CHUNK), content(1)] {
+        let mut upload = repository.upload(None).await.unwrap();
+        upload.append(blob[..1].to_vec()).await.unwrap();
+        let mut upload = repository.upload(Some(saved(&upload))).await.unwrap();
+        append_rest(&mut upload, &blob).await;
+
+        let info = upload.finish().await.unwrap();
+
+        assert_eq!(info.digest, Digest::of(Algorithm::Sha256, &blob));
+    }
+    tapped.registry.assert_no_open_uploads();
+}
+
+#[tokio::test]
 async fn a_session_that_has_ended_is_not_found() {
     let tapped = Tapped::start();
     let repository = tapped.repository("team/app");

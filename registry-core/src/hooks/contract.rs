@@ -144,6 +144,8 @@ pub struct Appending {
     pub held: u64,
     /// Number of bytes to append, if the client announced it.
     pub announced: Option<u64>,
+    /// Digest that the client claims, if the bytes are the last ones of the blob. It is not verified yet.
+    pub closing: Option<Digest>,
 }
 
 impl Appending {
@@ -154,7 +156,14 @@ impl Appending {
             upload,
             held,
             announced,
+            closing: None,
         }
+    }
+
+    /// Sets the digest that the client claims, if the bytes are the last ones of the blob.
+    #[must_use]
+    pub const fn closing(self, closing: Option<Digest>) -> Self {
+        Self { closing, ..self }
     }
 }
 

@@ -246,7 +246,7 @@ impl Repository {
         body: IncomingBody<'_>,
         expected: Option<Digest>,
     ) -> Result<BlobInfo, Error> {
-        let appending = Appending::new(state.id, state.offset, body.size_hint().exact());
+        let appending = Appending::new(state.id, state.offset, body.size_hint().exact()).closing(expected);
         operation.ask(Before::Append(&appending)).await?;
         let mut body = UploadBody::begin(body, &state, None, expected);
         let state = sessions.append(state, &mut body).await?;

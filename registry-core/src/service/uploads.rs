@@ -265,7 +265,7 @@ impl Repository {
         let limits = &self.registry.inner.limits;
         let received = match limits.admit_blob(held, announced) {
             Ok(left) => {
-                let appending = Appending::new(id, held, announced);
+                let appending = Appending::new(id, held, announced).closing(closing);
                 operation.ask(Before::Append(&appending)).await?;
                 let body = pin!(Capped::new(body, left));
                 let mut body = UploadBody::begin(body, &state, end, closing);

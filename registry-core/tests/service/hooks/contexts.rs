@@ -97,3 +97,32 @@ async fn an_anonymous_client_is_not_the_host() {
     assert!(seen.iter().all(|(context, _)| context.actor == Actor::Anonymous));
     assert_eq!(seen.len(), 4);
 }
+
+/// Records the digests that clients claim for appended bytes.
+#[derive(Debug, Default)]
+struct Claims(Mutex<Vec<Option<Digest>>>);
+
+#[async_trait]
+impl Hooks for Claims {
+    async fn before_append(&self, _: &Context, appending: &Appending) -> Result<(), HookError> {
+        self.0.lock().unwrap().push(appending.closing);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_hook_sees_the_claimed_digest_of_the_last_bytes_of_a_blob() {
+    let claims = Arc::new(Claims::default());
+    let registry = Registry::builder(MemoryStorage::new())
+        .hooks(Arc::clone(&claims))
+        .build();
+    let repository = registry.repository("team/app").unwrap();
+    let digest = Digest::of(Algorithm::Sha256, b"content");
+
+    let id = repository.open_upload(Algorithm::Sha256).await.unwrap().id;
+    repository.append(&id, None, "con").await.unwrap();
+    repository.close(&id, &digest, None, "tent").await.unwrap();
+    repository.push_blob("content", Some(digest)).await.unwrap();
+
+    assert_eq!(*claims.0.lock().unwrap(), [None, Some(digest), Some(digest)]);
+}

@@ -13,6 +13,7 @@ use crate::{
 
 mod automatic;
 mod backup;
+mod beside;
 mod clock;
 mod collect;
 mod copies;
@@ -28,6 +29,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     [
         automatic::trials(),
         backup::trials(),
+        beside::trials(),
         clock::trials(),
         collect::trials(),
         copies::trials(),

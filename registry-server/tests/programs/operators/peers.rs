@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Users who are not root.
-const USER: u32 = 12_345;
+pub(super) const USER: u32 = 12_345;
 const OTHER: u32 = 54_321;
 
 pub(super) fn trials() -> Vec<Trial> {
@@ -35,8 +35,14 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 /// Returns true if this process can become another user.
-fn is_root() -> bool {
+pub(super) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// Returns the command, to be run as another user.
+pub(super) fn run_as(mut command: Command, user: u32) -> Command {
+    command.uid(user);
+    command
 }
 
 fn set_mode(path: PathBuf, mode: u32) {
@@ -45,11 +51,17 @@ fn set_mode(path: PathBuf, mode: u32) {
 
 impl Desk {
     /// Copies the binary to a place that every user can reach, as everything in the directory of the test.
-    fn binary_for_all(&self) -> PathBuf {
+    pub(super) fn binary_for_all(&self) -> PathBuf {
         let binary = self.bench.path("registry");
         fs::copy(env!("CARGO_BIN_EXE_registry"), &binary).unwrap();
         set_mode(self.bench.path(""), 0o755);
         binary
+    }
+
+    /// Creates the directory of the images for another user.
+    pub(super) fn owned_by(&self, user: u32) {
+        fs::create_dir(self.root()).unwrap();
+        chown(self.root(), Some(user), Some(user)).unwrap();
     }
 
     fn top(&self) -> PathBuf {
@@ -61,7 +73,7 @@ impl Desk {
     }
 
     /// Lets every user connect, so that the server alone refuses them.
-    fn open_socket(&self, server: &Server) {
+    pub(super) fn open_socket(&self, server: &Server) {
         server.says("commands of operators on");
         set_mode(self.top().join("_control"), 0o755);
         set_mode(self.socket(), 0o777);
@@ -138,8 +150,7 @@ fn a_command_sends_nothing_to_a_server_of_another_user() {
     }
     let desk = Desk::new();
     let binary = desk.binary_for_all();
-    fs::create_dir(desk.root()).unwrap();
-    chown(desk.root(), Some(USER), Some(USER)).unwrap();
+    desk.owned_by(USER);
     let mut command = program(argument(&binary));
     command.args(["serve", "--addr", "127.0.0.1:0", "--root"]);
     command.arg(desk.root()).uid(USER);

@@ -2,7 +2,10 @@
 
 use futures_util::{FutureExt as _, TryStreamExt as _};
 use registry_core::{Digest, Registry, Repository, storage::MemoryStorage};
-use registry_image::{ArchiveReader, CopyItem, Export, ImageCopy, Layout, Names, Source as _, walk};
+use registry_image::{
+    ArchiveReader, BlobList, Compression, CopyItem, Export, Format, ImageCopy, Layout, Names, Source as _,
+    walk,
+};
 use std::io::Cursor;
 
 /// Opens the bytes as an archive, and copies what is in it.
@@ -17,7 +20,7 @@ pub fn archive(data: &[u8]) {
 
 /// Puts the bytes into an archive: after a byte that is even as `index.json`, else as docker's `manifest.json`.
 ///
-/// The archive has the blobs that they may refer to. The same holds as for [`archive`].
+/// The archive has the blobs that they may refer to, and a list of one that it leaves out. The same holds as for [`archive`].
 pub fn layout(data: &[u8]) {
     let Some((kind, document)) = data.split_first() else {
         return;
@@ -37,7 +40,18 @@ pub fn layout(data: &[u8]) {
             .append_data(&mut header, name, content)
             .expect("a vector takes everything");
     };
-    for content in [&b"x"[..], config, manifest] {
+    let absent = Digest::of(registry_core::Algorithm::Sha256, b"y");
+    let left_out = BlobList::from_iter([(absent, 1)]).to_string();
+    let increment = format!(
+        r#"{{"schemaVersion":2,"config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{absent}","size":1}},"layers":[]}}"#
+    );
+    for content in [
+        &b"x"[..],
+        config,
+        manifest,
+        left_out.as_bytes(),
+        increment.as_bytes(),
+    ] {
         let digest = Digest::of(registry_core::Algorithm::Sha256, content);
         add(&format!("blobs/sha256/{}", digest.hex()), content);
     }
@@ -70,6 +84,7 @@ fn check(layout: &Layout) {
         let _: Result<Vec<_>, _> = now(walk::referrers(layout, digest).try_collect());
         let item = CopyItem::digest(digest);
         if now(ImageCopy::new(layout, &to).run(std::slice::from_ref(&item))).is_ok() {
+            convert(&to, &item);
             copied.push(item);
         }
     }
@@ -80,6 +95,21 @@ fn check(layout: &Layout) {
     let again = again.expect("an own archive is accepted");
     let target = repository();
     now(ImageCopy::new(&again, &target).run(&copied)).expect("an own archive is whole");
+}
+
+/// Converts an image, and what comes of that, which then changes no more.
+fn convert(from: &Repository, item: &CopyItem) {
+    let (to, again) = (repository(), repository());
+    let copy = |from, to, item| {
+        let copy = ImageCopy::new(from, to)
+            .compress(Compression::Gzip)
+            .format(Format::Oci);
+        now(copy.run(&[item])).map(|report| report.copied[0].target)
+    };
+    if let Ok(converted) = copy(from, &to, item.clone()) {
+        let same = copy(&to, &again, CopyItem::digest(converted)).expect("what was converted is whole");
+        assert_eq!(same, converted);
+    }
 }
 
 fn repository() -> Repository {

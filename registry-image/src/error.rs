@@ -28,7 +28,7 @@ pub enum Error {
         /// The missing blob.
         digest: Digest,
     },
-    /// An incremental archive leaves out blobs that the target does not have. Nothing was written.
+    /// An incremental archive leaves out blobs that the target does not have. No image that lacks them is visible.
     #[error(
         "{place} leaves out {} that {target} does not have: {}; first import the export whose list has the digest {base}, or export again without it",
         counted(missing),

@@ -162,3 +162,27 @@ async fn a_copy_survives_cut_bodies_and_refusals_for_a_while() {
     to.assert_no_open_uploads();
     assert_eq!(to.digest("team/app:v1"), Some(root));
 }
+
+#[tokio::test]
+async fn a_registry_without_the_base_of_an_archive_gets_nothing() {
+    let (from, to) = (TestRegistry::start(), TestRegistry::start());
+    from.seed("team/app:v1", app());
+    let (source, target) = (repository(&from, "team/app"), repository(&to, "mirror/app"));
+    let items = [CopyItem::tag(tag("v1"))];
+    let mut archive = Vec::new();
+    let export = Export::new().add(&source, &items, Names::tags());
+    let whole = export.write(&mut archive).await.unwrap();
+    archive.clear();
+    export.since(whole.contents).write(&mut archive).await.unwrap();
+    let increment = ArchiveReader::new().read("app.tar", &*archive).unwrap();
+    let copy = ImageCopy::new(&increment, &target);
+
+    let refused = copy.run(&items).await.unwrap_err();
+
+    assert!(matches!(refused, Error::Base { missing, .. } if missing.len() == 4));
+    assert_eq!(to.requests().upload().count(), 0);
+    assert!(to.tags("mirror/app").is_empty());
+    ImageCopy::new(&source, &target).run(&items).await.unwrap();
+    copy.run(&items).await.unwrap();
+    to.assert_pushed("mirror/app:v1");
+}

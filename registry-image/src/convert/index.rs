@@ -7,6 +7,7 @@ use crate::{
     narrow::EntryAnnotations,
 };
 use registry_core::{manifest::Manifest, storage::StoredManifest};
+use std::collections::BTreeSet;
 
 impl Converted<'_> {
     pub(super) async fn index(
@@ -18,7 +19,7 @@ impl Converted<'_> {
         let mut document = self.object(original, Object::parse(&original.bytes))?;
         let media_type = self.media_type(original, &document, Format::index)?;
         let mut entries: Vec<Object> = self.object(original, document.get("manifests"))?;
-        let mut replaced = Vec::new();
+        let mut replaced = BTreeSet::new();
         for (entry, child) in entries.iter_mut().zip(parsed.manifests()) {
             if !child.is_manifest() {
                 if self.options.format == Some(Format::Docker) {
@@ -38,7 +39,7 @@ impl Converted<'_> {
             };
             let made = self.tree(image, depth + 1).await?;
             if made.digest != digest {
-                replaced.push(digest.to_string());
+                replaced.insert(digest.to_string());
                 entry.describe(&made.digest, made.bytes.len() as u64);
                 entry.set("mediaType", made.media_type.as_str());
             }

@@ -55,6 +55,10 @@ impl Converted<'_> {
         to: Compression,
         diff_id: &Digest,
     ) -> Result<Layer, Error> {
+        if size > LAYERS {
+            let reason = format!("it has {size} bytes, and a layer to convert may have {LAYERS}");
+            return Err(refused(self.source, digest, reason));
+        }
         let mut file = self.file()?;
         self.read(digest, size, |piece| {
             file.write_all(piece)

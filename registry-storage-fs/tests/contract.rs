@@ -133,7 +133,15 @@ mod tenant {
         }
         let app = tenant.repository("app").unwrap();
         let blob = app.push_blob("layer", None).await.unwrap();
-        assert_eq!(blob.modified, None, "the neighbours stored it first");
+        let stored = host
+            .repository("acme/app")
+            .unwrap()
+            .blob(&blob.digest)
+            .await
+            .unwrap();
+        assert!(stored.unwrap().modified.is_some());
+        let seen = app.blob(&blob.digest).await.unwrap();
+        assert_eq!(seen.unwrap().modified, None, "the neighbours stored it first");
 
         let copy = tenant.repository("copy").unwrap();
         let source = copy.mount(&blob.digest, None).await.unwrap();

@@ -40,6 +40,8 @@
 //! | [`upkeep`], [`TokioClock`] | all recurring maintenance as one future, on the clock of tokio |
 //! | [`Proxies`], [`Network`] | the addresses of clients behind trusted proxies |
 //!
+//! The crate `registry-guide` has a guide for axum services: own routes and middleware, own users, a subdomain, a shutdown.
+//!
 //! The crate `registry-listener` serves a router on the open network. Any other listener for axum works, too.
 //!
 //! # Routes

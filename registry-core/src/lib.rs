@@ -99,6 +99,7 @@
 //! | `registry-auth-htpasswd`, `registry-auth-rules` | identify users by a password file; decide by access rules |
 //! | `registry-metrics`, `registry-health` | measure and check a registry |
 //! | `registry-conformance` | tests a storage or a registry of your own |
+//! | `registry-guide` | guides: axum, hyper and tower, own users, own storage, hooks, duties of a host, tests |
 
 pub mod annotations;
 pub mod auth;

@@ -10,7 +10,7 @@
 //! | request | question | event |
 //! |---|---|---|
 //! | open an upload | [`before_open_upload`], with the size if the client sends all at once | `UploadOpened` |
-//! | a chunk, or the last one | [`before_append`], with the bytes so far and those announced | `UploadAppended` |
+//! | a chunk, or the last one | [`before_append`], with the bytes so far, those announced, and for the last one the claimed digest | `UploadAppended` |
 //! | close an upload, or mount a blob | [`before_add_blob`], with the verified digest and the exact size | `BlobPushed` and `UploadEnded`, or `BlobMounted` |
 //! | put a manifest | [`before_put_manifest`], with the parsed document and the tags | `ManifestPushed` |
 //! | pull a manifest or a blob | [`before_pull`], with digest and size | `ManifestPulled`, `BlobPulled` |
@@ -180,6 +180,9 @@
 //! lists, or keep the counts in your database. A collection removes blobs without an event: add up again after it, in
 //! [`Upkeep::on_collected`](registry_core::maintenance::Upkeep::on_collected). For a quota on what is received, too, veto in
 //! `before_append` when `held` and the announced bytes exceed what is left.
+//!
+//! The example `examples/tenants` of the workspace has all of this: tenants at hosts of their own, each with a quota that
+//! bounds uploads, too, and with a bill.
 //!
 //! # Billing
 //!

@@ -188,6 +188,8 @@
 //! # check(app);
 //! ```
 //!
+//! For several registries, each at a host of its own, use [`Mount::by_host`]: tenants can be added while the service runs.
+//!
 //! Below a path, use `Router::nest` or [`Mount::at`]: a proxy has to map the path to the root of a host. Two services that
 //! each use `/v2/` of one host are an error of the router, which panics with the path.
 

@@ -113,8 +113,8 @@ impl Upload {
     }
 
     /// Sends the bytes at [`offset`](Self::offset). Each call sends a chunk of its own, so pass some megabytes at once: at
-    /// least [`min_chunk`](super::RemoteAbilities::min_chunk), except for the last one. After an error, the same bytes can
-    /// be passed again.
+    /// least [`min_chunk`](super::RemoteAbilities::min_chunk), except for the last one. After an error, continue at the
+    /// offset. It is lower than before only if the registry has lost bytes.
     ///
     /// # Errors
     ///

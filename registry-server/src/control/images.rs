@@ -54,8 +54,10 @@ async fn answer(
 mod tests {
     use super::*;
     use crate::{
+        Config, Sources,
         clock::TrustedClock,
         control::{
+            Access, Place,
             image_storage::ImageStorage,
             serve::{self, router},
             socket::ControlSocket,
@@ -73,6 +75,7 @@ mod tests {
     use registry_storage_fs::FsStorage;
     use std::{
         io,
+        path::Path,
         sync::{Arc, Mutex, mpsc},
         time::Duration,
     };
@@ -268,22 +271,50 @@ mod tests {
         fixture.serving.await.unwrap();
     }
 
+    /// Chooses a directory as a command does.
+    fn place(root: &Path) -> Place {
+        let root = root.to_str().unwrap().to_owned();
+        let sources = Sources::new().set("storage.filesystem.rootdirectory", "--root", root);
+        Place::of(Config::load(sources).unwrap().settings).unwrap()
+    }
+
     #[tokio::test]
-    async fn a_server_without_images_on_its_socket_is_named() {
+    async fn a_server_without_images_on_its_socket_is_named_and_read_beside() {
         let directory = tempfile::tempdir().unwrap();
         let storage = FsStorage::open(directory.path()).unwrap();
         let clock = TrustedClock::start(&storage).await;
-        let registry = memory().build();
+        let registry = Registry::builder(storage.clone()).build();
+        let name = repository();
+        let stored = registry.repository(&name).unwrap();
+        stored.push_blob("content", None).await.unwrap();
         let operators = Operators::of(registry, None, Collections::default(), Duration::ZERO, clock);
         let old = router().with_state(operators.clone());
         let listening = ControlSocket::bind(&storage, None).unwrap().unwrap();
         let serving = serve::serve_app(listening, old, operators, Duration::ZERO, std::future::pending());
         spawn(serving);
 
-        let refused = ImageStorage::of_server(directory.path(), |_| {}).await;
+        let place = place(directory.path());
+        let refused = place.images(Access::Own, |_| {}).await.unwrap_err();
+        let read = place.images(Access::Read, |_| {}).await.unwrap();
 
-        let error = refused.unwrap_err().to_string();
+        let error = refused.to_string();
         let expected = "the running server does not have this command; restart it";
         assert!(error.starts_with(expected), "{error}");
+        assert!(!refused.is_transient);
+        let source = read.source(&name);
+        let blob = source.blob(&digest(b"content"), 0).await.unwrap();
+        assert_eq!(blob.unwrap().size, 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_without_a_socket_is_a_failure_for_now() {
+        let directory = tempfile::tempdir().unwrap();
+        let _owner = FsStorage::open(directory.path()).unwrap();
+
+        let refused = place(directory.path()).images(Access::Own, |_| {}).await;
+
+        let error = refused.unwrap_err();
+        assert!(error.is_transient, "{error}");
+        assert!(error.to_string().contains("in use by process"), "{error}");
     }
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Checks the public API of each library, with one run of rustdoc: `public_types.py`, `shared_types.py` and `cancel_safety.py`.
+"""Checks the public API of each library, with one run of rustdoc: `public_types.py`, `shared_types.py`,
+`cancel_safety.py` and `listing.py`. With `--write`, it updates the listings in `api/`.
 
 It reads what rustdoc knows (`--output-format json`), after macros and re-exports. rustdoc prints that for nightly
 compilers only, hence `RUSTC_BOOTSTRAP`. It is set for rustdoc alone: build scripts that see it would have every crate
@@ -15,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import cancel_safety
+import listing
 import public_types
 import shared_types
 
@@ -24,14 +26,22 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def main():
     problems = list(unlisted())
     if not problems:
-        with tempfile.TemporaryDirectory() as folder:
-            for package, document in documented(Path(folder)):
-                for part in (public_types, shared_types, cancel_safety):
-                    problems += part.problems(package, document)
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            documents = documented(folder)
+            listings = listing.made(documents, folder)
+        if sys.argv[1:] == ["--write"]:
+            listing.write(listings)
+            return 0
+        for package, path in documents.items():
+            document = json.loads(path.read_text())
+            for part in (public_types, shared_types, cancel_safety):
+                problems += part.problems(package, document)
+        problems += listing.problems(listings, listing.committed())
     for problem in problems:
         print(f"api: {problem}", file=sys.stderr)
     if not problems:
-        print(f"api: {len(public_types.ALLOWED)} crates: types, bounds and cancel safety are as they should be")
+        print(f"api: {len(documents)} crates: listings, types, bounds and cancel safety are as they should be")
     return 1 if problems else 0
 
 
@@ -44,7 +54,7 @@ def unlisted():
 
 
 def documented(folder):
-    """Each library, with its description by rustdoc."""
+    """The file with rustdoc's description of each library."""
     rustdoc = folder / "rustdoc"
     rustdoc.write_text('#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustdoc "$@"\n')
     rustdoc.chmod(rustdoc.stat().st_mode | stat.S_IXUSR)
@@ -56,8 +66,7 @@ def documented(folder):
     packages = [option for name in public_types.ALLOWED for option in ("--package", name)]
     command = ["cargo", "doc", "--locked", "--no-deps", "--all-features", *packages]
     subprocess.run(command, cwd=ROOT, check=True, env=environment)
-    for name in public_types.ALLOWED:
-        yield name, json.loads((target() / "doc" / f"{name.replace('-', '_')}.json").read_text())
+    return {name: target() / "doc" / f"{name.replace('-', '_')}.json" for name in public_types.ALLOWED}
 
 
 def target():

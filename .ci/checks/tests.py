@@ -15,10 +15,12 @@ import comments
 import crates
 import dependencies
 import features
+import listing
 import minimal_versions
 import newcomer
 import packages
 import public_types
+import semver
 import shared_types
 
 
@@ -206,6 +208,14 @@ class CancelSafety(unittest.TestCase):
         self.assertEqual(self.silent(self.BOXED, parent=("", implementation)), [])
 
 
+class Listing(unittest.TestCase):
+    def test_a_difference_is_shown(self):
+        same = {"core": "pub mod core\n"}
+        self.assertEqual(list(listing.problems(same, same)), [])
+        for other in [{"core": "pub mod core\npub fn core::f()\n"}, {}, same | {"gone": "pub mod gone\n"}]:
+            self.assertEqual(len(list(listing.problems(same, other))), 1)
+
+
 class MinimalVersions(unittest.TestCase):
     def test_the_versions_of_direct_dependencies_are_chosen_anew(self):
         ours = '[[package]]\nname = "core"\nversion = "0.1.0"\ndependencies = [\n "http",\n]\n\n'
@@ -215,6 +225,65 @@ class MinimalVersions(unittest.TestCase):
         )
         lock = "version = 4\n\n" + ours + http + fnv
         self.assertEqual(minimal_versions.without(lock, {"core", "http"}), "version = 4\n\n" + ours + fnv)
+
+
+class Semver(unittest.TestCase):
+    BEFORE = """\
+pub mod core
+pub enum core::Closed // exhaustive
+pub core::Closed::One
+pub core::Closed::One::size: u64
+#[non_exhaustive] pub enum core::Open
+pub core::Open::One
+pub struct core::Opaque
+pub trait core::Contract: core::marker::Send
+pub fn core::Contract::must(&self) // required
+pub fn core::Contract::may(&self)
+impl core::clone::Clone for core::Opaque
+"""
+
+    def broken(self, before="", after=""):
+        return list(semver.broken(self.BEFORE, self.BEFORE.replace(before, after) if before else self.BEFORE + after))
+
+    def test_what_is_removed_or_changed_is_breaking(self):
+        self.assertEqual(self.broken(), [])
+        for before, after in [
+            ("pub core::Open::One\n", ""),
+            ("impl core::clone::Clone for core::Opaque\n", ""),
+            ("pub fn core::Contract::may(&self)", "pub fn core::Contract::may(&mut self)"),
+            ("pub fn core::Contract::may(&self)", "pub fn core::Contract::may(&self) // required"),
+            ("#[non_exhaustive] pub enum core::Open", "pub enum core::Open // exhaustive"),
+        ]:
+            self.assertEqual(len(self.broken(before, after)), 1, before)
+
+    def test_additions_are_breaking_where_others_implement_or_match(self):
+        for added, count in [
+            ("pub fn core::Opaque::new() -> Self\n", 0),
+            ("pub core::Opaque::size: u64\n", 0),
+            ("pub core::Open::Two\n", 0),
+            ("pub core::Closed::Two\n", 1),
+            ("pub core::Closed::One::name: u8\n", 1),
+            ("pub fn core::Contract::more(&self)\n", 0),
+            ("pub fn core::Contract::more(&self) // required\n", 1),
+            ("pub fn core::New::must(&self) // required\n", 0),
+        ]:
+            self.assertEqual(len(self.broken(after=added)), count, added)
+        self.assertEqual(self.broken("must(&self) // required", "must(&self)"), [])
+
+    def test_a_crate_that_is_gone_is_breaking(self):
+        self.assertEqual(list(semver.breaks({"core": "", "axum": ""}, {"core": ""})), ["axum is gone"])
+
+    def test_a_version_may_break_if_its_first_number_that_counts_is_higher(self):
+        for was, now, allowed in [
+            ("0.1.0", "0.1.1", False),
+            ("0.1.0", "0.2.0", True),
+            ("0.9.0", "1.0.0", True),
+            ("1.2.0", "1.3.0", False),
+            ("1.2.0", "2.0.0", True),
+            ("0.0.1", "0.0.2", True),
+            ("1.2.0", "1.2.0", False),
+        ]:
+            self.assertEqual(semver.may_break(was, now), allowed, (was, now))
 
 
 class Circles(unittest.TestCase):

@@ -60,6 +60,23 @@ impl Annotations {
         self.json.get()
     }
 
+    /// Returns the text of an annotation, without reading the others into memory.
+    ///
+    /// ```
+    /// use registry_core::Annotations;
+    ///
+    /// let annotations: Annotations = r#"{"org.example.name":"signature"}"#.parse()?;
+    /// assert_eq!(annotations.get("org.example.name").as_deref(), Some("signature"));
+    /// assert_eq!(annotations.get("org.example.other"), None);
+    /// # Ok::<(), registry_core::annotations::InvalidAnnotations>(())
+    /// ```
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
+        // The JSON was checked when the annotations were read.
+        let mut deserializer = serde_json::Deserializer::from_str(self.as_json());
+        deserializer.deserialize_map(Find(name)).unwrap_or_default()
+    }
+
     /// Returns the annotations by their names.
     #[must_use]
     pub fn to_map(&self) -> BTreeMap<String, String> {
@@ -150,6 +167,28 @@ impl<'de> Visitor<'de> for Strings {
     }
 }
 
+/// Finds the annotation of this name.
+struct Find<'a>(&'a str);
+
+impl<'de> Visitor<'de> for Find<'_> {
+    type Value = Option<Cow<'de, str>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(name) = map.next_key_seed(Text)? {
+            let text = map.next_value_seed(Text)?;
+            if name == self.0 {
+                found = Some(text);
+            }
+        }
+        Ok(found)
+    }
+}
+
 /// Checks the value of the annotation of this name.
 struct Value<'a>(&'a Cow<'a, str>);
 
@@ -202,6 +241,16 @@ mod tests {
         }
         let long = format!(r#"{{"{0}":"1","{0}":"2"}}"#, "x".repeat(1 << 20));
         assert!(long.parse::<Annotations>().unwrap_err().to_string().len() < 256);
+    }
+
+    #[test]
+    fn an_annotation_is_found_by_its_name_however_it_is_written() {
+        let annotations: Annotations = r#"{"\u0061":"\u00e4", "b" : "", "c":"x"}"#.parse().unwrap();
+
+        for (name, text) in [("a", Some("ä")), ("b", Some("")), ("c", Some("x")), ("d", None)] {
+            assert_eq!(annotations.get(name).as_deref(), text, "{name}");
+        }
+        assert!(matches!(annotations.get("c"), Some(Cow::Borrowed("x"))));
     }
 
     #[test]

@@ -56,7 +56,7 @@
 //! #[async_trait]
 //! impl Hooks for Admission {
 //!     async fn before_put_manifest(&self, _: &Context, manifest: &Manifest, put: &PutManifest) -> Result<(), HookError> {
-//!         let has_source = manifest.annotations().is_some_and(|all| all.to_map().contains_key(SOURCE));
+//!         let has_source = manifest.annotations().is_some_and(|all| all.get(SOURCE).is_some());
 //!         if put.tags.is_empty() || has_source {
 //!             return Ok(());
 //!         }

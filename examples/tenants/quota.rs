@@ -37,7 +37,7 @@ pub struct Bill {
 #[derive(Debug, Default)]
 struct Books {
     contents: HashMap<Digest, Content>,
-    /// What each running operation has reserved.
+    /// Reservation of each running operation.
     reservations: HashMap<u64, Digest>,
     stored: u64,
     pulled: u64,

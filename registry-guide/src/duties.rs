@@ -64,8 +64,12 @@
 //! let ten = NonZeroUsize::new(10).ok_or("not zero")?;
 //! let rules = Rules::new([Rule::new([RepositoryPattern::parse("builds/**")?], Keep::Newest(ten))]);
 //! let tasks = maintain(&registry, rules);
+//! # let mut tasks = tasks;
+//! # for _ in 0..100 {
+//! #     tokio::task::yield_now().await;
+//! # }
 //! # assert_eq!(tasks.len(), 2);
-//! # tokio::task::yield_now().await;
+//! # assert!(tasks.try_join_next().is_none(), "maintenance has ended");
 //! # Ok(())
 //! # }
 //! ```
@@ -122,8 +126,8 @@
 //! # The end
 //!
 //! In this order: stop accepting, let requests finish for some seconds, complete the operations of clients that have left, then
-//! drop the maintenance. [`in_axum`](crate::in_axum#run-it-and-stop-it) and [`in_hyper`](crate::in_hyper) have the code. Kill a
-//! process whenever you must: a storage keeps what was acknowledged, and interrupted uploads resume.
+//! drop the maintenance. [`in_axum`](crate::in_axum#run-it-and-stop-it) and [`in_hyper`](crate::in_hyper) have the code. You can
+//! kill a process at any time: `registry-storage-fs` keeps what was acknowledged, and interrupted uploads resume.
 //!
 //! # The log
 //!

@@ -266,8 +266,8 @@
 //! | `GET /v2/` without credentials | 401 if there are challenges: docker logs in there and nowhere else |
 //!
 //! With [`without_base_login`](registry_core::service::Builder::without_base_login) docker pulls without a login what
-//! everybody may pull, and cannot log in by Basic to push. With a Bearer challenge both work without it: clients fetch an
-//! anonymous token for a pull, if your token service issues one.
+//! everybody may pull, and cannot log in by Basic to push. With a Bearer challenge it can do both, without this setting: for a
+//! pull it fetches an anonymous token, if your token service issues one.
 
 #[cfg(doc)]
 use registry_core::{

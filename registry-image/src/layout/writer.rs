@@ -63,7 +63,7 @@ impl LayoutWriter {
             TryLockError::Error(error) => Error::io("lock", root.display())(error),
             TryLockError::WouldBlock => {
                 let reason = "another process writes to this layout; wait for its end";
-                Error::layout(root.display().to_string(), MARKER, reason)
+                Error::other(root.display().to_string(), true, reason)
             }
         })?;
         let marker = root.join(MARKER);

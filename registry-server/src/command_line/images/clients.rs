@@ -65,6 +65,11 @@ impl Side {
     }
 
     fn of(access: &Access, login: Option<Login<'_>>, tls: Option<bool>) -> Result<Self, Failure> {
+        // A file of the defaults may be absent. One that is named should not be.
+        if let Some(file) = &access.authfile {
+            fs::File::open(file)
+                .map_err(|error| format!("--authfile: cannot read {}: {error}", file.display()))?;
+        }
         Ok(Self {
             access: access.clone(),
             credential: login.map(|login| login.credential()).transpose()?,

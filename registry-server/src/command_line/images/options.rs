@@ -6,7 +6,7 @@ use super::{
     naming::{Rename, Rule},
 };
 use crate::command_line::storage::Storage;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use registry_image::Platform;
 use std::path::PathBuf;
 
@@ -133,6 +133,53 @@ pub(super) struct Selection {
     /// Refuse an index whose images are partly absent
     #[arg(long)]
     pub(super) strict: bool,
+
+    /// Compress layers by this method. The digests of images change
+    #[arg(long, value_name = "METHOD")]
+    pub(super) compress: Option<Compression>,
+
+    /// Convert manifests to these media types. The digests of images change
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) format: Option<Format>,
+}
+
+/// Compression of layers.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Compression {
+    /// No compression
+    None,
+    /// All programs read it
+    Gzip,
+    /// Not for docker's manifests
+    Zstd,
+}
+
+/// Family of media types.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Format {
+    /// Media types of the OCI image specification
+    Oci,
+    /// Media types of docker, schema 2
+    Docker,
+}
+
+impl From<Compression> for registry_image::Compression {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::None => Self::None,
+            Compression::Gzip => Self::Gzip,
+            Compression::Zstd => Self::Zstd,
+        }
+    }
+}
+
+impl From<Format> for registry_image::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Oci => Self::Oci,
+            Format::Docker => Self::Docker,
+        }
+    }
 }
 
 /// Names of the copies.

@@ -1,8 +1,8 @@
 //! Names of the copies, before anything is copied.
 
 use super::{naming::Naming, source::Batch};
-use registry_core::Tag;
-use std::collections::BTreeSet;
+use registry_core::{Reference, Tag};
+use std::collections::BTreeMap;
 
 /// Name that the target or `--as` gives to the copies, in place of their own.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +29,7 @@ pub(super) fn named(
             item.tags = vec![tag.clone()];
         }
     }
-    let mut taken = BTreeSet::new();
+    let mut taken = BTreeMap::new();
     for batch in &mut batches {
         let own = batch.repository.as_deref().map(|name| naming.repository(name));
         batch.repository = fixed.repository.clone().or(own);
@@ -39,8 +39,15 @@ pub(super) fn named(
                 batch.source.describe()
             ));
         }
-        for tag in batch.items.iter().flat_map(|item| &item.tags) {
-            if !taken.insert((batch.repository.clone(), tag.clone())) {
+        let tags = batch
+            .items
+            .iter()
+            .flat_map(|item| item.tags.iter().map(|tag| (tag, &item.from)));
+        for (tag, from) in tags {
+            let earlier = taken.insert((batch.repository.clone(), tag.clone()), from.clone());
+            // Two archives may have the same image.
+            let is_same = |earlier: Reference| matches!(earlier, Reference::Digest(_)) && earlier == *from;
+            if earlier.is_some_and(|earlier| !is_same(earlier)) {
                 let repository = batch.repository.as_deref().unwrap_or_default();
                 return Err(format!(
                     "two images would be copied to {repository}:{tag}; select one of them, or keep their repositories"

@@ -10,7 +10,11 @@ use std::{
     collections::BTreeSet,
     io::{self, IsTerminal as _, Write as _},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
+
+/// Interval at which the bytes so far are told.
+const TOLD: Duration = Duration::from_secs(1);
 
 /// Form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +38,9 @@ pub(super) struct Reporter {
 struct Seen {
     totals: Totals,
     digests: Vec<Digest>,
+    /// Bytes of blobs so far, and the time at which they were told.
+    transferred: u64,
+    told: Option<Instant>,
     /// True if an image failed for good.
     has_failed_for_good: bool,
     /// Absent images with the indexes that list them.
@@ -89,6 +96,10 @@ impl Reporter {
     /// Reports a step.
     pub(super) fn event(&self, event: &Event) {
         self.progress.event(event);
+        if let Event::BlobBytes { bytes, .. } = event {
+            self.transferred(*bytes);
+            return;
+        }
         let blob = |digest: &Digest, size: &u64, state| json!({"type": "blob", "digest": digest.to_string(), "size": size, "state": state});
         let line = match event {
             Event::ImageAbsent { index, digest, .. } => {
@@ -105,6 +116,31 @@ impl Reporter {
         if self.form == Form::Json {
             // An output that is gone is reported with the next result.
             _ = self.print(&printable::json(&line.to_string()));
+        }
+    }
+
+    /// Reports the bytes so far, at most once a second.
+    fn transferred(&self, bytes: u64) {
+        let mut seen = self.seen();
+        seen.transferred += bytes;
+        if self.form != Form::Json || seen.told.is_some_and(|told| told.elapsed() < TOLD) {
+            return;
+        }
+        seen.told = Some(Instant::now());
+        let line = json!({"type": "progress", "bytes": seen.transferred});
+        drop(seen);
+        // An output that is gone is reported with the next result.
+        _ = self.json(line);
+    }
+
+    /// Reports why the command failed.
+    pub(super) fn failure(&self, failure: &Failure) {
+        if self.form == Form::Json {
+            let transient = failure.is_transient;
+            _ = self.json(json!({"type": "error", "message": failure.message, "transient": transient}));
+        }
+        for line in failure.message.lines() {
+            self.tell(format_args!("{line}"));
         }
     }
 

@@ -28,6 +28,9 @@ use std::{
 };
 use tokio::runtime::{Builder, Runtime};
 
+/// Maximum number of repositories of a registry.
+const REPOSITORIES: usize = 1_000_000;
+
 /// Copies images into the storage of the server.
 pub(crate) fn import(options: Import) -> ExitCode {
     let running = options.running.clone();
@@ -254,6 +257,20 @@ impl Opening {
                     false => Ok(vec![batch]),
                 }
             }
+            Self::Other(Name::Remote(host, None)) if selection.selects_tags() => {
+                let client = side.client(&host).await?;
+                let mut batches = Vec::new();
+                for name in client.catalog(&host).all(REPOSITORIES).await? {
+                    let source = client.repository_of(host.clone(), name.clone());
+                    let name = format!("{host}/{name}");
+                    let batch = of_repository(Arc::new(source), name, None, selection).await?;
+                    batches.extend(Some(batch).filter(|batch| !batch.items.is_empty()));
+                }
+                match batches.is_empty() {
+                    true => Err(nothing_selected(host.as_str())),
+                    false => Ok(batches),
+                }
+            }
             Self::Other(Name::Storage(root, image)) => {
                 let place = control::Place::of(settings_at(&root)?)?;
                 let storage = place.images(Access::Read, |waits| told(&waits)).await?;
@@ -263,7 +280,10 @@ impl Opening {
                     false => Ok(batches),
                 }
             }
-            Self::Other(name) => Err(format!("{name}: name a repository of the registry").into()),
+            Self::Other(name) => Err(format!(
+                "{name}: name a repository of the registry, or pass --all-tags for all repositories"
+            )
+            .into()),
         }
     }
 }
@@ -364,13 +384,6 @@ impl From<Rename> for Fixed {
 }
 
 impl Reporter {
-    /// Prints why a command failed.
-    fn failure(&self, failure: &Failure) {
-        for line in failure.message.lines() {
-            self.tell(format_args!("{line}"));
-        }
-    }
-
     /// Returns the exit code of a command that came to its end.
     fn exit_code(&self) -> ExitCode {
         let totals = self.totals();

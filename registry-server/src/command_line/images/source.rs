@@ -108,7 +108,7 @@ pub(super) fn nothing_selected(place: &str) -> Failure {
 }
 
 impl Selection {
-    const fn selects_tags(&self) -> bool {
+    pub(super) const fn selects_tags(&self) -> bool {
         self.all_tags || self.tags.is_some()
     }
 
@@ -223,11 +223,17 @@ fn names(entry: &Entry) -> BTreeSet<EntryName> {
 }
 
 impl EntryName {
-    /// Returns true if a user means this name. As for docker, `alpine` is `docker.io/library/alpine`.
+    /// Returns true if a user means this name. As for docker, `alpine` is `docker.io/library/alpine:latest`.
     fn is(&self, text: &str) -> bool {
         if text == self.tag.as_str() {
             return true;
         }
+        let latest = format!("{text}:latest");
+        let text = if split_registry(text).1.contains(':') {
+            text
+        } else {
+            &latest
+        };
         let full = self.to_string();
         let short = split_registry(&full).1;
         let familiar = full

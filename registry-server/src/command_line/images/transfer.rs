@@ -140,14 +140,21 @@ impl Transfer {
 
     fn copy<'a>(&'a self, batch: &'a Batch, target: &'a dyn Target) -> ImageCopy<'a> {
         let reporter = Arc::clone(&self.reporter);
-        ImageCopy::new(&*batch.source, target)
+        let mut copy = ImageCopy::new(&*batch.source, target)
             .jobs(self.running.jobs)
             .platforms(self.selection.platform.iter().cloned())
             .referrers(self.selection.referrers)
             .strict(self.selection.strict)
             .keep_going(self.running.keep_going)
             .dry_run(self.running.dry_run)
-            .on_event(move |event| reporter.event(event))
+            .on_event(move |event| reporter.event(event));
+        if let Some(compression) = self.selection.compress {
+            copy = copy.compress(compression.into());
+        }
+        if let Some(format) = self.selection.format {
+            copy = copy.format(format.into());
+        }
+        copy
     }
 
     /// Opens the target of a batch.
@@ -193,6 +200,12 @@ impl Transfer {
         }
         if let Some(platform) = self.selection.platform.first() {
             export = export.docker_platform(platform.clone());
+        }
+        if let Some(compression) = self.selection.compress {
+            export = export.compress(compression.into());
+        }
+        if let Some(format) = self.selection.format {
+            export = export.format(format.into());
         }
         if let Some(base) = &self.base {
             export = export.since(base.clone());

@@ -13,6 +13,7 @@ pub(super) fn trials() -> Vec<Trial> {
     trials!([];
         the_guide_carries_images_across_an_air_gap_again_and_again,
         an_incremental_archive_needs_its_base,
+        the_guide_mirrors_and_backs_up,
     )
 }
 
@@ -79,4 +80,29 @@ fn an_incremental_archive_needs_its_base() {
         "images",
     ]);
     assert_eq!(code, 1, "{log}");
+}
+
+fn the_guide_mirrors_and_backs_up() {
+    let desk = Desk::new();
+    let server = desk.serve();
+    let images = [("v2.0", 1), ("v2.1", 2)].map(|(tag, seed)| Pushed::to(&server, "team/app", tag, seed));
+    let mirror = Server::ours(&desk.bench.path("mirror"));
+    let commands = block(GUIDE, "mirror")
+        .replace("registry.example.com/", &server.repository(""))
+        .replace("mirror.example.com/", &mirror.repository(""));
+
+    let printed = desk.sh(&commands, &[]);
+    desk.sh(
+        &block(GUIDE, "backup"),
+        &[("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "images")],
+    );
+
+    // The dry run prints the same as the copy.
+    let lines: Vec<_> = printed.lines().collect();
+    assert_eq!(lines.len(), 4, "{printed}");
+    assert_eq!(lines[..2], lines[2..]);
+    let served = mirror.get("/v2/team/app/manifests/v2.1");
+    assert_eq!(String::from_utf8_lossy(&served.body), images[1].manifest);
+    let restored = desk.registry(&["import", "app.tar", "--root", "restored"]);
+    assert_eq!(restored.lines().count(), 2, "{restored}");
 }

@@ -107,7 +107,7 @@ fn a_killed_import_of_several_images_moves_no_tag() {
     let (lines, was_killed) = killed(&desk, &[], IMAGES);
 
     assert!(
-        was_killed && lines.iter().all(|line| line["type"] == "blob"),
+        was_killed && lines.iter().all(|line| line["type"] != "image"),
         "{lines:?}"
     );
     assert_eq!(tags(&desk), <Vec<String>>::new());

@@ -2,6 +2,7 @@
 
 mod increments;
 mod interrupted;
+mod output;
 mod registries;
 
 use std::fs;
@@ -10,7 +11,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use super::{Desk, INDEX, Pushed, digest, of_manifest};
-use crate::server::Server;
+use crate::{image::Layout, server::Server};
 
 pub(super) fn trials() -> Vec<Trial> {
     let mut trials = trials!([];
@@ -24,13 +25,15 @@ pub(super) fn trials() -> Vec<Trial> {
         a_failed_import_moves_no_tag,
         a_failed_export_leaves_no_file,
         exit_codes_tell_failures_apart,
-        json_has_a_line_for_each_step_and_image,
+        images_are_converted_on_request,
         an_index_without_some_of_its_images_is_imported_with_a_warning,
         a_platform_can_be_selected,
         beside_a_server_images_go_through_it,
     );
+    trials.extend(trials!(["podman"]; podman_and_the_command_load_the_archives_of_each_other));
     trials.extend(increments::trials());
     trials.extend(interrupted::trials());
+    trials.extend(output::trials());
     trials.extend(registries::trials());
     trials.extend(trials!(["skopeo"]; skopeo_and_the_command_read_the_archives_of_each_other));
     trials
@@ -47,6 +50,14 @@ impl Desk {
             .collect();
         server.stop();
         (desk, pushed)
+    }
+
+    /// Imports images that engines can load, as `team/app:one`, `two` and `multi`.
+    fn with_sample() -> (Self, Layout) {
+        let desk = Self::new();
+        let layout = Layout::sample(desk.bench.path("sample"));
+        desk.registry(&["import", "sample", "--as", "team/app", "--root", "images"]);
+        (desk, layout)
     }
 
     /// Runs `registry` in the directory of the test.
@@ -328,36 +339,50 @@ fn exit_codes_tell_failures_apart() {
     }
 }
 
-fn json_has_a_line_for_each_step_and_image() {
-    let (desk, pushed) = Desk::with_images(&[("team/app", "v1", 1)]);
-    desk.registry(&["export", "team/app:v1", "-o", "app.tar", "--root", "images"]);
+fn images_are_converted_on_request() {
+    let (desk, layout) = Desk::with_sample();
+    let original = layout.digest("one").to_string();
+    let export = ["export", "team/app:one", "--root", "images", "-o", "app.tar"];
 
-    let printed = desk.registry(&["import", "app.tar", "--root", "new", "--json"]);
+    let exported = desk.registry(&[&export[..], &["--compress", "none", "--format", "docker"]].concat());
 
-    let lines: Vec<Value> = printed
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    let image = lines.iter().find(|line| line["type"] == "image").unwrap();
-    assert_eq!(
-        *image,
-        json!({
-            "type": "image",
-            "source": "app.tar",
-            "source_digest": pushed[0].digest,
-            "names": ["team/app:v1"],
-            "digest": pushed[0].digest,
-        })
-    );
-    let copied = lines
-        .iter()
-        .filter(|line| line["type"] == "blob" && line["state"] == "copied");
-    assert_eq!(copied.count(), 2);
-    let summary = lines.last().unwrap();
-    assert_eq!(
-        (&summary["type"], &summary["images"], &summary["blobs"]),
-        (&json!("summary"), &json!(1), &json!(2))
-    );
+    let columns: Vec<_> = exported.split('\t').collect();
+    assert_eq!((columns[0], columns[2]), ("team/app:one", &*original));
+    assert_ne!(columns[1], columns[2]);
+    let imported = desk.registry(&["import", "app.tar", "--root", "new"]);
+    assert_eq!(imported, format!("team/app:one\t{}", columns[1]));
+}
+
+fn podman_and_the_command_load_the_archives_of_each_other() {
+    let (desk, layout) = Desk::with_sample();
+    let name = "registry.example.com/team/app:one";
+    let config = |manifest: &[u8]| {
+        let manifest: Value = serde_json::from_slice(manifest).unwrap();
+        manifest["config"]["digest"].as_str().unwrap().to_owned()
+    };
+    let expected = config(&layout.blob(&layout.digest("one")));
+    desk.registry(&[
+        "export",
+        "team/app:one",
+        "-o",
+        "app.tar",
+        "--as",
+        name,
+        "--root",
+        "images",
+    ]);
+
+    desk.bench.podman("engine", &["load", "--input", "app.tar"]);
+    let id = desk
+        .bench
+        .podman("engine", &["image", "inspect", "--format", "{{.Id}}", name]);
+    desk.bench
+        .podman("engine", &["save", "--output", "theirs.tar", name]);
+    desk.registry(&["import", "theirs.tar", "--root", "new"]);
+
+    assert_eq!(format!("sha256:{}", id.text()), expected);
+    let server = Server::ours(&desk.bench.path("new"));
+    assert_eq!(config(&server.get("/v2/team/app/manifests/one").body), expected);
 }
 
 /// Stores an index of two images, and writes it to a layout.

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use libtest_mimic::Trial;
 use rcgen::{CertificateParams, KeyPair};
 
-use super::super::Desk;
+use super::super::{Desk, Pushed};
 use crate::{program::argument, server::Server};
 
 pub(super) fn trials() -> Vec<Trial> {
@@ -14,6 +14,7 @@ pub(super) fn trials() -> Vec<Trial> {
         logins_of_other_programs_are_used,
         certificates_of_a_directory_are_trusted,
         an_import_reads_a_registry,
+        a_whole_registry_moves_to_another,
     )
 }
 
@@ -100,6 +101,8 @@ fn logins_of_other_programs_are_used() {
         copy_to(&desk, &target, &[], &[("DOCKER_CONFIG", argument(&docker))], "").0,
         0
     );
+    let (code, log) = copy_to(&desk, &target, &["--authfile", "absent.json"], &[], "");
+    assert!(code == 1 && log.contains("absent.json"), "{log}");
     // Another file replaces it.
     let none = desk.bench.path("none.json");
     fs::write(&none, "{}").unwrap();
@@ -170,4 +173,31 @@ fn an_import_reads_a_registry() {
 
     assert_eq!(imported, format!("team/app:v1\t{}", pushed[0].digest));
     desk.assert_verified("new");
+}
+
+fn a_whole_registry_moves_to_another() {
+    let desk = Desk::new();
+    let (old, new) = (
+        Server::ours(&desk.bench.path("old")),
+        Server::ours(&desk.bench.path("new")),
+    );
+    let images = [
+        ("team/app", "v1", 1),
+        ("team/app", "v2", 2),
+        ("other", "latest", 3),
+    ];
+    let images =
+        images.map(|(repository, tag, seed)| (repository, tag, Pushed::to(&old, repository, tag, seed)));
+    let address = |server: &Server| format!("docker://{}", server.repository("").trim_end_matches('/'));
+
+    let printed = desk.registry(&["cp", &address(&old), &address(&new), "--all-tags"]);
+
+    assert_eq!(printed.lines().count(), 3, "{printed}");
+    for (repository, tag, image) in &images {
+        let served = new.get(&format!("/v2/{repository}/manifests/{tag}"));
+        assert_eq!(String::from_utf8_lossy(&served.body), image.manifest);
+    }
+    let (code, log) = desk.ended(&["cp", &address(&old), &address(&new)]);
+    assert_eq!(code, 1);
+    assert!(log.contains("--all-tags"), "{log}");
 }

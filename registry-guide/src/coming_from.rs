@@ -10,7 +10,8 @@
 //! ```
 //!
 //! The program `registry` is in `registry-server`. `container-registry` has no list of tags, so name the tags there:
-//! `registry cp docker://old.example.com/team/app:v1 …`.
+//! `registry cp docker://old.example.com/team/app:v1 …`. If it has `Anonymous` around its users, copy without a login: there
+//! each request with a login panics.
 //!
 //! # `container-registry`
 //!

@@ -30,6 +30,7 @@ pub(super) fn trials() -> Vec<Trial> {
         an_import_that_is_killed_leaves_no_tag_and_can_be_repeated,
         an_import_whose_server_ends_fails_for_now_and_can_be_repeated,
         an_import_goes_on_with_a_server_that_starts_again,
+        a_collection_leaves_what_an_import_has_sent,
         a_server_that_does_not_answer_is_waited_for,
         a_read_only_server_takes_no_images_and_can_be_read_beside,
         an_import_of_root_leaves_the_files_to_the_user_of_the_server,
@@ -114,8 +115,13 @@ impl Stalled {
         }
     }
 
+    /// Serves the target. Its collections keep nothing for its age.
     fn serve(&self) -> Server {
-        Server::ours_with(&self.desk.root(), &["--access-log"])
+        let mut command = Server::ours_command(&self.desk.root());
+        command
+            .arg("--access-log")
+            .env("REGISTRY_STORAGE_MAINTENANCE_COLLECT_GRACE", "0s");
+        Server::start(command, "http://")
     }
 
     fn command(&self) -> Command {
@@ -224,6 +230,24 @@ fn an_import_goes_on_with_a_server_that_starts_again() {
     assert_eq!(import.held(&again), 4);
     let manifest = again.get("/v2/team/app/manifests/v1");
     assert_eq!(manifest.body, import.source.manifest(ADDRESS).unwrap());
+    import.desk.run(&["verify"]);
+}
+
+fn a_collection_leaves_what_an_import_has_sent() {
+    let import = Stalled::new();
+    let server = import.serve();
+    let removed = Pushed::to(&server, "team/other", "v1", 1);
+    let importing = import.start(&server);
+
+    let target = format!("/v2/team/other/manifests/{}", removed.digest);
+    server.request("DELETE", &target, &[], b"").expect_status(202);
+    import.desk.run(&["garbage-collect"]);
+
+    assert!(!import.desk.blob(&removed.layer).exists());
+    assert!(import.held(&server) > 0);
+    let (code, log) = ended(&import, importing);
+    assert_eq!(code, 0, "{log}");
+    assert_eq!(import.held(&server), 4);
     import.desk.run(&["verify"]);
 }
 

@@ -21,7 +21,8 @@ use std::{future::Future, sync::Arc};
 ///
 /// Each registry has its own storage, users, rules, hooks and limits, so that tenants share no names: repositories of
 /// two tenants may have the same name, and no catalog and no mount reaches another tenant. That holds as long as two
-/// registries do not use the same storage.
+/// registries do not use the same storage, or use it through [`PrefixStorage`](crate::storage::PrefixStorage) with
+/// different prefixes.
 ///
 /// ```
 /// use registry_core::{Registry, service::{ByHost, HostTable}, storage::MemoryStorage};

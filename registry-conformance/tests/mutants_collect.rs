@@ -89,12 +89,12 @@ macro_rules! noticed {
                 #[test]
                 #[should_panic]
                 fn is_noticed() {
-                    run(async || Faulty::backend($fault), registry_conformance::storage::$group::$case);
+                    run(async || Mutant::backend($fault), registry_conformance::storage::$group::$case);
                 }
 
                 #[test]
                 fn alone_is_what_is_noticed() {
-                    run(async || Faulty::backend(Nothing), registry_conformance::storage::$group::$case);
+                    run(async || Mutant::backend(Nothing), registry_conformance::storage::$group::$case);
                 }
             }
         )*
@@ -142,7 +142,7 @@ noticed! {
 
 /// A storage in memory whose collector has one fault.
 #[derive(Clone, Debug)]
-struct Faulty {
+struct Mutant {
     memory: MemoryStorage,
     fault: Fault,
     /// Run of the inner storage.
@@ -158,7 +158,7 @@ impl Drop for Open {
     }
 }
 
-impl Faulty {
+impl Mutant {
     fn backend(fault: Fault) -> Backend {
         let storage = Arc::new(Self {
             memory: MemoryStorage::new(),
@@ -229,7 +229,7 @@ impl Faulty {
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl Storage for Faulty {
+impl Storage for Mutant {
     forward_storage! { Storage: self => &self.memory; except blob, manifest }
 
     async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
@@ -279,7 +279,7 @@ impl Storage for Faulty {
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl StorageWrite for Faulty {
+impl StorageWrite for Mutant {
     forward_storage! {
         StorageWrite: self => self.memory.write();
         except commit, mount, put_manifest, delete_tag
@@ -331,7 +331,7 @@ impl StorageWrite for Faulty {
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl StorageCollect for Faulty {
+impl StorageCollect for Mutant {
     fn is_own(&self) -> bool {
         self.collector().is_own()
     }

@@ -1,6 +1,6 @@
 //! The faults of the planes for maintenance.
 
-use super::{Fault::*, Faulty};
+use super::{Fault::*, Mutant};
 use async_trait::async_trait;
 use registry_core::{
     Algorithm, Digest, RepositoryName, Tag, forward_storage,
@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl StorageInspect for Faulty {
+impl StorageInspect for Mutant {
     forward_storage! {
         StorageInspect: self => self.memory.inspect();
         except all_repositories, document, manifests, tag_targets, tags_of, uploading, uploads
@@ -114,7 +114,7 @@ impl StorageInspect for Faulty {
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl StorageTrash for Faulty {
+impl StorageTrash for Mutant {
     forward_storage! {
         StorageTrash: self => self.memory.trash();
         except deleted, deleted_document, forget, forget_history, with_history, history, lost_tags
@@ -191,7 +191,7 @@ impl StorageTrash for Faulty {
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl StorageRepair for Faulty {
+impl StorageRepair for Mutant {
     forward_storage! {
         StorageRepair: self => self.memory.repair();
         except check, quarantined, faults, fault, save_progress

@@ -1,6 +1,6 @@
 //! The faults of writes.
 
-use super::{Fault::*, Faulty};
+use super::{Fault::*, Mutant};
 use async_trait::async_trait;
 use registry_core::{
     Digest, RepositoryName, Tag, forward_storage,
@@ -14,7 +14,7 @@ use registry_core::{
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl StorageWrite for Faulty {
+impl StorageWrite for Mutant {
     forward_storage! {
         StorageWrite: self => self.memory.write();
         except open_upload, upload, append, rehash, commit, cancel, mount, put_manifest, delete_tag, delete_manifest,

@@ -137,12 +137,12 @@ macro_rules! noticed {
                 #[test]
                 #[should_panic]
                 fn is_noticed() {
-                    run(async || Faulty::backend($fault), registry_conformance::storage::$group::$case);
+                    run(async || Mutant::backend($fault), registry_conformance::storage::$group::$case);
                 }
 
                 #[test]
                 fn alone_is_what_is_noticed() {
-                    run(async || Faulty::backend(Nothing), registry_conformance::storage::$group::$case);
+                    run(async || Mutant::backend(Nothing), registry_conformance::storage::$group::$case);
                 }
             }
         )*
@@ -217,14 +217,14 @@ noticed! {
 
 /// A storage in memory with one fault.
 #[derive(Clone, Debug)]
-struct Faulty {
+struct Mutant {
     memory: MemoryStorage,
     fault: Fault,
     /// True for the second handle.
     second: bool,
 }
 
-impl Faulty {
+impl Mutant {
     fn backend(fault: Fault) -> Backend {
         let memory = MemoryStorage::new();
         let other = match fault {

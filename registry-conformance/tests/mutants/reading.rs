@@ -1,6 +1,6 @@
 //! The faults of reads.
 
-use super::{Fault::*, Faulty};
+use super::{Fault::*, Mutant};
 use async_trait::async_trait;
 use registry_core::{
     Descriptor, Digest, MediaType, Reference, RepositoryName, Tag, forward_storage,
@@ -13,7 +13,7 @@ use registry_core::{
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl Storage for Faulty {
+impl Storage for Mutant {
     forward_storage! {
         Storage: self => &self.memory;
         except abilities, blob, open_blob, manifest, tags, referrers, repositories, holders

@@ -98,7 +98,7 @@ impl Transfer {
                     .on_event(|_| {})
                     .run(&batch.items)
                     .await?;
-                self.warn_of_absent(batch).await?;
+                self.warn_of_absent().await?;
                 for copied in &report.copied {
                     self.reporter.image(batch, copied)?;
                 }
@@ -110,7 +110,7 @@ impl Transfer {
             let target = self.target(batch)?;
             let report = self.copy(batch, &*target).run(&batch.items).await?;
             self.reporter.add(&report);
-            self.warn_of_absent(batch).await?;
+            self.warn_of_absent().await?;
             for copied in &report.copied {
                 self.reporter.image(batch, copied)?;
             }
@@ -229,7 +229,7 @@ impl Transfer {
         self.reporter.add_archive(exported.blobs, exported.bytes);
         let mut copied = exported.copied.iter();
         for (batch, items) in self.batches.iter().zip(&items) {
-            self.warn_of_absent(batch).await?;
+            self.warn_of_absent().await?;
             for copied in copied.by_ref().take(items.len()) {
                 self.reporter.image(batch, copied)?;
             }
@@ -269,17 +269,25 @@ impl Transfer {
     }
 
     /// Warns of each image that an index lists and the source lacks.
-    async fn warn_of_absent(&self, batch: &Batch) -> Result<(), Failure> {
+    async fn warn_of_absent(&self) -> Result<(), Failure> {
         for (index, digest) in self.reporter.take_absent() {
-            let listed = batch.source.manifest(&index).await?;
-            let platform = listed.and_then(|listed| platform_in(&listed, &digest));
+            let mut place = None;
+            let mut platform = None;
+            for batch in &self.batches {
+                if let Some(listed) = batch.source.manifest(&index).await? {
+                    place = Some(batch.source.describe());
+                    platform = platform_in(&listed, &digest);
+                    break;
+                }
+            }
+            // An index that was narrowed is in no source.
+            let place = place.map_or_else(String::new, |place| format!("{place}: "));
             let image = match platform {
                 Some(platform) => format!("the image for {platform}, {digest},"),
                 None => format!("the image {digest}"),
             };
             self.reporter.warn(&format!(
-                "{}: {image} is absent, and the index {index} is copied without it; --platform selects an image that is there",
-                batch.source.describe()
+                "{place}{image} is absent, and the index {index} is copied without it; --platform selects an image that is there"
             ));
         }
         Ok(())

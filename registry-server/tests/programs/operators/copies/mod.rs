@@ -421,6 +421,24 @@ fn an_index_without_some_of_its_images_is_imported_with_a_warning() {
         "{log}"
     );
     assert!(desk.tags("new", "team/app").contains(&format!("multi\t{index}")));
+
+    // An export of several repositories names the right one.
+    desk.registry(&[
+        "import",
+        "layout",
+        "--root",
+        "new",
+        "--as",
+        "other",
+        "--platform",
+        "linux/amd64",
+    ]);
+    let (code, log) = desk.ended(&["export", "--all-tags", "-o", "all.tar", "--root", "new"]);
+    assert_eq!(code, 0, "{log}");
+    assert!(
+        log.contains("warning: team/app: the image for linux/arm64"),
+        "{log}"
+    );
 }
 
 fn a_platform_can_be_selected() {

@@ -72,19 +72,19 @@ impl<U: Storage, L: Storage> StorageWrite for FallbackStorage<U, L> {
             put.tags.truncate(*index);
         }
 
+        // Nothing after the put may fail the call, because the manifest is stored by then.
+        let existing = self.lower.manifest(repository, &digest.into()).await?;
         let mut outcome = self.put_with_needs(repository, put).await?;
-        if outcome.created {
-            let existing = self.lower.manifest(repository, &digest.into()).await?;
-            outcome.created = existing.is_none();
-        }
+        outcome.created &= existing.is_none();
         for moved in &mut outcome.moved {
             moved.previous = below(&moved.tag).seen(moved.previous);
         }
         outcome.failed = match (outcome.failed, refused) {
             (Some((tag, error)), _) => Some((tag.clone(), below(&tag).conflict(error))),
             (None, Some((_, tag))) => {
-                let upper = self.upper.manifest(repository, &Reference::from(&tag)).await?;
-                let conflict = below(&tag).never(tag.clone(), upper.map(|found| found.digest));
+                let upper = self.upper.manifest(repository, &Reference::from(&tag)).await;
+                let upper = upper.ok().flatten().map(|found| found.digest);
+                let conflict = below(&tag).never(tag.clone(), upper);
                 Some((tag, conflict))
             }
             (None, None) => None,

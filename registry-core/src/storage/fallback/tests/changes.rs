@@ -125,3 +125,80 @@ async fn a_manifest_of_the_lower_storage_is_not_created() {
 
     assert!(!outcome.created);
 }
+
+/// Cannot read manifests by digest, or by tag.
+#[derive(Clone, Debug)]
+struct Unreadable {
+    storage: MemoryStorage,
+    by_tag: bool,
+}
+
+#[async_trait]
+impl Storage for Unreadable {
+    forward_storage! { Storage: self => &self.storage; except manifest }
+
+    async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Option<StoredManifest>> {
+        match matches!(reference, Reference::Tag(_)) == self.by_tag {
+            true => Err(StorageError::internal("the disk is gone")),
+            false => self.storage.manifest(repository, reference).await,
+        }
+    }
+
+    fn write(&self) -> Option<&dyn StorageWrite> {
+        self.storage.write()
+    }
+}
+
+fn put_of(manifest: &str, moved: TagMove) -> PutManifest {
+    PutManifest {
+        tags: vec![moved],
+        ..PutManifest::new(
+            Verified::of(Algorithm::Sha256, manifest.to_owned().into()),
+            MediaType::parse(MediaType::OCI_INDEX).unwrap(),
+        )
+    }
+}
+
+#[tokio::test]
+async fn a_put_that_fails_because_of_the_lower_storage_has_changed_nothing() {
+    let (upper, storage, _) = layers();
+    let both = FallbackStorage::new(
+        upper.clone(),
+        Unreadable {
+            storage,
+            by_tag: false,
+        },
+    );
+
+    let put = put_of(&index(&[]), TagMove::new(tag("v1")));
+    let put = both.write().unwrap().put_manifest(&name("app"), put).await;
+
+    assert!(put.is_err(), "{put:?}");
+    assert_eq!(resolve(&upper, "app", "v1").await, None);
+}
+
+#[tokio::test]
+async fn a_conflict_is_reported_with_what_is_stored_even_if_the_tag_cannot_be_read() {
+    let (storage, lower, _) = layers();
+    let base = push_image(lower.clone(), "app", "v1", "layer").await;
+    let upper = Unreadable {
+        storage: storage.clone(),
+        by_tag: true,
+    };
+    let both = FallbackStorage::new(upper, lower);
+
+    let put = put_of(&index(&[]), TagMove::new(tag("v1")).expecting(TagExpect::Absent));
+    let put = both.write().unwrap().put_manifest(&name("app"), put).await;
+
+    let outcome = put.unwrap();
+    assert!(
+        matches!(&outcome.failed, Some((_, StorageError::TagConflict { current, .. })) if *current == Some(base)),
+        "{outcome:?}"
+    );
+    let stored = storage.manifest(&name("app"), &digest(&index(&[])).into()).await;
+    assert!(stored.unwrap().is_some());
+}

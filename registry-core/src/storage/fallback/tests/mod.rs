@@ -20,7 +20,7 @@ use crate::{
     storage::{
         BlobBody, BlobRead, Content, Deletion, MemoryStorage, Need, Needed, Page, PrefixStorage, PutManifest,
         PutOutcome, ReadBlob, ReadOnlyStorage, Referring, Result, Storage, StorageError, StorageWrite,
-        TagExpect, TagMove, Verified,
+        StoredManifest, TagExpect, TagMove, Verified,
     },
 };
 use async_trait::async_trait;

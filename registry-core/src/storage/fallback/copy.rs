@@ -5,6 +5,7 @@ use crate::{
     digest::Digest,
     error::BoxError,
     manifest::{Child, Manifest},
+    media_type::MediaType,
     name::RepositoryName,
     reference::Reference,
     storage::{
@@ -57,9 +58,10 @@ enum Step {
     Put(Box<Found>),
 }
 
-/// A manifest of the lower storage.
+/// A manifest of the lower storage, whose bytes are verified.
 struct Found {
-    stored: StoredManifest,
+    manifest: Verified<Bytes>,
+    media_type: MediaType,
     /// The parsed document. `None` if it cannot be read.
     parsed: Option<Manifest>,
 }
@@ -181,6 +183,7 @@ impl<U: Storage, L: Storage> FallbackStorage<U, L> {
     /// the manifest.
     async fn copy_manifest(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
         let mut steps = vec![Step::Manifest(*digest)];
+        // Verified manifests cannot name each other in circles, so that this ends.
         let mut held = Held::default();
         while let Some(step) = steps.pop() {
             match step {
@@ -189,26 +192,27 @@ impl<U: Storage, L: Storage> FallbackStorage<U, L> {
                     let reference = Reference::Digest(digest);
                     if self.upper.manifest(repository, &reference).await?.is_some() {
                         held.manifests.insert(digest);
-                    } else if let Some(stored) = self.lower.manifest(repository, &reference).await? {
-                        let parsed = Manifest::parse_stored(&stored.bytes, &stored.media_type).ok();
-                        let named: HashSet<Digest> = parsed.iter().flat_map(Manifest::named).collect();
+                    } else if let Some(stored) = self.lower.manifest(repository, &reference).await?
+                        && let Some(found) = verified(repository, &digest, stored)
+                    {
+                        let parsed = found.parsed.as_ref();
+                        let named: HashSet<Digest> = parsed.into_iter().flat_map(Manifest::named).collect();
                         for blob in &named {
                             if self.hold_blob(repository, blob).await? {
                                 held.blobs.insert(*blob);
                             }
                         }
-                        let entries = parsed.iter().flat_map(Manifest::manifests);
+                        let entries = parsed.into_iter().flat_map(Manifest::manifests);
                         let entries = entries.filter_map(|entry| entry.digest.known().copied());
                         let entries: Vec<_> = entries.map(Step::Manifest).collect();
-                        steps.push(Step::Put(Box::new(Found { stored, parsed })));
+                        steps.push(Step::Put(Box::new(found)));
                         steps.extend(entries);
                     }
                 }
                 Step::Put(found) => {
-                    let digest = found.stored.digest;
-                    if self.put_copy(repository, *found, &held).await? {
-                        held.manifests.insert(digest);
-                    }
+                    let digest = *found.manifest.digest();
+                    self.put_copy(repository, *found, &held).await?;
+                    held.manifests.insert(digest);
                 }
             }
         }
@@ -221,25 +225,24 @@ impl<U: Storage, L: Storage> FallbackStorage<U, L> {
             || self.copy_blob(repository, repository, digest).await?.is_some())
     }
 
-    /// Puts a manifest of the lower storage. Returns false if its bytes are damaged.
-    async fn put_copy(&self, repository: &RepositoryName, found: Found, held: &Held) -> Result<bool> {
-        let Found { stored, parsed } = found;
-        let digest = stored.digest;
-        let manifest = Verified::of(digest.algorithm(), stored.bytes);
-        if *manifest.digest() != digest {
-            tracing::warn!(%repository, %digest, "a manifest of the lower storage is damaged; push it again to replace it");
-            return Ok(false);
-        }
+    /// Puts a manifest of the lower storage.
+    async fn put_copy(&self, repository: &RepositoryName, found: Found, held: &Held) -> Result<()> {
+        let Found {
+            manifest,
+            media_type,
+            parsed,
+        } = found;
+        let digest = *manifest.digest();
         let size = manifest.size();
         let put = PutManifest {
             needs: parsed.as_ref().map_or_else(Vec::new, |parsed| held.needs(parsed)),
             // The lower storage has accepted it.
             sizes: SizePolicy::Any,
             referrer: parsed.and_then(|parsed| parsed.referrer(digest, size)),
-            ..PutManifest::new(manifest, stored.media_type)
+            ..PutManifest::new(manifest, media_type)
         };
         match self.writer()?.put_manifest(repository, put).await {
-            Ok(_) => Ok(true),
+            Ok(_) => Ok(()),
             Err(error @ StorageError::MissingReferences(_)) => Err(StorageError::unavailable(
                 format!("what the manifest {digest} of {repository} names was removed while it was copied"),
                 None,
@@ -248,4 +251,22 @@ impl<U: Storage, L: Storage> FallbackStorage<U, L> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Verifies a manifest of the lower storage, and parses it. Returns `None` if its bytes are damaged.
+fn verified(repository: &RepositoryName, digest: &Digest, stored: StoredManifest) -> Option<Found> {
+    let StoredManifest {
+        media_type, bytes, ..
+    } = stored;
+    let manifest = Verified::of(digest.algorithm(), bytes);
+    if manifest.digest() != digest {
+        tracing::warn!(%repository, %digest, "a manifest of the lower storage is damaged; push it again to replace it");
+        return None;
+    }
+    let parsed = Manifest::parse_stored(manifest.bytes(), &media_type).ok();
+    Some(Found {
+        manifest,
+        media_type,
+        parsed,
+    })
 }

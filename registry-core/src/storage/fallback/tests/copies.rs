@@ -155,6 +155,58 @@ async fn damaged_content_of_the_lower_storage_is_missing_and_an_outage_is_an_out
     }
 }
 
+/// Returns an index of the other one of two manifests, instead of each. Asked too often, it is gone.
+#[derive(Debug)]
+struct Circular {
+    storage: MemoryStorage,
+    manifests: [Digest; 2],
+    left: AtomicUsize,
+}
+
+#[async_trait]
+impl Storage for Circular {
+    forward_storage! { Storage: self => &self.storage; except manifest }
+
+    async fn manifest(&self, _: &RepositoryName, reference: &Reference) -> Result<Option<StoredManifest>> {
+        let [first, second] = self.manifests;
+        let (digest, other) = match reference {
+            Reference::Digest(digest) if *digest == first => (first, second),
+            Reference::Digest(digest) if *digest == second => (second, first),
+            _ => return Ok(None),
+        };
+        let less = |left: usize| left.checked_sub(1);
+        if self.left.fetch_update(SeqCst, SeqCst, less).is_err() {
+            return Err(StorageError::internal("asked again and again"));
+        }
+        let entry = format!(
+            r#"{{"mediaType":"{}","digest":"{other}","size":2}}"#,
+            MediaType::OCI_INDEX
+        );
+        let document = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[{entry}]}}"#,
+            MediaType::OCI_INDEX
+        );
+        let media_type = MediaType::parse(MediaType::OCI_INDEX).unwrap();
+        Ok(Some(StoredManifest::new(digest, media_type, document.into())))
+    }
+}
+
+#[tokio::test]
+async fn damaged_manifests_of_the_lower_storage_that_name_each_other_are_missing() {
+    let (upper, storage, _) = layers();
+    let circular = Circular {
+        storage,
+        manifests: [digest(&index(&[])), digest(&referrer(1, "subject"))],
+        left: AtomicUsize::new(100),
+    };
+    let both = FallbackStorage::new(upper, circular);
+
+    let push = ManifestPush::new(tag("v1"), index(&[&index(&[])]));
+    let refused = repository(both, "app").put_manifest(push).await.unwrap_err();
+
+    assert!(matches!(refused, Error::MissingEntries(_)), "{refused:?}");
+}
+
 #[tokio::test]
 async fn a_mount_from_the_lower_storage_copies_the_blob() {
     let (upper, lower, both) = layers();

@@ -71,17 +71,18 @@ pub(crate) fn import(options: Import) -> ExitCode {
 /// Copies images from the storage of the server into an archive or a layout.
 pub(crate) fn export(options: Export) -> ExitCode {
     let running = options.running.clone();
-    ended(&running, options.output == "-", |reporter| {
+    let output = Name::parse_output(&options.output);
+    ended(&running, output.as_ref().is_ok_and(Name::is_pipe), |reporter| {
         let Export {
             images,
-            output,
+            output: _,
             selection,
             mut names,
             running,
             increment,
             storage,
         } = options;
-        let output = Name::parse_output(&output).map_err(|error| error.to_string())?;
+        let output = output.map_err(|error| error.to_string())?;
         let settings = settings_of(storage)?;
         if let (Location::Absolute(url), None) = (&settings.http.location, &names.prefix) {
             names.prefix = url.split_once("://").map(|(_, host)| host.to_owned());
@@ -104,10 +105,11 @@ pub(crate) fn export(options: Export) -> ExitCode {
 /// Copies images from any place to any other.
 pub(crate) fn copy(options: Copy) -> ExitCode {
     let running = options.running.clone();
-    ended(&running, options.to == "-", |reporter| {
+    let to = Name::parse_target(&options.to);
+    ended(&running, to.as_ref().is_ok_and(Name::is_pipe), |reporter| {
         let Copy {
             from,
-            to,
+            to: _,
             selection,
             names,
             running,
@@ -116,7 +118,7 @@ pub(crate) fn copy(options: Copy) -> ExitCode {
             source,
             target,
         } = options;
-        let to = Name::parse_target(&to).map_err(|error| error.to_string())?;
+        let to = to.map_err(|error| error.to_string())?;
         let source = Side::source(&access, &source, from.is_pipe())?;
         let target = Side::target(&access, &target, from.is_pipe())?;
         runtime()?.block_on(async {

@@ -1,6 +1,9 @@
 //! Output of copies for programs and on a terminal.
 
-use std::{fs::File, process::Command};
+use std::{
+    fs::{self, File},
+    process::Command,
+};
 
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
@@ -12,6 +15,7 @@ pub(super) fn trials() -> Vec<Trial> {
     let mut trials = trials!([];
         json_has_a_line_for_each_step_and_image,
         json_has_a_line_for_a_failure,
+        results_are_not_written_into_an_archive,
         quiet_prints_nothing,
         a_layout_in_use_is_a_failure_that_passes,
     );
@@ -71,6 +75,24 @@ fn json_has_a_line_for_a_failure() {
     );
     assert!(line["message"].as_str().unwrap().contains("absent"), "{line}");
     assert_eq!(printed.status.code(), Some(1));
+}
+
+fn results_are_not_written_into_an_archive() {
+    let (desk, digest) = archive();
+    for (form, command) in [
+        ("--json", "cp app.tar docker-archive:-"),
+        ("--json", "cp app.tar oci-archive:-:v1"),
+        ("--jobs=1", "export team/app:v1 --root images -o oci-archive:-"),
+    ] {
+        desk.sh(&format!("registry {command} {form} > printed.tar 2> log"), &[]);
+
+        let archive = fs::read(desk.bench.path("printed.tar")).unwrap();
+        let log = fs::read_to_string(desk.bench.path("log")).unwrap();
+        assert!(log.contains(&digest), "{command}: {log}");
+        // A tar archive ends with zeros.
+        assert!(archive.ends_with(&[0; 1024]), "{command}");
+        desk.registry(&["cp", "printed.tar", "oci:copy"]);
+    }
 }
 
 fn quiet_prints_nothing() {

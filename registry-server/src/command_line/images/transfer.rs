@@ -80,6 +80,7 @@ impl Transfer {
         }
         let images: usize = self.batches.iter().map(|batch| batch.items.len()).sum();
         if self.is_whole && images > 1 && !self.running.keep_going && !self.running.dry_run {
+            let mut all = Vec::new();
             for (number, batch) in self.batches.iter().enumerate() {
                 self.verify_base(number).await?;
                 let untagged: Vec<_> = batch
@@ -90,14 +91,17 @@ impl Transfer {
                 let target = self.target(batch)?;
                 let report = self.copy(batch, &*target).run(&untagged).await?;
                 self.reporter.add(&report);
+                // A tag that moves meanwhile is not resolved again.
+                let found = report.copied.iter().map(|copied| copied.source);
+                let found = found.zip(&batch.items).map(|(digest, item)| {
+                    let tags = item.tags.iter().cloned();
+                    CopyItem::digest(digest).with_tags(tags)
+                });
+                all.push(found.collect::<Vec<_>>());
             }
-            for batch in &self.batches {
+            for (batch, items) in self.batches.iter().zip(&all) {
                 let target = self.target(batch)?;
-                let report = self
-                    .copy(batch, &*target)
-                    .on_event(|_| {})
-                    .run(&batch.items)
-                    .await?;
+                let report = self.copy(batch, &*target).on_event(|_| {}).run(items).await?;
                 self.warn_of_absent().await?;
                 for copied in &report.copied {
                     self.reporter.image(batch, copied)?;
@@ -311,4 +315,112 @@ fn platform_in(index: &StoredManifest, digest: &Digest) -> Option<String> {
         part("architecture")?,
         variant.unwrap_or_default()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command_line::images::report::Form;
+    use async_trait::async_trait;
+    use registry_core::{Algorithm, Descriptor, MediaType, Reference, Registry, Tag, storage::MemoryStorage};
+    use registry_image::{Blob, Error, Page, Source};
+    use std::{collections::BTreeSet, sync::Mutex};
+
+    /// Source whose tags move to another image after the first look at each of them.
+    #[derive(Debug)]
+    struct Moving {
+        source: Box<dyn Source>,
+        seen: Mutex<BTreeSet<String>>,
+        new: Digest,
+    }
+
+    #[async_trait]
+    impl Source for Moving {
+        fn describe(&self) -> String {
+            self.source.describe()
+        }
+
+        async fn resolve(&self, reference: &Reference) -> Result<Option<Descriptor>, Error> {
+            let is_first = self.seen.lock().unwrap().insert(reference.to_string());
+            match reference {
+                Reference::Tag(_) if !is_first => self.source.resolve(&self.new.into()).await,
+                _ => self.source.resolve(reference).await,
+            }
+        }
+
+        async fn manifest(&self, digest: &Digest) -> Result<Option<StoredManifest>, Error> {
+            self.source.manifest(digest).await
+        }
+
+        async fn blob(&self, digest: &Digest, from: u64) -> Result<Option<Blob>, Error> {
+            self.source.blob(digest, from).await
+        }
+
+        async fn tags(&self, after: Option<&Tag>) -> Result<Page<Tag, Tag>, Error> {
+            self.source.tags(after).await
+        }
+
+        async fn referrers(
+            &self,
+            subject: &Digest,
+            after: Option<&Digest>,
+        ) -> Result<Page<Descriptor, Digest>, Error> {
+            self.source.referrers(subject, after).await
+        }
+    }
+
+    fn index(number: u8) -> StoredManifest {
+        let bytes = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[],"annotations":{{"number":"{number}"}}}}"#,
+            MediaType::OCI_INDEX
+        );
+        let digest = Digest::of(Algorithm::Sha256, bytes.as_bytes());
+        let media_type = MediaType::parse(MediaType::OCI_INDEX).unwrap();
+        StoredManifest::new(digest, media_type, bytes.into())
+    }
+
+    #[tokio::test]
+    async fn tags_that_move_during_a_copy_of_several_images_keep_what_was_copied_first() {
+        let tags = ["v1", "v2"].map(|tag| Tag::parse(tag).unwrap());
+        let [first, second, new] = [1, 2, 3].map(index);
+        let registry = Registry::builder(MemoryStorage::new()).build();
+        let repository = registry.repository("team/app").unwrap();
+        for (manifest, tags) in [(&first, &tags[..1]), (&second, &tags[1..]), (&new, &[])] {
+            Target::put_manifest(&repository, manifest, tags).await.unwrap();
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let reporter = Arc::new(Reporter::new(Form::Quiet, false));
+        let transfer = Transfer {
+            place: Place::Layout(directory.path().join("layout")),
+            batches: vec![Batch {
+                source: Arc::new(Moving {
+                    source: Box::new(repository),
+                    seen: Mutex::default(),
+                    new: new.digest,
+                }),
+                repository: Some("team/app".to_owned()),
+                items: tags.iter().cloned().map(CopyItem::tag).collect(),
+            }],
+            selection: Selection::default(),
+            running: Running {
+                dry_run: false,
+                jobs: 1,
+                keep_going: false,
+                digest_file: None,
+                quiet: true,
+                json: false,
+            },
+            is_whole: true,
+            base: None,
+            write_list: None,
+            reporter: Arc::clone(&reporter),
+        };
+
+        transfer.run().await.unwrap();
+
+        assert_eq!(reporter.digests(), [first.digest, second.digest]);
+        let listed = fs::read_to_string(directory.path().join("layout/index.json")).unwrap();
+        assert!(listed.contains("v1") && listed.contains("v2"), "{listed}");
+        assert!(!listed.contains(&new.digest.to_string()), "{listed}");
+    }
 }

@@ -195,6 +195,10 @@ impl Transfer {
             );
         }
         let items = self.exportable().await?;
+        if items.iter().all(Vec::is_empty) {
+            // Each failure is reported, and decides on the exit code.
+            return Ok(());
+        }
         let mut export = Export::new()
             .platforms(self.selection.platform.iter().cloned())
             .referrers(self.selection.referrers)
@@ -265,9 +269,6 @@ impl Transfer {
                 }
             }
             all.push(items);
-        }
-        if all.iter().all(Vec::is_empty) {
-            return Err("nothing is left to export".to_owned().into());
         }
         Ok(all)
     }

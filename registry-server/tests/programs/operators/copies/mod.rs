@@ -332,11 +332,13 @@ fn exit_codes_tell_failures_apart() {
             75,
             &["cp", "registry:images:team/app:v1", &address, "--retry", "0"],
         ),
+        (75, &["cp", &address, "none.tar", "--keep-going", "--retry", "0"]),
         (0, &[&export[..], &["team/app:v1"]].concat()),
     ] {
         let (code, log) = desk.ended(arguments);
         assert_eq!(code, expected, "{arguments:?}: {log}");
     }
+    assert!(!desk.bench.path("none.tar").exists());
 }
 
 fn images_are_converted_on_request() {

@@ -17,12 +17,12 @@ use crate::{
     config::{Location, Settings},
     control::{self, Access},
 };
-use registry_core::Tag;
+use registry_core::{Digest, Tag};
 use registry_image::{ArchiveReader, Layout};
 use std::{
     fs,
     io::{self, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
@@ -156,16 +156,9 @@ fn ended(
         Running { .. } => Form::Lines,
     };
     let reporter = Arc::new(Reporter::new(form, has_archive));
-    let ended = command(&reporter).and_then(|()| {
-        if let Some(file) = &running.digest_file {
-            let digests: String = reporter
-                .digests()
-                .iter()
-                .map(|digest| format!("{digest}\n"))
-                .collect();
-            fs::write(file, digests)
-                .map_err(|error| format!("--digest-file: cannot write {}: {error}", file.display()))?;
-        }
+    let ended = DigestFile::of(running).and_then(|file| {
+        command(&reporter)?;
+        file.write(&reporter.digests())?;
         Ok(reporter.end()?)
     });
     match ended {
@@ -174,6 +167,28 @@ fn ended(
             failure.exit_code()
         }
         Ok(()) => reporter.exit_code(),
+    }
+}
+
+/// File of `--digest-file`. It is opened before the command, which may have become another user at its end.
+struct DigestFile<'a>(Option<(fs::File, &'a Path)>);
+
+impl<'a> DigestFile<'a> {
+    fn of(running: &'a Running) -> Result<Self, Failure> {
+        let open = |path: &'a PathBuf| match fs::File::create(path) {
+            Ok(file) => Ok((file, path.as_path())),
+            Err(error) => Err(format!("--digest-file: cannot write {}: {error}", path.display())),
+        };
+        Ok(Self(running.digest_file.as_ref().map(open).transpose()?))
+    }
+
+    fn write(self, digests: &[Digest]) -> Result<(), Failure> {
+        let Some((mut file, path)) = self.0 else {
+            return Ok(());
+        };
+        let digests: String = digests.iter().map(|digest| format!("{digest}\n")).collect();
+        let written = file.write_all(digests.as_bytes());
+        Ok(written.map_err(|error| format!("--digest-file: cannot write {}: {error}", path.display()))?)
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) fn trials() -> Vec<Trial> {
         a_failed_import_moves_no_tag,
         a_failed_export_leaves_no_file,
         exit_codes_tell_failures_apart,
+        nothing_is_copied_if_the_file_of_digests_cannot_be_written,
         images_are_converted_on_request,
         an_index_without_some_of_its_images_is_imported_with_a_warning,
         a_platform_can_be_selected,
@@ -339,6 +340,14 @@ fn exit_codes_tell_failures_apart() {
         assert_eq!(code, expected, "{arguments:?}: {log}");
     }
     assert!(!desk.bench.path("none.tar").exists());
+}
+
+fn nothing_is_copied_if_the_file_of_digests_cannot_be_written() {
+    let (desk, _) = Desk::with_images(&[("team/app", "v1", 1)]);
+    let options = ["--root", "images", "--digest-file", "absent/digests"];
+    let (code, log) = desk.ended(&[&["export", "team/app:v1", "-o", "app.tar"][..], &options].concat());
+    assert!(code == 1 && log.contains("absent/digests"), "{log}");
+    assert!(!desk.bench.path("app.tar").exists());
 }
 
 fn images_are_converted_on_request() {

@@ -138,6 +138,24 @@ impl<U: Storage, L: Storage> FallbackStorage<U, L> {
         Err(StorageError::MissingReferences(absent))
     }
 
+    /// Copies what a manifest names although it may be absent: entries of a sparse index, and layers that are elsewhere.
+    pub(super) async fn copy_optional(&self, repository: &RepositoryName, put: &PutManifest) -> Result<()> {
+        // Like the content of the lower storage, a manifest that cannot be read names nothing.
+        let Ok(manifest) = Manifest::parse_stored(put.manifest.bytes(), &put.media_type) else {
+            return Ok(());
+        };
+        let needed: HashSet<Digest> = put.needs.iter().map(|needed| needed.digest).collect();
+        for digest in manifest.named().filter(|digest| !needed.contains(digest)) {
+            self.hold_blob(repository, &digest).await?;
+        }
+        let entries = manifest.manifests().iter();
+        let entries = entries.filter_map(|entry| entry.digest.known());
+        for digest in entries.filter(|digest| !needed.contains(*digest)) {
+            self.copy_manifest(repository, digest).await?;
+        }
+        Ok(())
+    }
+
     /// Returns true if the lower storage has what is needed.
     async fn is_below(&self, repository: &RepositoryName, needed: &Needed) -> Result<bool> {
         let Needed { digest, need, .. } = needed;

@@ -63,7 +63,8 @@ mod tests;
 ///
 /// - Upload sessions are in the upper storage only.
 /// - A manifest is stored in the upper storage, complete: first, everything that it names and that only the lower
-///   storage holds is copied up, and verified. That includes the manifests in an index, with their own content.
+///   storage holds is copied up, and verified. That includes the manifests in an index, with their own content, and what
+///   may be absent, such as entries of a sparse index. What may be absent is left out if it is damaged below.
 ///   No hook is asked about the copies. If the call fails or its future is dropped, finished copies stay; readers see no
 ///   difference.
 /// - A mount from a repository of the lower storage copies the blob up.

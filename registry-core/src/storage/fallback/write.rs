@@ -74,6 +74,7 @@ impl<U: Storage, L: Storage> StorageWrite for FallbackStorage<U, L> {
 
         // Nothing after the put may fail the call, because the manifest is stored by then.
         let existing = self.lower.manifest(repository, &digest.into()).await?;
+        self.copy_optional(repository, &put).await?;
         let mut outcome = self.put_with_needs(repository, put).await?;
         outcome.created &= existing.is_none();
         for moved in &mut outcome.moved {

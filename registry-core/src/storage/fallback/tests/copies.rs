@@ -79,6 +79,37 @@ async fn a_manifest_is_complete_in_the_upper_storage_with_all_that_it_names() {
 }
 
 #[tokio::test]
+async fn what_may_be_absent_is_copied_if_the_lower_storage_has_it() {
+    let (upper, lower, both) = layers();
+    push_image(lower.clone(), "app", "base", "layer").await;
+    push(lower, "app", "elsewhere").await;
+    let registry = Registry::builder(both).allow_sparse_indexes().build();
+    let app = registry.repository(name("app")).unwrap();
+    let sparse = index(&[&image("layer"), &image("absent")]);
+    let image_of_layers = image("layer").replace(
+        "]}",
+        &format!(
+            ",{}]}}",
+            descriptor(
+                "application/vnd.oci.image.layer.nondistributable.v1.tar",
+                "elsewhere"
+            )
+        ),
+    );
+
+    for (reference, manifest) in [("sparse", sparse), ("layers", image_of_layers)] {
+        let push = ManifestPush::new(tag(reference), manifest);
+        app.put_manifest(push).await.unwrap();
+    }
+
+    let own = repository(upper, "app");
+    assert!(own.manifest(digest(&image("layer"))).await.unwrap().is_some());
+    for blob in ["layer", "elsewhere"] {
+        assert!(own.blob(&digest(blob)).await.unwrap().is_some(), "{blob}");
+    }
+}
+
+#[tokio::test]
 async fn a_manifest_that_needs_what_neither_holds_is_refused_and_nothing_is_copied() {
     let (upper, lower, both) = layers();
     push(lower, "app", "layer").await;

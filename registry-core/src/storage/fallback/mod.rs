@@ -73,7 +73,8 @@ mod tests;
 /// - What the lower storage holds cannot be deleted, because it would still be there:
 ///   [`StorageError::Unsupported`](super::StorageError::Unsupported), for clients 405. That is also true for a tag that
 ///   the upper storage has moved, whose old target would come back, and for a manifest with such a tag. The tag can be
-///   moved to another manifest.
+///   moved to another manifest. A tag that is moved to a manifest while that is deleted may come back with its
+///   target in the lower storage: the check and the deletion are two steps.
 ///
 /// # Maintenance
 ///

@@ -164,12 +164,12 @@ async fn a_call_is_held_until_its_gate_opens() {
 async fn several_faults_apply_to_one_call_in_their_order() {
     let (storage, repository) = faulty();
     let gate = Gate::new();
-    storage.inject(On::call("blob"), Fault::hold(&gate));
-    storage.inject(
+    let held = storage.inject(On::call("blob"), Fault::hold(&gate));
+    let denied = storage.inject(
         On::call("blob"),
         Fault::error(|| StorageError::denied("by a lock")),
     );
-    storage.inject(On::call("blob"), Fault::outage());
+    let outage = storage.inject(On::call("blob"), Fault::outage());
     let name = repository.name().clone();
     let asking = storage.clone();
     let asked = tokio::spawn(async move { asking.blob(&name, &content()).await });
@@ -179,6 +179,8 @@ async fn several_faults_apply_to_one_call_in_their_order() {
 
     let failed = asked.await.unwrap().unwrap_err();
     assert!(matches!(failed, StorageError::Denied { .. }), "{failed:?}");
+    let fired = [held, denied, outage].map(|rule| rule.fired());
+    assert_eq!(fired, [1, 1, 0], "the call had failed before the last rule");
 }
 
 #[tokio::test]

@@ -134,7 +134,8 @@ impl<S: Storage> Faulty<S> {
 
     /// Applies all faults that come before the effect of a call. Returns the fault that comes with it or after it.
     async fn before(&self, call: &'static str) -> Result<Option<Fault>> {
-        for fault in self.rules.of(call) {
+        for (rule, fault) in self.rules.of(call) {
+            rule.count();
             match fault.effect() {
                 Effect::Hold(gate) => gate.pass().await,
                 Effect::Fail => return Err(fault.make_error()),

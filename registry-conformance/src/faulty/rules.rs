@@ -241,6 +241,7 @@ struct Rule {
     fault: Fault,
     /// Number of calls that it names.
     seen: usize,
+    /// Number of calls to which the fault was applied.
     fired: usize,
 }
 
@@ -271,16 +272,19 @@ impl Rules {
         self.inner().calls.get(name).copied().unwrap_or_default()
     }
 
-    /// Counts a call, and returns the faults for it.
-    pub(super) fn of(&self, call: &'static str) -> Vec<Fault> {
+    /// Counts a call, and returns the faults for it, with their rules.
+    pub(super) fn of(&self, call: &'static str) -> Vec<(Injected, Fault)> {
         let mut inner = self.inner();
         *inner.calls.entry(known(call)).or_default() += 1;
         let named = inner.rules.iter_mut().filter(|rule| rule.on.names(call));
         let applied = named.filter_map(|rule| {
             rule.seen += 1;
+            let injected = Injected {
+                rules: self.clone(),
+                id: rule.id,
+            };
             let applies = rule.on.numbers(rule.seen);
-            rule.fired += usize::from(applies);
-            applies.then(|| rule.fault.clone())
+            applies.then(|| (injected, rule.fault.clone()))
         });
         applied.collect()
     }
@@ -315,12 +319,22 @@ pub struct Injected {
 }
 
 impl Injected {
-    /// Returns the number of calls that the rule has selected, or 0 after it was removed.
+    /// Returns the number of calls to which the fault was applied, or 0 after the rule was removed. A call that an earlier
+    /// rule has failed is not one of them.
     #[must_use]
     pub fn fired(&self) -> usize {
         let inner = self.rules.inner();
         let rule = inner.rules.iter().find(|rule| rule.id == self.id);
         rule.map_or(0, |rule| rule.fired)
+    }
+
+    /// Counts a call to which the fault is applied.
+    pub(super) fn count(&self) {
+        let mut inner = self.rules.inner();
+        let rule = inner.rules.iter_mut().find(|rule| rule.id == self.id);
+        if let Some(rule) = rule {
+            rule.fired += 1;
+        }
     }
 
     /// Removes the rule.

@@ -126,6 +126,27 @@ async fn a_blob_whose_reading_fails_midway_has_its_first_bytes() {
     repository.push_blob("content", None).await.unwrap();
     storage.inject(On::call("open_blob"), Fault::io(io::ErrorKind::TimedOut).after(3));
 
+    assert_eq!(read(&repository).await, ("con".to_owned(), true, true));
+}
+
+#[tokio::test]
+async fn the_reading_of_a_blob_fails_before_its_end() {
+    for amount in [6, 7, 8, u64::MAX] {
+        let (storage, repository) = faulty();
+        repository.push_blob("content", None).await.unwrap();
+        storage.inject(
+            On::call("open_blob"),
+            Fault::io(io::ErrorKind::TimedOut).after(amount),
+        );
+
+        let expected = ("conten".to_owned(), true, true);
+        assert_eq!(read(&repository).await, expected, "{amount}");
+    }
+}
+
+/// Reads the content. Returns its bytes before it ends, true if that is the injected fault, and true if
+/// nothing follows.
+async fn read(repository: &Repository) -> (String, bool, bool) {
     let opened = repository
         .open_blob(&content(), ReadBlob::default())
         .await
@@ -135,13 +156,17 @@ async fn a_blob_whose_reading_fails_midway_has_its_first_bytes() {
         panic!("a redirect");
     };
     let mut stream = body.into_stream();
-
-    assert_eq!(stream.frame().await.unwrap().unwrap().into_data().unwrap(), "con");
-    assert!(matches!(
-        stream.frame().await,
-        Some(Err(StorageError::Internal { .. }))
-    ));
-    assert!(stream.frame().await.is_none());
+    let mut bytes = Vec::new();
+    loop {
+        match stream.frame().await {
+            Some(Ok(frame)) => bytes.extend(frame.into_data().unwrap()),
+            end => {
+                let injected = matches!(end, Some(Err(StorageError::Internal { .. })));
+                let ended = stream.frame().await.is_none();
+                return (String::from_utf8(bytes).unwrap(), injected, ended);
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ impl Fault {
     /// |---|---|
     /// | `append` | the first `amount` bytes of the body are in the session |
     /// | `put_manifest` | the manifest is stored, and the first `amount` of its tags are moved |
-    /// | `open_blob` | the blob is open, and reading fails after `amount` bytes |
+    /// | `open_blob` | the blob is open, and reading fails after `amount` bytes, but always before the last byte |
     ///
     /// Every other call has its whole effect, as with [`answer_lost`](Self::answer_lost).
     pub fn after(self, amount: u64) -> Self {

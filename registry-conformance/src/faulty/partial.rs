@@ -44,7 +44,7 @@ fn left(amount: u64, there: usize) -> Option<usize> {
     usize::try_from(left).ok().filter(|left| *left > 0)
 }
 
-/// Lets the reading of a blob fail after `amount` bytes.
+/// Lets the reading of a blob fail after `amount` bytes, or before the last byte.
 pub(super) fn cut(read: BlobRead, amount: u64, fault: Fault) -> BlobRead {
     let BlobRead {
         info, range, body, ..
@@ -53,7 +53,8 @@ pub(super) fn cut(read: BlobRead, amount: u64, fault: Fault) -> BlobRead {
         // The file inside is left out: a listener could send it without reading it here.
         BlobBody::Content(content) => BlobBody::Content(Content::stream(Box::pin(Cut {
             inner: content.into_stream(),
-            left: amount,
+            // A reader that has all bytes need not ask for more, and would not see the fault.
+            left: amount.min((range.end - range.start).saturating_sub(1)),
             fault: Some(fault),
         }))),
         other => other,
@@ -69,6 +70,14 @@ struct Cut {
     fault: Option<Fault>,
 }
 
+impl Cut {
+    /// Fails once. Then the stream has ended.
+    fn fail(&mut self) -> Option<Result<Frame<Bytes>>> {
+        let fault = self.fault.take()?;
+        Some(Err(fault.make_error()))
+    }
+}
+
 impl Body for Cut {
     type Data = Bytes;
     type Error = StorageError;
@@ -78,15 +87,18 @@ impl Body for Cut {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StorageError>>> {
         if self.left == 0 {
-            return Poll::Ready(self.fault.take().map(|fault| Err(fault.make_error())));
+            return Poll::Ready(self.fail());
         }
-        let frame = ready!(self.inner.as_mut().poll_frame(context));
-        Poll::Ready(frame.map(|frame| {
-            let mut data = frame?.into_data().unwrap_or_default();
+        let Some(frame) = ready!(self.inner.as_mut().poll_frame(context)) else {
+            // The storage has sent less than it said.
+            return Poll::Ready(self.fail());
+        };
+        Poll::Ready(Some(frame.map(|frame| {
+            let mut data = frame.into_data().unwrap_or_default();
             data.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
             self.left -= data.remaining() as u64;
-            Ok(Frame::data(data))
-        }))
+            Frame::data(data)
+        })))
     }
 
     fn size_hint(&self) -> SizeHint {

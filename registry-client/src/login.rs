@@ -5,12 +5,14 @@ use crate::{
     call::Call,
     client::Client,
     error::{Error, Result},
+    host::Host,
     refusal::{is_transient, refusal},
     transport::{Answered, Outgoing},
     url,
 };
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use registry_core::RepositoryName;
 use std::sync::PoisonError;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -74,7 +76,9 @@ impl Client {
         challenge: &Challenge,
         tried: Option<&Login>,
     ) -> Result<Option<Login>> {
-        let credential = self.credential(call).await?;
+        let credential = self
+            .credential(&call.host, auth::repository(&call.request).as_ref())
+            .await?;
         match challenge {
             Challenge::Basic => {
                 let Some(Credential(Kind::Password { user, password })) = &credential else {
@@ -97,12 +101,25 @@ impl Client {
         }
     }
 
-    async fn credential(&self, call: &Call) -> Result<Option<Credential>> {
-        let repository = auth::repository(&call.request);
+    /// Asks the sources of credentials for a repository of `host`, or for the host itself. `None` stands for an anonymous
+    /// user.
+    ///
+    /// # Cancel safety
+    ///
+    /// Asking changes nothing: the future can be dropped at any point.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Credentials`] if a source fails, such as a file that cannot be read.
+    pub async fn credential(
+        &self,
+        host: &Host,
+        repository: Option<&RepositoryName>,
+    ) -> Result<Option<Credential>> {
         for credentials in &self.inner().credentials {
-            let found = credentials.get(&call.host, repository.as_ref()).await;
+            let found = credentials.get(host, repository).await;
             let found = found.map_err(|source| Error::Credentials {
-                host: call.host.to_string(),
+                host: host.to_string(),
                 source,
             })?;
             if found.is_some() {

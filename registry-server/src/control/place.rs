@@ -5,7 +5,7 @@ use super::{
     image_storage::{ImageStorage, NotOpened},
     line::{Line, WAITING},
     operation::{self, Access, BoxError, Operation, Operator},
-    user::become_owner_of,
+    user::{become_owner_of, becomes_owner_of},
 };
 use crate::{
     backend,
@@ -125,6 +125,11 @@ impl Place {
     /// Returns true if the directory holds a registry.
     pub(crate) fn is_registry(&self) -> bool {
         top(&self.root).is_dir()
+    }
+
+    /// Returns true if a command that changes something becomes the user who owns the directory.
+    pub(crate) fn becomes_owner(&self) -> bool {
+        becomes_owner_of(&self.root)
     }
 
     /// Opens the directory for a command that copies images, with the authority of the host, or reaches the server that owns

@@ -14,7 +14,7 @@ use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 /// This concerns this thread and those that it starts from now on, so that a process calls it before it has others.
 pub(super) fn become_owner_of(directory: &Path) -> io::Result<()> {
     let owner = fs::metadata(directory)?;
-    if !geteuid().is_root() || owner.uid() == 0 {
+    if !is_other(&owner) {
         return Ok(());
     }
     let (user, group) = (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid()));
@@ -22,4 +22,13 @@ pub(super) fn become_owner_of(directory: &Path) -> io::Result<()> {
     set_thread_res_gid(group, group, group)?;
     set_thread_res_uid(user, user, user)?;
     Ok(())
+}
+
+/// Returns true if [`become_owner_of`] changes the user of the process.
+pub(super) fn becomes_owner_of(directory: &Path) -> bool {
+    fs::metadata(directory).is_ok_and(|owner| is_other(&owner))
+}
+
+fn is_other(owner: &fs::Metadata) -> bool {
+    geteuid().is_root() && owner.uid() != 0
 }

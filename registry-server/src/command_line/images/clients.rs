@@ -8,6 +8,7 @@ use crate::command_line::prompt;
 use registry_client::{
     AuthFile, Client, ClientBuilder, Credential, Error as ClientError, Host, HostOptions, Retry,
 };
+use registry_core::RepositoryName;
 use std::{
     collections::BTreeMap,
     env, fs,
@@ -21,6 +22,8 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 pub(super) struct Side {
     access: Access,
     credential: Option<Credential>,
+    /// True if the files of logins count, too.
+    reads_files: bool,
     tls: Option<bool>,
 }
 
@@ -72,9 +75,26 @@ impl Side {
         }
         Ok(Self {
             access: access.clone(),
+            reads_files: login.is_none(),
             credential: login.map(|login| login.credential()).transpose()?,
             tls,
         })
+    }
+
+    /// Sets up a client that has its login already: the user whom root becomes may not read the files of logins.
+    pub(super) async fn client_with_login(
+        &self,
+        host: &Host,
+        repository: Option<&RepositoryName>,
+    ) -> Result<Client, Failure> {
+        let client = self.client(host).await?;
+        let known = Self {
+            access: self.access.clone(),
+            credential: client.credential(host, repository).await?,
+            reads_files: false,
+            tls: self.tls,
+        };
+        known.client(host).await
     }
 
     /// Sets up a client for a registry. Without verification, asks the registry for its protocol.
@@ -106,9 +126,11 @@ impl Side {
         if let Some(file) = &self.access.authfile {
             builder = builder.without_credentials().credentials(AuthFile::new(file));
         }
+        if !self.reads_files {
+            builder = builder.without_credentials();
+        }
         if let Some(credential) = &self.credential {
-            let logins = BTreeMap::from([(host.clone(), credential.clone())]);
-            builder = builder.without_credentials().credentials(logins);
+            builder = builder.credentials(BTreeMap::from([(host.clone(), credential.clone())]));
         }
         if let Some(directory) = &self.access.cert_dir {
             options = certificates(options, directory)?;

@@ -17,7 +17,8 @@ use crate::{
     config::{Location, Settings},
     control::{self, Access},
 };
-use registry_core::{Digest, Tag};
+use registry_client::{Client, Host};
+use registry_core::{Digest, Reference, RepositoryName, Tag};
 use registry_image::{ArchiveReader, Layout};
 use std::{
     fs,
@@ -48,10 +49,12 @@ pub(crate) fn import(options: Import) -> ExitCode {
         // An archive has the referrers that belong to it.
         let is_local = |name: &Name| matches!(name, Name::Layout(..) | Name::Archive(..));
         selection.referrers |= sources.iter().all(is_local);
+        let place = place_of(settings_of(storage)?, &selection)?;
+        let sources = sources.into_iter();
+        let sources = sources.map(|source| Opening::of(source, &side, place.becomes_owner()));
+        let sources = sources.collect::<Result<Vec<_>, _>>()?;
         runtime()?.block_on(async {
-            let sources = sources.into_iter().map(Opening::of);
-            let sources = sources.collect::<Result<Vec<_>, _>>()?;
-            let place = storage_place(settings_of(storage)?, &running, &selection).await?;
+            let place = storage_place(&place, &running).await?;
             let mut batches = Vec::new();
             for source in sources {
                 batches.extend(source.batches(&side, &selection).await?);
@@ -121,8 +124,12 @@ pub(crate) fn copy(options: Copy) -> ExitCode {
         let to = to.map_err(|error| error.to_string())?;
         let source = Side::source(&access, &source, from.is_pipe())?;
         let target = Side::target(&access, &target, from.is_pipe())?;
+        let becomes_owner = match &to {
+            Name::Storage(root, _) => place_of(settings_at(root)?, &selection)?.becomes_owner(),
+            _ => false,
+        };
+        let from = Opening::of(from, &source, becomes_owner)?;
         runtime()?.block_on(async {
-            let from = Opening::of(from)?;
             let target = match to {
                 Name::Remote(host, image) => Target {
                     place: Place::Remote(target.client(&host).await?, host),
@@ -130,7 +137,7 @@ pub(crate) fn copy(options: Copy) -> ExitCode {
                     is_whole: false,
                 },
                 Name::Storage(root, image) => Target {
-                    place: storage_place(settings_at(&root)?, &running, &selection).await?,
+                    place: storage_place(&place_of(settings_at(&root)?, &selection)?, &running).await?,
                     fixed: Fixed::of(image)?,
                     is_whole: false,
                 },
@@ -209,15 +216,15 @@ fn settings_at(root: &Path) -> Result<Settings, Failure> {
     Ok(Config::load(sources)?.settings)
 }
 
-/// Opens a storage for writing. A dry run reads it.
-async fn storage_place(
-    mut settings: Settings,
-    running: &Running,
-    selection: &Selection,
-) -> Result<Place, Failure> {
+/// Chooses a storage for writing.
+fn place_of(mut settings: Settings, selection: &Selection) -> Result<control::Place, Failure> {
     // An archive may have one of the platforms of an index.
     settings.storage.whole_indexes &= selection.strict;
-    let place = control::Place::of_new(settings)?;
+    Ok(control::Place::of_new(settings)?)
+}
+
+/// Opens a storage for writing. A dry run reads it.
+async fn storage_place(place: &control::Place, running: &Running) -> Result<Place, Failure> {
     if !running.dry_run {
         return Ok(Place::Storage(
             place.images(Access::Own, |waits| told(&waits)).await?,
@@ -237,14 +244,15 @@ fn told(waits: &str) {
     _ = writeln!(io::stderr(), "registry: {waits}");
 }
 
-/// A source whose files are open. They are opened before a storage, because root then becomes the user who owns it.
+/// A source whose files are open, and whose login is known if root then becomes the user who owns the target.
 enum Opening {
     Layout(Layout, Option<String>),
-    Other(Name),
+    Remote(Option<Client>, Host, Option<Image>),
+    Storage(PathBuf, Option<Image>),
 }
 
 impl Opening {
-    fn of(name: Name) -> Result<Self, Failure> {
+    fn of(name: Name, side: &Side, becomes_owner: bool) -> Result<Self, Failure> {
         Ok(match name {
             Name::Layout(directory, selected) => Self::Layout(Layout::open(directory)?, selected),
             Name::Archive(File::Path(path), selected) => {
@@ -254,54 +262,75 @@ impl Opening {
                 let layout = ArchiveReader::new().read("standard input", io::stdin().lock())?;
                 Self::Layout(layout, selected)
             }
-            other => Self::Other(other),
+            Name::Remote(host, image) if becomes_owner => {
+                let repository = image.as_ref().map(|image| &image.repository);
+                // This runtime has no thread left when the process changes its user.
+                let client = runtime()?.block_on(side.client_with_login(&host, repository))?;
+                Self::Remote(Some(client), host, image)
+            }
+            Name::Remote(host, image) => Self::Remote(None, host, image),
+            Name::Storage(root, image) => Self::Storage(root, image),
         })
     }
 
     async fn batches(self, side: &Side, selection: &Selection) -> Result<Vec<Batch>, Failure> {
-        match self {
-            Self::Layout(layout, selected) => of_layout(layout, selected.as_deref(), selection).await,
-            Self::Other(Name::Remote(host, Some(image))) => {
-                let source = side
-                    .client(&host)
-                    .await?
-                    .repository_of(host.clone(), image.repository.clone());
-                let name = format!("{host}/{}", image.repository);
-                let batch =
-                    of_repository(Arc::new(source), name, image.reference.as_ref(), selection).await?;
-                match batch.items.is_empty() {
-                    true => Err(nothing_selected(&batch.source.describe())),
-                    false => Ok(vec![batch]),
-                }
+        let (batches, place) = match self {
+            Self::Layout(layout, selected) => {
+                return of_layout(layout, selected.as_deref(), selection).await;
             }
-            Self::Other(Name::Remote(host, None)) if selection.selects_tags() => {
-                let client = side.client(&host).await?;
-                let mut batches = Vec::new();
-                for name in client.catalog(&host).all(REPOSITORIES).await? {
-                    let source = client.repository_of(host.clone(), name.clone());
-                    let name = format!("{host}/{name}");
-                    let batch = of_repository(Arc::new(source), name, None, selection).await?;
-                    batches.extend(Some(batch).filter(|batch| !batch.items.is_empty()));
-                }
-                match batches.is_empty() {
-                    true => Err(nothing_selected(host.as_str())),
-                    false => Ok(batches),
-                }
+            Self::Remote(client, host, image) => {
+                let client = match client {
+                    Some(client) => client,
+                    None => side.client(&host).await?,
+                };
+                return of_remote(&client, &host, image, selection).await;
             }
-            Self::Other(Name::Storage(root, image)) => {
+            Self::Storage(root, image) => {
                 let place = control::Place::of(settings_at(&root)?)?;
                 let storage = place.images(Access::Read, |waits| told(&waits)).await?;
-                let batches = of_storage(&storage, image.as_slice(), selection).await?;
-                match batches.is_empty() {
-                    true => Err(nothing_selected(&root.display().to_string())),
-                    false => Ok(batches),
-                }
+                (of_storage(&storage, image.as_slice(), selection).await?, root)
             }
-            Self::Other(name) => Err(format!(
-                "{name}: name a repository of the registry, or pass --all-tags for all repositories"
-            )
-            .into()),
+        };
+        match batches.is_empty() {
+            true => Err(nothing_selected(&place.display().to_string())),
+            false => Ok(batches),
         }
+    }
+}
+
+/// Returns the selected images of a registry: of one repository, or of all.
+async fn of_remote(
+    client: &Client,
+    host: &Host,
+    image: Option<Image>,
+    selection: &Selection,
+) -> Result<Vec<Batch>, Failure> {
+    let batch = async |repository: RepositoryName, reference: Option<&Reference>| {
+        let name = format!("{host}/{repository}");
+        let source = client.repository_of(host.clone(), repository);
+        of_repository(Arc::new(source), name, reference, selection).await
+    };
+    if let Some(image) = image {
+        let batch = batch(image.repository, image.reference.as_ref()).await?;
+        return match batch.items.is_empty() {
+            true => Err(nothing_selected(&batch.source.describe())),
+            false => Ok(vec![batch]),
+        };
+    }
+    if !selection.selects_tags() {
+        return Err(format!(
+            "docker://{host}: name a repository of the registry, or pass --all-tags for all repositories"
+        )
+        .into());
+    }
+    let mut batches = Vec::new();
+    for repository in client.catalog(host).all(REPOSITORIES).await? {
+        let batch = batch(repository, None).await?;
+        batches.extend(Some(batch).filter(|batch| !batch.items.is_empty()));
+    }
+    match batches.is_empty() {
+        true => Err(nothing_selected(host.as_str())),
+        false => Ok(batches),
     }
 }
 

@@ -1,6 +1,10 @@
 //! Copies from and to registries that require a login, or TLS.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    path::PathBuf,
+};
 
 use libtest_mimic::Trial;
 use rcgen::{CertificateParams, KeyPair};
@@ -14,6 +18,7 @@ pub(super) fn trials() -> Vec<Trial> {
         logins_of_other_programs_are_used,
         certificates_of_a_directory_are_trusted,
         an_import_reads_a_registry,
+        root_imports_into_the_storage_of_another_user,
         a_whole_registry_moves_to_another,
     )
 }
@@ -173,6 +178,44 @@ fn an_import_reads_a_registry() {
 
     assert_eq!(imported, format!("team/app:v1\t{}", pushed[0].digest));
     desk.assert_verified("new");
+}
+
+fn root_imports_into_the_storage_of_another_user() {
+    const USER: u32 = 65_532;
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (desk, _) = Desk::with_images(&[("team/app", "v1", 1)]);
+    let server = guarded(&desk);
+    let source = format!("docker://{}", server.repository("app:v1"));
+    let options = ["--dest-creds", "ann:secret"];
+    assert_eq!(copy_to(&desk, &source, &options, &[], "").0, 0);
+    // Only root reads the logins.
+    let docker = desk.bench.path("docker");
+    fs::create_dir(&docker).unwrap();
+    let host = server.repository("app").split_once('/').unwrap().0.to_owned();
+    // ann:secret
+    let logins = format!(r#"{{"auths": {{"{host}": {{"auth": "YW5uOnNlY3JldA=="}}}}}}"#);
+    fs::write(docker.join("config.json"), logins).unwrap();
+    fs::set_permissions(&docker, fs::Permissions::from_mode(0o700)).unwrap();
+    let new = desk.bench.path("new");
+    fs::create_dir(&new).unwrap();
+    chown(&new, Some(USER), Some(USER)).unwrap();
+    // The user has to reach it.
+    fs::set_permissions(desk.bench.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+
+    for command in [
+        &["import", &source, "--root", "new"][..],
+        &["cp", &source, "registry:new:copy:v1"],
+    ] {
+        let mut command_line = desk.bench.command(env!("CARGO_BIN_EXE_registry"));
+        command_line.args(command).env("DOCKER_CONFIG", &docker);
+        let done = command_line.output().unwrap();
+        let log = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{command:?}: {log}");
+    }
+
+    assert_eq!(fs::metadata(new.join("docker/registry/v2")).unwrap().uid(), USER);
 }
 
 fn a_whole_registry_moves_to_another() {

@@ -128,7 +128,9 @@ pub trait Hooks: Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Runs after each event.
+    /// Runs after each event. It must not panic: later hooks do not receive the event then, and
+    /// [`Abandoned`](super::EventKind::Abandoned) may come while a panic of another hook unwinds, where a second panic ends
+    /// the process. So use a poisoned lock as it is, and subtract without overflow.
     fn event(&self, event: &Arc<Event>) {
         let _ = event;
     }

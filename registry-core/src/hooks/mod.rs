@@ -11,7 +11,7 @@
 //! };
 //! use std::{
 //!     collections::HashMap,
-//!     sync::{Arc, Mutex},
+//!     sync::{Arc, Mutex, MutexGuard, PoisonError},
 //! };
 //!
 //! /// Refuses blobs beyond a number of bytes, however many are pushed at once.
@@ -28,11 +28,18 @@
 //!     reserved: HashMap<u64, u64>,
 //! }
 //!
+//! impl Quota {
+//!     /// Locks the counts, also after a panic of another thread: an event must not panic.
+//!     fn counts(&self) -> MutexGuard<'_, Counts> {
+//!         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+//!     }
+//! }
+//!
 //! #[async_trait]
 //! impl Hooks for Quota {
 //!     async fn before_add_blob(&self, context: &Context, _: &Digest, size: u64) -> Result<(), HookError> {
-//!         let mut counts = self.counts.lock().unwrap();
-//!         if counts.used + size > self.limit {
+//!         let mut counts = self.counts();
+//!         if counts.used.saturating_add(size) > self.limit {
 //!             return Err(HookError::veto("the quota is used up"));
 //!         }
 //!         counts.used += size;
@@ -41,7 +48,7 @@
 //!     }
 //!
 //!     fn event(&self, event: &Arc<Event>) {
-//!         let mut counts = self.counts.lock().unwrap();
+//!         let mut counts = self.counts();
 //!         let reserved = counts.reserved.get(&event.context.operation).copied();
 //!         let unused = match event.kind {
 //!             EventKind::BlobPushed { created: true, .. } | EventKind::BlobMounted { created: true, .. } => 0,
@@ -52,7 +59,8 @@
 //!             _ => return,
 //!         };
 //!         counts.reserved.remove(&event.context.operation);
-//!         counts.used -= unused;
+//!         // A blob that an earlier process stored was never counted.
+//!         counts.used = counts.used.saturating_sub(unused);
 //!     }
 //! }
 //!

@@ -108,13 +108,15 @@ impl<'a> Operation<'a> {
 
     /// Sends all hooks the event that ends the operation.
     pub(super) fn end(mut self, kind: impl FnOnce() -> EventKind) {
-        self.tell(kind);
+        // Before the call: after a panic of a hook in it, no hook receives `Abandoned` for what has happened.
         self.waiting = 0;
+        self.tell(kind);
     }
 
     /// Sends all hooks the events of a session that has become a blob, and ends the operation.
-    pub(super) fn end_as_blob(self, upload: UploadId, info: &BlobInfo) {
+    pub(super) fn end_as_blob(mut self, upload: UploadId, info: &BlobInfo) {
         let (digest, size, created) = (info.digest, info.size, self.creates);
+        self.waiting = 0;
         self.tell(|| EventKind::UploadEnded { upload, digest, size });
         self.end(|| EventKind::BlobPushed {
             digest,

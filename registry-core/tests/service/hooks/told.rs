@@ -197,3 +197,39 @@ async fn a_blob_is_announced_with_its_exact_size_however_it_is_pushed() {
         );
     }
 }
+
+/// Panics in one of the events of a pushed blob: in the last one, or in the one before it.
+#[derive(Debug)]
+struct Panicking {
+    in_last: bool,
+}
+
+impl Hooks for Panicking {
+    fn event(&self, event: &Arc<Event>) {
+        match event.kind {
+            EventKind::BlobPushed { .. } => assert!(!self.in_last, "the panic of this test"),
+            EventKind::UploadEnded { .. } => assert!(self.in_last, "the panic of this test"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_a_panic_in_an_event_no_hook_is_told_that_a_committed_push_was_abandoned() {
+    for in_last in [true, false] {
+        let hooks = Recorder::default();
+        let registry = Registry::builder(MemoryStorage::new())
+            .hooks(hooks.clone())
+            .hooks(Panicking { in_last });
+        let repository = registry.build().repository("team/app").unwrap();
+        let pushed = repository.clone();
+
+        let push = tokio::spawn(async move { pushed.push_blob("{}", None).await });
+
+        assert!(push.await.unwrap_err().is_panic());
+        assert!(repository.blob(&digest()).await.unwrap().is_some());
+        let events = hooks.take_events();
+        assert!(events.contains(&"upload of 2 ended".into()), "{events:?}");
+        assert!(!events.contains(&"abandoned".into()), "{events:?}");
+    }
+}

@@ -75,6 +75,10 @@
 //! # }
 //! ```
 //!
+//! One thing differs: `GET /v2/` is 401 without a login, so docker logs in before it pulls. If it is to pull without one,
+//! build with [`without_base_login`](registry_core::service::Builder::without_base_login); then docker cannot push with a
+//! password, see [`own_users`](crate::own_users).
+//!
 //! | there | here |
 //! |---|---|
 //! | `ContainerRegistry::builder()`, `storage(path)` | [`Registry::builder`] with `FsStorage::open(path)?`; a storage of your own is possible |

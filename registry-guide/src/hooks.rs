@@ -110,7 +110,7 @@
 //! use registry_core::{
 //!     Digest, Registry, hooks::{Context, Event, EventKind, HookError, Hooks}, storage::MemoryStorage,
 //! };
-//! use std::{collections::HashMap, sync::{Arc, Mutex}};
+//! use std::{collections::HashMap, sync::{Arc, Mutex, MutexGuard, PoisonError}};
 //!
 //! /// Bounds the bytes of each team: the first part of a repository's name.
 //! #[derive(Debug)]
@@ -125,6 +125,13 @@
 //!     reserved: HashMap<u64, u64>,
 //! }
 //!
+//! impl Quota {
+//!     /// Locks the state, also after a panic of another thread: an event must not panic.
+//!     fn state(&self) -> MutexGuard<'_, State> {
+//!         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+//!     }
+//! }
+//!
 //! fn team(context: &Context) -> String {
 //!     context.repository.as_str().split('/').next().unwrap_or_default().to_owned()
 //! }
@@ -132,9 +139,9 @@
 //! #[async_trait]
 //! impl Hooks for Quota {
 //!     async fn before_add_blob(&self, context: &Context, _: &Digest, size: u64) -> Result<(), HookError> {
-//!         let (mut state, team) = (self.state.lock().unwrap(), team(context));
+//!         let (mut state, team) = (self.state(), team(context));
 //!         let used = state.used.entry(team.clone()).or_default();
-//!         if *used + size > self.limit {
+//!         if used.saturating_add(size) > self.limit {
 //!             return Err(HookError::veto(format!("the quota of {team} is used up: delete images, or ask for more")));
 //!         }
 //!         *used += size;
@@ -143,7 +150,7 @@
 //!     }
 //!
 //!     fn event(&self, event: &Arc<Event>) {
-//!         let mut state = self.state.lock().unwrap();
+//!         let mut state = self.state();
 //!         let given_back = match event.kind {
 //!             // The reservation is now what is stored, unless the repository had the blob before.
 //!             EventKind::BlobPushed { created: true, .. } | EventKind::BlobMounted { created: true, .. } => {
@@ -181,8 +188,12 @@
 //! [`Upkeep::on_collected`](registry_core::maintenance::Upkeep::on_collected). For a quota on what is received, too, veto in
 //! `before_append` when `held` and the announced bytes exceed what is left.
 //!
-//! The example `examples/tenants` of the workspace has all of this: tenants at hosts of their own, each with a quota that
-//! bounds uploads, too, and with a bill.
+//! The bytes of open uploads are in no count, and most clients announce no size. Bound them by
+//! [`Limits`](registry_core::Limits): `blob_bytes` at the quota, and a small number of `uploads`. Two events may come in the
+//! other order than their commits, so add up from time to time, too.
+//!
+//! The example `examples/tenants` of the workspace has all of this: tenants at hosts of their own, each with a quota, limits
+//! for uploads, and a bill.
 //!
 //! # Billing
 //!

@@ -17,7 +17,7 @@
 //!     registry: Registry,
 //! }
 //!
-//! /// Lists the images. The registry is called in process, with the authority of the service.
+//! /// Lists the first page of the images. The registry is called in process, with the authority of the service.
 //! async fn images(State(app): State<App>) -> Result<String, StatusCode> {
 //!     let page = app.registry.repositories(&Default::default()).await;
 //!     let page = page.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
@@ -168,7 +168,8 @@
 //!         // HTTP/1 sends the host as a header, HTTP/2 as a part of the target.
 //!         let header = request.headers().get(HOST).and_then(|host| host.to_str().ok());
 //!         let host = request.uri().host().or(header).unwrap_or_default();
-//!         let is_registry = host.split(':').next() == Some("registry.example.com");
+//!         let name = host.split(':').next().unwrap_or_default();
+//!         let is_registry = name.eq_ignore_ascii_case("registry.example.com");
 //!         if is_registry { registry.oneshot(request).await } else { website.oneshot(request).await }
 //!     })
 //! }
@@ -178,7 +179,7 @@
 //! let app = by_host(website, registry_axum::router(registry));
 //! # #[tokio::main]
 //! # async fn check(app: Router) {
-//! #     for (host, is_registry) in [("registry.example.com:443", true), ("www.example.com", false)] {
+//! #     for (host, is_registry) in [("Registry.example.com:443", true), ("www.example.com", false)] {
 //! #         let request = http::Request::get("/v2/").header("host", host).body(axum::body::Body::empty()).unwrap();
 //! #         let response = app.clone().oneshot(request).await.unwrap();
 //! #         assert_eq!(response.status(), 200);

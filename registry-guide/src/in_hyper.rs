@@ -11,18 +11,20 @@
 //! [`TowerToHyperService`]: https://docs.rs/hyper-util/latest/hyper_util/service/struct.TowerToHyperService.html
 //!
 //! ```
+//! use http::Request;
 //! use hyper::body::Incoming;
 //! use hyper_util::{
 //!     rt::{TokioExecutor, TokioIo, TokioTimer},
 //!     server::{conn::auto, graceful::GracefulShutdown},
 //!     service::TowerToHyperService,
 //! };
-//! use registry_core::Registry;
-//! use std::{io, pin::pin, time::Duration};
-//! use tokio::{net::TcpListener, time::timeout};
+//! use registry_core::{Registry, auth::ClientAddress};
+//! use std::{pin::pin, time::Duration};
+//! use tokio::{net::TcpListener, task::JoinSet, time::{sleep, timeout}};
 //! use tokio_util::task::TaskTracker;
+//! use tower::ServiceExt as _;
 //!
-//! async fn serve(registry: Registry, listener: TcpListener, stop: impl Future<Output = ()>) -> io::Result<()> {
+//! async fn serve(registry: Registry, listener: TcpListener, stop: impl Future<Output = ()>) {
 //!     // The operations that outlive their clients.
 //!     let operations = TaskTracker::new();
 //!     let spawner = operations.clone();
@@ -36,23 +38,40 @@
 //!
 //!     // Accept connections until the signal.
 //!     let connections = GracefulShutdown::new();
+//!     let mut tasks = JoinSet::new();
 //!     let mut stop = pin!(stop);
 //!     loop {
-//!         let (connection, _) = tokio::select! {
-//!             accepted = listener.accept() => accepted?,
+//!         let accepted = tokio::select! {
+//!             accepted = listener.accept() => accepted,
 //!             () = &mut stop => break,
 //!         };
-//!         let service = TowerToHyperService::new(service.clone());
+//!         let (connection, peer) = match accepted {
+//!             Ok(accepted) => accepted,
+//!             Err(error) => {
+//!                 // The client has left, or too many files are open. Later connections are accepted again.
+//!                 eprintln!("cannot accept a connection: {error}");
+//!                 sleep(Duration::from_millis(100)).await;
+//!                 continue;
+//!             }
+//!         };
+//!         // Limits of anonymous clients are by address.
+//!         let service = service.clone().map_request(move |mut request: Request<Incoming>| {
+//!             request.extensions_mut().insert(ClientAddress(peer));
+//!             request
+//!         });
+//!         let service = TowerToHyperService::new(service);
 //!         let served = builder.serve_connection(TokioIo::new(connection), service).into_owned();
-//!         tokio::spawn(connections.watch(served));
+//!         tasks.spawn(connections.watch(served));
+//!         while tasks.try_join_next().is_some() {}
 //!     }
 //!     drop(listener);
 //!
-//!     // Let requests finish for a while, then complete what changes something.
+//!     // Let requests finish for a while. Then end the connections that are left, so that no operation waits for the bytes
+//!     // of a client that has stalled, and complete what changes something.
 //!     _ = timeout(Duration::from_secs(8), connections.shutdown()).await;
+//!     tasks.shutdown().await;
 //!     operations.close();
 //!     operations.wait().await;
-//!     Ok(())
 //! }
 //!
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/client.rs"));
@@ -75,7 +94,7 @@
 //! # let response = http2.send_request(request).await.unwrap();
 //! # assert_eq!((response.status().as_u16(), response.version()), (200, http::Version::HTTP_2));
 //! # stop.send(()).unwrap();
-//! # running.await.unwrap().unwrap();
+//! # running.await.unwrap();
 //! # driver.await.unwrap().unwrap();
 //! # }
 //! ```

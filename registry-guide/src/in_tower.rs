@@ -21,9 +21,10 @@
 //! let registry = Registry::builder(MemoryStorage::new()).allow_anonymous_push().build();
 //! let numbers = Arc::new(AtomicU64::new(0));
 //! let stack = ServiceBuilder::new()
-//!     // Spans and events of the crate `tracing`; the registry's own events are within the span.
+//!     // Spans and events of the crate `tracing`. The registry's own events are within the span, except those of an operation
+//!     // in a task: to have these, spawn `operation.in_current_span()`, of `tracing::Instrument`.
 //!     .layer(TraceLayer::new_for_http())
-//!     // Further requests wait.
+//!     // Further requests wait. A request counts up to the head of its response, and not while the body is sent.
 //!     .layer(GlobalConcurrencyLimitLayer::new(1000))
 //!     // The log and the hooks of the registry name this number.
 //!     .map_request(move |mut request: Request<RequestBody>| {

@@ -122,7 +122,9 @@
 //!         getrandom::fill(&mut random).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
 //!         random
 //!     }));
-//!     tokens.issued.lock().unwrap().insert(token.clone(), (identity, Instant::now()));
+//!     let mut issued = tokens.issued.lock().unwrap();
+//!     issued.retain(|_, (_, at)| at.elapsed() < LIFETIME);
+//!     issued.insert(token.clone(), (identity, Instant::now()));
 //!     Ok(Json(serde_json::json!({"token": token, "expires_in": LIFETIME.as_secs()})))
 //! }
 //!
@@ -185,40 +187,60 @@
 //! - **The identity token as the password.** A CI job has an identity token of its platform. It runs `docker login -u oidc`,
 //!   and your authenticator verifies the password as a JWT: signature, issuer, audience and expiry, with a crate such as
 //!   `jsonwebtoken`. Map the claims to [`Identity::in_groups`], for example the name of the project.
-//! - **A proxy that has verified the user** and sends the name in a header. Take it only from the proxy's address:
+//! - **A proxy that has verified the user** and sends the name in a header. It has to remove this header from what clients
+//!   send. Take it only from the peer that is the proxy, and before [`Proxies`](registry_axum::Proxies) replaces the address
+//!   of the peer by that of the client:
 //!
 //! ```
-//! use async_trait::async_trait;
-//! use registry_core::{Authenticator, Identity, auth::{Access, AuthError, AuthRequest, Challenge}};
-//! use std::net::IpAddr;
+//! use axum::{Router, extract::Request, http::{HeaderMap, StatusCode}, middleware::map_request};
+//! use registry_axum::Proxies;
+//! use registry_core::{Identity, Registry, auth::{ClientAddress, FromExtensions}, storage::MemoryStorage};
+//! use std::{future::ready, net::IpAddr};
 //!
-//! #[derive(Debug)]
-//! struct ByProxy(IpAddr);
-//!
-//! #[async_trait]
-//! impl Authenticator for ByProxy {
-//!     async fn authenticate(&self, request: AuthRequest<'_>) -> Result<Option<Identity>, AuthError> {
-//!         let Some(user) = request.headers.get("x-forwarded-user") else {
-//!             return Ok(None);
-//!         };
-//!         let is_proxy = request.client_address().is_some_and(|peer| peer.ip() == self.0);
-//!         let user = user.to_str().ok().filter(|_| is_proxy).ok_or(AuthError::Rejected)?;
-//!         Ok(Some(Identity::new(user)))
+//! /// Returns the user that the proxy names. Refuses a name from another peer, and two names.
+//! fn user(peer: Option<IpAddr>, proxy: IpAddr, headers: &HeaderMap) -> Result<Option<Identity>, StatusCode> {
+//!     let mut names = headers.get_all("x-forwarded-user").iter();
+//!     match (names.next(), names.next()) {
+//!         (None, _) => Ok(None),
+//!         (Some(name), None) if peer == Some(proxy) => {
+//!             let name = name.to_str().map_err(|_| StatusCode::BAD_REQUEST)?;
+//!             Ok(Some(Identity::new(name)))
+//!         }
+//!         _ => Err(StatusCode::FORBIDDEN),
 //!     }
+//! }
 //!
-//!     fn challenges(&self, _: Option<AuthRequest<'_>>, _: &[Access]) -> Vec<Challenge> {
-//!         vec![]
-//!     }
+//! fn app(proxy: IpAddr) -> Router {
+//!     let registry = Registry::builder(MemoryStorage::new()).authenticator(FromExtensions).build();
+//!     let proxies = Proxies::default();
+//!     registry_axum::router(registry)
+//!         .layer(map_request(move |mut request: Request| {
+//!             proxies.resolve(&mut request);
+//!             ready(request)
+//!         }))
+//!         // The last layer runs first. An IPv4 peer may have an IPv6 address.
+//!         .layer(map_request(move |mut request: Request| {
+//!             let peer = request.extensions().get().map(|ClientAddress(peer)| peer.ip().to_canonical());
+//!             ready(user(peer, proxy, request.headers()).map(|user| {
+//!                 user.and_then(|user| request.extensions_mut().insert(user));
+//!                 request
+//!             }))
+//!         }))
 //! }
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # use registry_core::auth::ClientAddress;
-//! # for (peer, is_ann) in [("192.0.2.1:4000", true), ("192.0.2.2:4000", false)] {
-//! #     let request = http::Request::get("/v2/").header("x-forwarded-user", "ann");
-//! #     let (parts, ()) = request.extension(ClientAddress(peer.parse()?)).body(())?.into_parts();
-//! #     let found = ByProxy("192.0.2.1".parse()?).authenticate(AuthRequest::new(&parts)).await;
-//! #     assert_eq!(found.is_ok_and(|found| found == Some(Identity::new("ann"))), is_ann);
+//! # use tower::ServiceExt as _;
+//! # for (peer, is_ann) in [("10.0.0.1:4000", true), ("[::ffff:10.0.0.1]:4000", true), ("10.0.0.2:4000", false)] {
+//! #     let request = http::Request::get("/v2/team/app/tags/list")
+//! #         .header("x-forwarded-user", "ann")
+//! #         .header("x-forwarded-for", "10.0.0.1")
+//! #         .extension(ClientAddress(peer.parse()?))
+//! #         .body(axum::body::Body::empty())?;
+//! #     let status = app("10.0.0.1".parse()?).oneshot(request).await?.status();
+//! #     assert_eq!(status, if is_ann { 404 } else { 403 }, "{peer}");
 //! # }
+//! # let request = http::Request::get("/v2/team/app/tags/list").body(axum::body::Body::empty())?;
+//! # assert!([401, 403].contains(&app("10.0.0.1".parse()?).oneshot(request).await?.status().as_u16()));
 //! # Ok(())
 //! # }
 //! ```

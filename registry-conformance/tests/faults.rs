@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use async_trait::async_trait;
 use http_body_util::BodyExt as _;
 use registry_conformance::{
     faulty::{Fault, Faulty, Gate, On, Plane},
@@ -9,9 +10,13 @@ use registry_conformance::{
     storage_tests,
 };
 use registry_core::{
-    Algorithm, Digest, Error, Registry, Repository, RepositoryName, Storage, Tag,
+    Algorithm, Digest, Error, Registry, Repository, RepositoryName, Storage, StorageWrite, Tag,
+    forward_storage,
     service::ManifestPush,
-    storage::{BlobBody, Deletion, MemoryStorage, Page, ReadBlob, ReadOnlyStorage, StorageError},
+    storage::{
+        BlobBody, BlobRead, Deletion, MemoryStorage, Page, ReadBlob, ReadOnlyStorage, StorageCollect,
+        StorageError, StorageExpire, StorageHealth, StorageInspect, StorageRepair, StorageTrash,
+    },
 };
 use std::{io, sync::Arc};
 
@@ -144,6 +149,73 @@ async fn the_reading_of_a_blob_fails_before_its_end() {
     }
 }
 
+/// Redirects each client.
+#[derive(Debug)]
+struct Redirecting(MemoryStorage);
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Storage for Redirecting {
+    forward_storage! { Storage: self => &self.0; except open_blob }
+
+    async fn open_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        how: ReadBlob,
+    ) -> Result<Option<BlobRead>, StorageError> {
+        let mut read = self.0.open_blob(repository, digest, how).await?;
+        if let Some(read) = &mut read {
+            read.body = BlobBody::Redirect("https://bucket.example/blob".parse().unwrap());
+        }
+        Ok(read)
+    }
+
+    fn write(&self) -> Option<&dyn StorageWrite> {
+        self.0.write()
+    }
+
+    fn inspect(&self) -> Option<&dyn StorageInspect> {
+        self.0.inspect()
+    }
+
+    fn expire(&self) -> Option<&dyn StorageExpire> {
+        self.0.expire()
+    }
+
+    fn collect(&self) -> Option<&dyn StorageCollect> {
+        self.0.collect()
+    }
+
+    fn repair(&self) -> Option<&dyn StorageRepair> {
+        self.0.repair()
+    }
+
+    fn health(&self) -> Option<&dyn StorageHealth> {
+        self.0.health()
+    }
+
+    fn trash(&self) -> Option<&dyn StorageTrash> {
+        self.0.trash()
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_whose_reading_is_to_fail_midway_is_not_given() {
+    let storage = Faulty::new(Redirecting(MemoryStorage::new()));
+    let repository = Registry::builder(storage.clone())
+        .build()
+        .repository("team/app")
+        .unwrap();
+    repository.push_blob("content", None).await.unwrap();
+    storage.inject(On::call("open_blob"), Fault::outage().after(3));
+    let digest = content();
+    let open = || storage.open_blob(repository.name(), &digest, ReadBlob::default().or_redirect());
+
+    assert!(open().await.is_err());
+    assert!(open().await.unwrap().is_some());
+}
+
 /// Reads the content. Returns its bytes before it ends, true if that is the injected fault, and true if
 /// nothing follows.
 async fn read(repository: &Repository) -> (String, bool, bool) {
@@ -183,6 +255,22 @@ async fn a_call_is_held_until_its_gate_opens() {
 
     gate.open();
     assert_eq!(push.await.unwrap().unwrap().size, 7);
+}
+
+#[tokio::test]
+async fn a_call_that_was_held_loses_its_answer_then() {
+    let (storage, repository) = faulty();
+    let gate = Gate::new();
+    storage.inject(On::call("commit"), Fault::hold(&gate).answer_lost());
+    let pushing = repository.clone();
+    let push = tokio::spawn(async move { pushing.push_blob("content", None).await });
+
+    gate.reached(1).await;
+    assert_eq!(repository.blob(&content()).await.unwrap(), None);
+
+    gate.open();
+    assert!(push.await.unwrap().is_err());
+    assert!(repository.blob(&content()).await.unwrap().is_some());
 }
 
 #[tokio::test]

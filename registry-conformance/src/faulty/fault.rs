@@ -23,14 +23,16 @@ use std::{fmt, io, sync::Arc};
 #[derive(Clone)]
 #[must_use]
 pub struct Fault {
+    /// Holds the call before it has any effect.
+    gate: Option<Gate>,
     effect: Effect,
     error: Arc<dyn Fn() -> StorageError + Send + Sync>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Effect {
-    /// Waits, and continues with the call.
-    Hold(Gate),
+    /// Continues with the call.
+    Pass,
     /// Fails before the call has any effect.
     Fail,
     /// Fails after the call has had its effect.
@@ -43,6 +45,7 @@ impl Fault {
     /// Fails with an error of this kind. The error is made for each call.
     pub fn error(error: impl Fn() -> StorageError + Send + Sync + 'static) -> Self {
         Self {
+            gate: None,
             effect: Effect::Fail,
             error: Arc::new(error),
         }
@@ -63,10 +66,12 @@ impl Fault {
         Self::error(move || StorageError::io("injected fault", kind.into()))
     }
 
-    /// Holds the call until the gate opens. Then it continues.
+    /// Holds the call until the gate opens. Then it continues, and fails after its effect if that is set, with
+    /// [`outage`](Self::outage).
     pub fn hold(gate: &Gate) -> Self {
         Self {
-            effect: Effect::Hold(gate.clone()),
+            gate: Some(gate.clone()),
+            effect: Effect::Pass,
             ..Self::outage()
         }
     }
@@ -88,12 +93,17 @@ impl Fault {
     /// | `put_manifest` | the manifest is stored, and the first `amount` of its tags are moved |
     /// | `open_blob` | the blob is open, and reading fails after `amount` bytes, but always before the last byte |
     ///
-    /// Every other call has its whole effect, as with [`answer_lost`](Self::answer_lost).
+    /// Every other call has its whole effect, as with [`answer_lost`](Self::answer_lost). So has `open_blob` if the blob is
+    /// answered with a redirect: its bytes are read elsewhere.
     pub fn after(self, amount: u64) -> Self {
         Self {
             effect: Effect::FailAfter(amount),
             ..self
         }
+    }
+
+    pub(super) const fn gate(&self) -> Option<&Gate> {
+        self.gate.as_ref()
     }
 
     pub(super) const fn effect(&self) -> &Effect {
@@ -104,7 +114,7 @@ impl Fault {
     pub(super) const fn amount(&self) -> Option<u64> {
         match self.effect {
             Effect::FailAfter(amount) => Some(amount),
-            Effect::Hold(_) | Effect::Fail | Effect::LoseAnswer => None,
+            Effect::Pass | Effect::Fail | Effect::LoseAnswer => None,
         }
     }
 
@@ -116,6 +126,7 @@ impl Fault {
 impl fmt::Debug for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fault")
+            .field("gate", &self.gate)
             .field("effect", &self.effect)
             .finish_non_exhaustive()
     }

@@ -41,8 +41,8 @@ use async_trait::async_trait;
 use registry_core::{
     Digest, RepositoryName, Storage, StorageWrite, forward_storage,
     storage::{
-        BlobRead, PutManifest, PutOutcome, ReadBlob, Result, StorageCollect, StorageError, StorageExpire,
-        StorageHealth, StorageInspect, StorageRepair, StorageTrash, UploadBody, UploadState,
+        BlobBody, BlobRead, PutManifest, PutOutcome, ReadBlob, Result, StorageCollect, StorageError,
+        StorageExpire, StorageHealth, StorageInspect, StorageRepair, StorageTrash, UploadBody, UploadState,
     },
 };
 use std::{future::Future, sync::Arc};
@@ -136,8 +136,11 @@ impl<S: Storage> Faulty<S> {
     async fn before(&self, call: &'static str) -> Result<Option<Fault>> {
         for (rule, fault) in self.rules.of(call) {
             rule.count();
+            if let Some(gate) = fault.gate() {
+                gate.pass().await;
+            }
             match fault.effect() {
-                Effect::Hold(gate) => gate.pass().await,
+                Effect::Pass => {}
                 Effect::Fail => return Err(fault.make_error()),
                 Effect::LoseAnswer | Effect::FailAfter(_) => return Ok(Some(fault)),
             }
@@ -175,7 +178,10 @@ impl<S: Storage> Storage for Faulty<S> {
         let read = self.storage.open_blob(repository, digest, how).await?;
         match (read, fault) {
             (read, None) => Ok(read),
-            (Some(read), Some(fault)) if let Some(bytes) = fault.amount() => {
+            (Some(read), Some(fault))
+                if let Some(bytes) = fault.amount()
+                    && matches!(read.body, BlobBody::Content(_)) =>
+            {
                 Ok(Some(partial::cut(read, bytes, fault)))
             }
             (_, Some(fault)) => Err(fault.make_error()),

@@ -8,6 +8,8 @@
 //! crane tag 127.0.0.1:5000/team/app:candidate release-1.0
 //! ```
 //!
+//! This is cosign 2. cosign 3 signs in this format with `--new-bundle-format=false --use-signing-config=false`.
+//!
 //! Its tests push over HTTP: `cargo test -p registry-examples --example signed_releases`.
 
 mod policy;

@@ -11,7 +11,8 @@ use registry_core::{
 };
 use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use serde_json::Value;
-use std::error::Error;
+use std::{error::Error, time::Duration};
+use tokio::time::timeout;
 
 /// Media type of the layers of a signature: cosign's payload.
 pub const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -19,6 +20,13 @@ pub const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 pub const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 /// Maximum size of a payload in bytes. Real ones have some hundred.
 const PAYLOAD_BYTES: usize = 16 << 10;
+
+/// Maximum number of referrers that are read to find a signature. Whoever may push could add any number of them.
+const REFERRERS: usize = 256;
+/// Maximum number of layers of an artifact that are read. Each one is a signature.
+const LAYERS: usize = 32;
+/// Maximum time to find a signature. A push waits for it.
+const TIME: Duration = Duration::from_secs(10);
 
 /// Begin of each public key of P-256 in DER (RFC 5480), before the point itself.
 const P256: &[u8] = b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00";
@@ -51,8 +59,10 @@ impl PublicKey {
     }
 }
 
-/// Refuses tags of releases for manifests without a signature by a key, as `cosign sign` pushes it: as a referrer of
-/// the manifest, or under the tag `sha256-….sig`.
+/// Refuses tags of releases for manifests without a signature by a key, as `cosign sign` of cosign 2 pushes it: as a referrer
+/// of the manifest, or under the tag `sha256-….sig`. Signatures in bundles, the default of cosign 3, do not count.
+///
+/// The name of the repository in the payload is not compared: a signature that is copied with its manifest counts, too.
 ///
 /// A release is pushed by digest, then its signature, and then it is tagged.
 #[derive(Debug)]
@@ -84,9 +94,14 @@ impl SignedReleases {
             return Ok(true);
         }
         let mut page = PageQuery::default();
+        let mut left = REFERRERS;
         loop {
             let referrers = repository.referrers(digest, None, &page).await?;
             for candidate in referrers.items {
+                if left == 0 {
+                    return Ok(false);
+                }
+                left -= 1;
                 if self.signs(repository, candidate.digest.into(), digest).await? {
                     return Ok(true);
                 }
@@ -109,7 +124,7 @@ impl SignedReleases {
             return Ok(false);
         };
         let artifact: Value = serde_json::from_slice(&artifact.bytes).unwrap_or_default();
-        for layer in artifact["layers"].as_array().into_iter().flatten() {
+        for layer in artifact["layers"].as_array().into_iter().flatten().take(LAYERS) {
             let (Some(signature), Some(payload)) =
                 (layer["annotations"][SIGNATURE].as_str(), layer["digest"].as_str())
             else {
@@ -166,11 +181,8 @@ impl Hooks for SignedReleases {
         let repository = self.reader.repository(&context.repository);
         let repository = repository.map_err(HookError::failed)?;
         // An outage is 503, and neither a refusal nor a permission.
-        if self
-            .is_signed(&repository, digest)
-            .await
-            .map_err(HookError::failed)?
-        {
+        let signed = timeout(TIME, self.is_signed(&repository, digest)).await;
+        if signed.map_err(HookError::failed)?.map_err(HookError::failed)? {
             return Ok(());
         }
         Err(HookError::veto(format!(

@@ -17,13 +17,19 @@ use std::{
 /// Content counts once, however many repositories of the tenant hold it, so a mount costs nothing. The exact size of a
 /// blob is reserved before the storage publishes it. Pushes at once therefore cannot exceed the quota together.
 ///
-/// Two things happen without an event: a collection frees content, and a call of the storage fails after its effect.
-/// [`recount`](Self::recount) at the start and after each collection corrects both.
+/// Some changes are not in the events, or not in their order: a collection frees content, a call of the storage fails
+/// after its effect, and the events of a push and a deletion at once may come in the other order than their commits.
+/// [`recount`](Self::recount) at the start, after each collection and from time to time corrects all of them.
+///
+/// Content that is deleted no longer counts, but takes space until a collection. The bytes of open uploads are not
+/// billed. [`Limits`](registry_core::Limits) bound them: the size of a blob, and the number of uploads.
 #[derive(Debug)]
 pub struct Quota {
     tenant: String,
     limit: u64,
     books: Mutex<Books>,
+    /// Held by the one recount that runs.
+    recounting: tokio::sync::Mutex<()>,
 }
 
 /// Number of bytes that a tenant stores and has pulled.
@@ -140,6 +146,7 @@ impl Quota {
             tenant: tenant.into(),
             limit,
             books: Mutex::default(),
+            recounting: tokio::sync::Mutex::default(),
         })
     }
 
@@ -152,15 +159,16 @@ impl Quota {
         }
     }
 
-    /// Counts again all that the storage of the tenant holds. Requests may run meanwhile.
+    /// Counts again all that the storage of the tenant holds. Requests may run meanwhile. A second recount waits for the
+    /// first one.
     pub async fn recount(&self, registry: &Registry) -> Result<()> {
         let inspect = registry.storage().inspect();
         let inspect = inspect.ok_or(StorageError::Unsupported("list what it holds"))?;
-        self.books().meanwhile = Some(Vec::new());
-        let found = held(registry, inspect).await;
+        let _one = self.recounting.lock().await;
+        let _recording = Recording::start(self);
+        let found = held(registry, inspect).await?;
         let mut books = self.books();
         let meanwhile = books.meanwhile.take().unwrap_or_default();
-        let found = found?;
 
         // Reservations of running operations stay.
         let digests: Vec<Digest> = books.contents.keys().copied().collect();
@@ -190,27 +198,44 @@ impl Quota {
     }
 }
 
+/// Records changes until it is dropped, also if the recount fails or is dropped itself.
+struct Recording<'a>(&'a Quota);
+
+impl<'a> Recording<'a> {
+    fn start(quota: &'a Quota) -> Self {
+        quota.books().meanwhile = Some(Vec::new());
+        Self(quota)
+    }
+}
+
+impl Drop for Recording<'_> {
+    fn drop(&mut self) {
+        self.0.books().meanwhile = None;
+    }
+}
+
 /// Lists everything that the repositories of a storage hold.
 async fn held(registry: &Registry, inspect: &dyn StorageInspect) -> Result<Vec<Change>> {
     let mut found = Vec::new();
     for name in all(
-        async |page: Page<'_, _>| inspect.all_repositories(page).await,
+        |after| async move { inspect.all_repositories(page(after.as_ref())).await },
         Clone::clone,
     )
     .await?
     {
+        let name = &name;
         for blob in all(
-            async |page: Page<'_, _>| inspect.held_blobs(&name, page).await,
+            |after| async move { inspect.held_blobs(name, page(after.as_ref())).await },
             |blob| blob.digest,
         )
         .await?
         {
-            if let Some(info) = registry.storage().blob(&name, &blob.digest).await? {
+            if let Some(info) = registry.storage().blob(name, &blob.digest).await? {
                 found.push(Change::Held(info.digest, info.size, Holder::Blob(name.clone())));
             }
         }
         for manifest in all(
-            async |page: Page<'_, _>| inspect.manifests(&name, page).await,
+            |after| async move { inspect.manifests(name, page(after.as_ref())).await },
             |held| held.digest,
         )
         .await?
@@ -227,14 +252,14 @@ async fn held(registry: &Registry, inspect: &dyn StorageInspect) -> Result<Vec<C
 }
 
 /// Returns the items of all pages. An item that cannot be read is an error, because its size is unknown.
-async fn all<T, K>(
-    list: impl AsyncFn(Page<'_, K>) -> Result<Listing<Seen<T, K>>>,
-    key: impl Fn(&T) -> K,
-) -> Result<Vec<T>> {
+async fn all<T, K, F>(list: impl Fn(Option<K>) -> F, key: impl Fn(&T) -> K) -> Result<Vec<T>>
+where
+    F: Future<Output = Result<Listing<Seen<T, K>>>>,
+{
     let mut items: Vec<T> = Vec::new();
     loop {
         let after = items.last().map(&key);
-        let listing = list(Page::first(1000).after(after.as_ref())).await?;
+        let listing = list(after).await?;
         for seen in listing.items {
             let item = seen
                 .read()
@@ -247,19 +272,22 @@ async fn all<T, K>(
     }
 }
 
+/// Returns the page after an item.
+fn page<K>(after: Option<&K>) -> Page<'_, K> {
+    Page::first(1000).after(after)
+}
+
 #[async_trait]
 impl Hooks for Quota {
     /// Refuses bytes that cannot fit before they are sent, unless the client says that they are content that the tenant
-    /// has. The bytes of an open session are not billed.
+    /// has, and they have its size.
     async fn before_append(&self, _: &Context, appending: &Appending) -> Result<(), HookError> {
         let size = appending
             .held
             .saturating_add(appending.announced.unwrap_or_default());
         let books = self.books();
-        if appending
-            .closing
-            .is_some_and(|digest| books.contents.contains_key(&digest))
-        {
+        let claimed = appending.closing.and_then(|digest| books.contents.get(&digest));
+        if claimed.is_some_and(|content| content.size == size) {
             return Ok(());
         }
         let fits = books.fits(size, self.limit);

@@ -6,6 +6,7 @@ use super::{
 };
 use bytes::Bytes;
 use registry_client::{Client, Host, HostOptions, RemoteRepository};
+use registry_conformance::faulty::{Fault, Faulty, Gate, On};
 use registry_core::{
     Algorithm, Descriptor, Digest, MediaType, Registry, RepositoryName, Tag, storage::MemoryStorage,
 };
@@ -224,4 +225,47 @@ async fn a_recount_finds_what_changed_without_an_event() {
     quota.recount(&unheard).await.unwrap();
 
     assert_eq!(stored(&quota), 0);
+}
+
+#[tokio::test]
+async fn a_claim_to_push_content_that_is_there_admits_no_other_number_of_bytes() {
+    let registry = Registry::builder(MemoryStorage::new()).hooks(Quota::new("acme", 10));
+    let repository = registry.build().repository("team/app").unwrap();
+    let held = repository.push_blob("12345678", None).await.unwrap().digest;
+
+    let longer = repository.push_blob("12345678901", Some(held)).await;
+    let same = repository.push_blob("12345678", Some(held)).await;
+
+    let refused = longer.unwrap_err().to_string();
+    assert!(refused.contains("is used up"), "{refused}");
+    assert!(same.is_ok());
+}
+
+#[tokio::test]
+async fn recounts_at_once_keep_what_is_pushed_meanwhile() {
+    let storage = Faulty::new(MemoryStorage::new());
+    let quota = Quota::new("acme", 100);
+    let registry = Registry::builder(storage.clone())
+        .hooks(Arc::clone(&quota))
+        .build();
+    let repository = registry.repository("team/app").unwrap();
+    repository.push_blob("12345678", None).await.unwrap();
+    // The blobs are listed, and the manifests are not.
+    let gate = Gate::new();
+    storage.inject(On::call("manifests").always(), Fault::hold(&gate));
+    let recounts = [(); 2].map(|()| {
+        let (quota, registry) = (Arc::clone(&quota), registry.clone());
+        tokio::spawn(async move { quota.recount(&registry).await })
+    });
+    gate.reached(1).await;
+    // On the one thread of this test, each task runs up to the gate or to the lock.
+    tokio::task::yield_now().await;
+
+    repository.push_blob("90", None).await.unwrap();
+    gate.open();
+    for recount in recounts {
+        recount.await.unwrap().unwrap();
+    }
+
+    assert_eq!(stored(&quota), 10);
 }

@@ -124,7 +124,7 @@ impl BlobList {
     ///
     /// # Errors
     ///
-    /// [`Error`] if the file cannot be written.
+    /// [`Error`] if the file cannot be written. It is [transient](Error::is_transient) while another one writes it.
     pub fn write_file(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         let written = durable::write(path, self.to_string().as_bytes());

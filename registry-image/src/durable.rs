@@ -1,8 +1,9 @@
 //! Files that appear whole or not at all, and persist.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -17,15 +18,50 @@ pub(crate) fn partial(path: &Path) -> PathBuf {
 }
 
 /// Creates a file in place of one that was left. A link with its name is replaced, not followed.
+///
+/// The file is locked until it is closed. The error is of the kind `WouldBlock` if another one writes under this name.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
+    match fs::symlink_metadata(path) {
+        Ok(left) if left.is_file() => {
+            let left = File::open(path)?;
+            // Only who has its lock removes a file, so one that is written stays.
+            lock(&left, path)?;
+            fs::remove_file(path)?;
+        }
+        Ok(_) => fs::remove_file(path)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
-    File::create_new(path)
+    let file = File::create_new(path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => busy(),
+        _ => error,
+    })?;
+    lock(&file, path)?;
+    Ok(file)
 }
 
-/// Gives a complete file its name.
+/// Locks a file, unless another one has its lock or has removed it.
+fn lock(file: &File, path: &Path) -> io::Result<()> {
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => busy(),
+        TryLockError::Error(error) => error,
+    })?;
+    let locked = file.metadata()?;
+    let is_same = |named: &fs::Metadata| (named.dev(), named.ino()) == (locked.dev(), locked.ino());
+    match fs::symlink_metadata(path) {
+        Ok(named) if is_same(&named) => Ok(()),
+        Ok(_) => Err(busy()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(busy()),
+        Err(error) => Err(error),
+    }
+}
+
+fn busy() -> io::Error {
+    let reason = "another call or process writes it; wait for its end";
+    io::Error::new(io::ErrorKind::WouldBlock, reason)
+}
+
+/// Gives a complete file its name. The file has to be open still, because its lock keeps others from replacing it.
 pub(crate) fn publish(partial: &Path, path: &Path) -> io::Result<()> {
     fs::rename(partial, path)?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());

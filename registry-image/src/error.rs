@@ -159,6 +159,8 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Other { transient, .. } => *transient,
+            // Another one writes the file.
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::WouldBlock,
             Self::Registry { source, .. } => source.wire().0.is_server_error() || source.wire().0 == 429,
             Self::NoManifest { .. }
             | Self::NoBlob { .. }
@@ -167,8 +169,7 @@ impl Error {
             | Self::Size { .. }
             | Self::Manifest { .. }
             | Self::Refused { .. }
-            | Self::Layout { .. }
-            | Self::Io { .. } => false,
+            | Self::Layout { .. } => false,
         }
     }
 

@@ -2,7 +2,9 @@
 
 use crate::fixture::{CONFIG, LAYER, artifact, digest_of, image, index, repository, sha256, tag};
 use registry_core::{Digest, Repository, service::ManifestPush};
-use registry_image::{ArchiveReader, CopyItem, Event, Export, ImageCopy, LayoutWriter, Names, Platform};
+use registry_image::{
+    ArchiveReader, BlobList, CopyItem, Event, Export, ImageCopy, LayoutWriter, Names, Platform,
+};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -304,6 +306,41 @@ async fn a_file_appears_when_it_is_complete() {
     assert!(*partial.lock().unwrap());
     assert_eq!(list(), ["app.tar", "layout"]);
     assert!(ArchiveReader::new().open(&target).is_ok());
+}
+
+#[tokio::test]
+async fn two_writers_of_one_file_do_not_publish_half_of_it() {
+    let (from, directory) = (repository("from"), tempfile::tempdir().unwrap());
+    app(&from).await;
+    let target = directory.path().join("app.tar");
+    // What a killed export leaves is in nobody's way.
+    fs::write(target.with_extension("tar.partial"), b"half").unwrap();
+    let (seen, source, path) = (Arc::new(Mutex::new(Vec::new())), from.clone(), target.clone());
+    let errors = Arc::clone(&seen);
+    let items = [CopyItem::tag(tag("v1"))];
+    let first = Export::new().add(&from, &items, names()).on_event(move |event| {
+        if matches!(event, Event::BlobStarted { .. }) {
+            let items = [CopyItem::tag(tag("v1"))];
+            let second = Export::new().add(&source, &items, names());
+            let mut errors = errors.lock().unwrap();
+            errors.extend(pollster::block_on(second.write_file(&path)).err());
+            errors.extend(BlobList::default().write_file(&path).err());
+        }
+    });
+
+    let exported = first.write_file(&target).await.unwrap();
+
+    assert_eq!(
+        fs::read(&target).unwrap(),
+        written(&Export::new().add(&from, &items, names())).await
+    );
+    let errors = seen.lock().unwrap();
+    assert_eq!(errors.len() as u64, 2 * exported.blobs);
+    for error in &*errors {
+        assert!(error.is_transient(), "{error}");
+        assert!(error.to_string().contains("app.tar"), "{error}");
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ pub struct Exported {
 }
 
 impl Export<'_> {
-    /// Writes the archive to a file. It has the name `PATH.partial` until it is complete and synced.
+    /// Writes the archive to a file. It has the name `PATH.partial` until it is complete and synced, and is locked.
     ///
     /// # Cancel safety
     ///
@@ -51,12 +51,13 @@ impl Export<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error`] of a source, or if the file cannot be written. The partial file is removed.
+    /// [`Error`] of a source, or if the file cannot be written. The partial file is removed. While another export writes to
+    /// this path, the error is [transient](Error::is_transient), and the other one is not disturbed.
     pub async fn write_file(&self, path: impl AsRef<Path> + Send) -> Result<Exported, Error> {
         let path = path.as_ref().to_owned();
         let partial = durable::partial(&path);
         let file = durable::create(&partial).map_err(Error::io("create", partial.display()))?;
-        let written = self.write_to(file, &partial).await;
+        let written = self.write_to(&file, &partial).await;
         let published = written.and_then(|exported| {
             durable::publish(&partial, &path).map_err(Error::io("write", path.display()))?;
             Ok(exported)
@@ -68,7 +69,7 @@ impl Export<'_> {
         published
     }
 
-    async fn write_to(&self, file: File, partial: &Path) -> Result<Exported, Error> {
+    async fn write_to(&self, file: &File, partial: &Path) -> Result<Exported, Error> {
         let mut file = BufWriter::new(file);
         let exported = self.write(&mut file).await?;
         let synced = file.into_inner().map_err(io::IntoInnerError::into_error);

@@ -60,7 +60,7 @@ impl Converted<'_> {
         if is_recompressed {
             diff_ids = self.diff_ids(original, config, layers.len()).await?;
         }
-        let mut written: Vec<Object> = self.object(original, document.get("layers"))?;
+        let mut written = self.entries(original, &document, "layers", layers.len())?;
         for (number, (written, layer)) in written.iter_mut().zip(layers).enumerate() {
             let Some(Some(change)) = changes.get(number) else {
                 continue;

@@ -18,9 +18,10 @@ impl Converted<'_> {
     ) -> Result<StoredManifest, Error> {
         let mut document = self.object(original, Object::parse(&original.bytes))?;
         let media_type = self.media_type(original, &document, Format::index)?;
-        let mut entries: Vec<Object> = self.object(original, document.get("manifests"))?;
+        let children = parsed.manifests();
+        let mut entries = self.entries(original, &document, "manifests", children.len())?;
         let mut replaced = BTreeSet::new();
-        for (entry, child) in entries.iter_mut().zip(parsed.manifests()) {
+        for (entry, child) in entries.iter_mut().zip(children) {
             if !child.is_manifest() {
                 if self.options.format == Some(Format::Docker) {
                     return Err(self.refused(

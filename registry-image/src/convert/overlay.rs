@@ -1,6 +1,6 @@
 //! [`Converted`]: a source whose images are converted.
 
-use super::media::Compression;
+use super::{document::Object, media::Compression};
 use crate::{
     copy::Options,
     error::Error,
@@ -11,7 +11,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, future::BoxFuture};
-use registry_core::{Descriptor, Digest, Reference, Tag, storage::StoredManifest};
+use registry_core::{Descriptor, Digest, Reference, Tag, manifest::Manifest, storage::StoredManifest};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -136,6 +136,31 @@ impl<'a> Converted<'a> {
             Ok(made)
         }
         .boxed()
+    }
+
+    /// Reads the entries of a list that is rewritten. The manifest itself gives `number` of them.
+    ///
+    /// A document that clients read differently is refused: with a repeated key, the entries would be others than those that
+    /// were converted.
+    pub(super) fn entries(
+        &self,
+        original: &StoredManifest,
+        document: &Object,
+        field: &str,
+        number: usize,
+    ) -> Result<Vec<Object>, Error> {
+        if let Err(error) = Manifest::parse(&original.bytes, Some(&original.media_type)) {
+            let reason =
+                format!("it cannot be rewritten, because it is malformed: {error}; copy it as it is");
+            return Err(self.refused(original, reason));
+        }
+        let entries: Vec<Object> = self.object(original, document.get(field))?;
+        if entries.len() == number {
+            return Ok(entries);
+        }
+        let reason =
+            format!("it cannot be rewritten, because it has entries outside `{field}`; copy it as it is");
+        Err(self.refused(original, reason))
     }
 
     pub(super) fn object<T>(

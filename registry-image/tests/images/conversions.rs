@@ -7,13 +7,16 @@ use crate::fixture::{
 use flate2::read::GzDecoder;
 use registry_core::{Digest, MediaType, Repository};
 use registry_image::{
-    ArchiveReader, Compression, CopyItem, Error, Event, Export, Format, ImageCopy, Names, Platform, Report,
+    ArchiveReader, Compression, CopyItem, Error, Event, Export, Format, ImageCopy, Layout, Names, Platform,
+    Report,
 };
 use serde_json::{Value, json};
 use std::{
+    fs,
     io::Read as _,
     sync::{Arc, Mutex},
 };
+use tempfile::TempDir;
 
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
@@ -309,7 +312,7 @@ async fn an_index_without_all_its_images_is_not_converted() {
         .await
         .unwrap();
     registry_image::Target::finish(&to).await.unwrap();
-    let layout = registry_image::Layout::open(directory.path()).unwrap();
+    let layout = Layout::open(directory.path()).unwrap();
 
     let items = [CopyItem::tag(tag("v1"))];
     let target = repository("to");
@@ -323,6 +326,70 @@ async fn an_index_without_all_its_images_is_not_converted() {
         message.contains("is absent") && message.contains(&sha256(&absent).to_string()),
         "{message}"
     );
+}
+
+/// Writes a layout with these blobs, whose `v1` is the last of them.
+fn layout(directory: &TempDir, blobs: &[&str], media_type: &str) -> Layout {
+    let root = directory.path();
+    fs::create_dir_all(root.join("blobs/sha256")).unwrap();
+    for blob in blobs {
+        fs::write(root.join("blobs/sha256").join(sha256(blob).hex()), blob).unwrap();
+    }
+    let mut entry = descriptor(media_type, blobs.last().unwrap().as_bytes());
+    entry["annotations"] = json!({"org.opencontainers.image.ref.name": "v1"});
+    let index = json!({"schemaVersion": 2, "manifests": [entry]});
+    fs::write(root.join("index.json"), index.to_string()).unwrap();
+    fs::write(root.join("oci-layout"), r#"{"imageLayoutVersion": "1.0.0"}"#).unwrap();
+    Layout::open(root).unwrap()
+}
+
+#[tokio::test]
+async fn a_document_that_clients_read_differently_is_copied_and_not_rewritten() {
+    let to = repository("to");
+    let config = |layer: &str| {
+        let diff_ids = [sha256(layer).to_string()];
+        json!({"os": "linux", "architecture": "amd64", "rootfs": {"diff_ids": diff_ids}}).to_string()
+    };
+    let configs = ["a", "b"].map(config);
+    let image = |layers: &str, config: &str| {
+        let (media_type, config) = (MediaType::OCI_MANIFEST, descriptor(CONFIG, config.as_bytes()));
+        format!(r#"{{"schemaVersion":2,"mediaType":"{media_type}","config":{config},{layers}}}"#)
+    };
+    let layer = |layer: &str| descriptor(LAYER, layer.as_bytes());
+    let images = [("a", 0), ("b", 1)].map(|(name, number)| {
+        let layers = format!(r#""layers":[{}]"#, layer(name));
+        image(&layers, &configs[number])
+    });
+    let entry = |number: usize| descriptor(MediaType::OCI_MANIFEST, images[number].as_bytes());
+    let index = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[{}],"manifests":[{}]}}"#,
+        MediaType::OCI_INDEX,
+        entry(0),
+        entry(1)
+    );
+    let config =
+        json!({"rootfs": {"diff_ids": [sha256("a").to_string(), sha256("b").to_string()]}}).to_string();
+    let repeated = image(
+        &format!(r#""layers":[{}],"Layers":[{}]"#, layer("a"), layer("b")),
+        &config,
+    );
+    let [of_a, of_b] = &images;
+    let blobs = ["a", "b", &configs[0], &configs[1], &config, of_a, of_b];
+
+    for (document, media_type) in [
+        (&index, MediaType::OCI_INDEX),
+        (&repeated, MediaType::OCI_MANIFEST),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let from = layout(&directory, &[&blobs[..], &[document]].concat(), media_type);
+        let items = [CopyItem::tag(tag("v1"))];
+        let copy = ImageCopy::new(&from, &to).compress(Compression::Gzip);
+        let message = copy.run(&items).await.unwrap_err().to_string();
+        assert!(
+            message.contains(&sha256(document).to_string()) && message.contains("copy it as it is"),
+            "{message}"
+        );
+    }
 }
 
 /// Puts an image whose layer is described as this value says.
@@ -536,10 +603,10 @@ async fn many_layers_need_few_open_files() {
     let most = Arc::new(Mutex::new(0));
     let seen = Arc::clone(&most);
     let open = || {
-        std::fs::read_dir("/proc/self/fd")
+        fs::read_dir("/proc/self/fd")
             .unwrap()
             .filter(|found| {
-                let target = std::fs::read_link(found.as_ref().unwrap().path()).unwrap_or_default();
+                let target = fs::read_link(found.as_ref().unwrap().path()).unwrap_or_default();
                 target.starts_with(env!("CARGO_TARGET_TMPDIR"))
             })
             .count()

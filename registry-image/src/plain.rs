@@ -5,7 +5,7 @@ use flate2::read::MultiGzDecoder;
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use std::{
     cell::Cell,
-    io::{self, BufRead as _, BufReader, Read},
+    io::{self, BufReader, Read},
     rc::Rc,
 };
 
@@ -33,11 +33,18 @@ impl Detected {
         match begin {
             [0x1f, 0x8b, ..] => Self::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            begin if is_skippable(begin) => Self::Zstd,
             [0xfd, b'7', b'z', b'X', ..] => Self::Unsupported("xz"),
             [b'B', b'Z', b'h', ..] => Self::Unsupported("bzip2"),
             _ => Self::None,
         }
     }
+}
+
+/// Returns true for the begin of a frame of zstd that decompresses to nothing. zstd:chunked ends with such frames, and pzstd
+/// begins with one.
+const fn is_skippable(begin: &[u8]) -> bool {
+    matches!(begin, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
 
 /// Reason for which content cannot be read without its compression.
@@ -103,9 +110,12 @@ impl<'a> Plain<'a> {
     }
 }
 
+/// Frame of zstd: its first bytes, and the rest.
+type Frame<R> = io::Chain<io::Cursor<Vec<u8>>, BufReader<R>>;
+
 /// Decompresses frames one after the other. The decoder accepts windows of at most 100 MiB, which are in memory.
 struct Zstd<R: Read> {
-    frame: Option<StreamingDecoder<BufReader<R>, FrameDecoder>>,
+    frame: Option<StreamingDecoder<Frame<R>, FrameDecoder>>,
     /// The reader before the first frame.
     rest: Option<BufReader<R>>,
 }
@@ -128,16 +138,33 @@ impl<R: Read> Read for Zstd<R> {
                     return Ok(read);
                 }
             }
-            let ended = self.frame.take().map(StreamingDecoder::into_inner);
+            let ended = self.frame.take().map(|frame| frame.into_inner().into_inner().1);
             let Some(mut rest) = ended.or_else(|| self.rest.take()) else {
                 return Ok(0);
             };
-            if !rest.fill_buf()?.is_empty() {
-                let frame = StreamingDecoder::new(rest).map_err(io::Error::other)?;
-                self.frame = Some(frame);
+            let mut begin = [0; 4];
+            let read = fill(&mut rest, &mut begin)?;
+            if is_skippable(&begin) {
+                skip(&mut rest)?;
+                self.rest = Some(rest);
+            } else if read > 0 {
+                let begin = begin.get(..read).unwrap_or_default().to_vec();
+                let frame = io::Cursor::new(begin).chain(rest);
+                self.frame = Some(StreamingDecoder::new(frame).map_err(io::Error::other)?);
             }
         }
     }
+}
+
+/// Skips the rest of a frame after its first four bytes: its size, and that many bytes.
+fn skip(reader: &mut impl Read) -> io::Result<()> {
+    let mut size = [0; 4];
+    reader.read_exact(&mut size)?;
+    let size = u64::from(u32::from_le_bytes(size));
+    if io::copy(&mut reader.take(size), &mut io::sink())? < size {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(())
 }
 
 /// Counts the bytes that are read.

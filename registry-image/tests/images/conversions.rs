@@ -437,6 +437,39 @@ async fn a_layer_that_is_not_the_one_of_the_config_is_refused() {
 }
 
 #[tokio::test]
+async fn frames_of_zstd_that_are_skipped_are_no_part_of_a_layer() {
+    let skipped = |magic: u8, content: &[u8]| {
+        let size = u32::try_from(content.len()).unwrap().to_le_bytes();
+        [&[magic, 0x2a, 0x4d, 0x18][..], &size, content].concat()
+    };
+    let frame = |content: &[u8]| {
+        ruzstd::encoding::compress_to_vec(content, ruzstd::encoding::CompressionLevel::Fastest)
+    };
+    // pzstd begins with such a frame, zstd:chunked ends with them. The long one does not fit into a buffer.
+    let layer = [
+        skipped(0x50, b"\x01\x02"),
+        frame(b"one, "),
+        skipped(0x5f, &[0x28; 10_000]),
+        skipped(0x5a, b""),
+        frame(b"two"),
+        skipped(0x50, b"table of contents"),
+    ]
+    .concat();
+    let change = json!({"mediaType": format!("{LAYER}+zstd")});
+    let (from, to) = (repository("from"), repository("to"));
+    described(&from, &layer, sha256("one, two"), change.clone()).await;
+
+    let converted = compressed(&from, &to, Compression::None).await;
+
+    let image = json_of(&to, converted).await;
+    assert_eq!(blob(&to, &image["layers"][0]).await, b"one, two");
+    let cut = layer.get(..layer.len() - 1).unwrap();
+    described(&from, cut, sha256("one, two"), change).await;
+    let message = refusal(&from, |copy| copy.compress(Compression::None)).await;
+    assert!(message.contains(&sha256(cut).to_string()), "{message}");
+}
+
+#[tokio::test]
 async fn a_layer_that_grows_without_end_is_refused() {
     let from = repository("from");
     let bomb = ruzstd::encoding::compress_to_vec(

@@ -13,7 +13,7 @@ use crate::{
     source::{absent, sized},
 };
 use futures_util::TryStreamExt as _;
-use registry_core::{Digest, hash::Hasher, manifest::Child, storage::StoredManifest};
+use registry_core::{Algorithm, Digest, hash::Hasher, manifest::Child, storage::StoredManifest};
 use std::{
     env,
     fs::File,
@@ -34,18 +34,36 @@ impl Converted<'_> {
     ) -> Result<Layer, Error> {
         let digest = known(self.source, original, layer)?;
         let known = self.update(|state| state.layers.get(&(digest, to)).copied());
-        let made = match known.filter(|known| known.diff_id.algorithm() == diff_id.algorithm()) {
-            Some(known) => known,
-            None => self.recompress(&digest, layer.size, to, diff_id).await?,
-        };
-        if made.diff_id != *diff_id {
+        let verify = |actual: &Digest| {
+            if actual == diff_id {
+                return Ok(());
+            }
             let reason = format!(
-                "its layer {digest} has the digest {} without compression, but its config gives {diff_id}",
-                made.diff_id
+                "its layer {digest} has the digest {actual} without compression, but its config gives {diff_id}"
             );
-            return Err(self.refused(original, reason));
+            Err(self.refused(original, reason))
+        };
+        if let Some(known) = known.filter(|known| known.diff_id.algorithm() == diff_id.algorithm()) {
+            return verify(&known.diff_id).map(|()| known);
         }
-        Ok(made)
+        let made = self
+            .recompress(&digest, layer.size, to, diff_id.algorithm())
+            .await?;
+        // Before it is kept: what is refused must not fill the disk.
+        verify(&made.diff_id)?;
+        let layer = Layer {
+            diff_id: made.diff_id,
+            digest: made.digest,
+            size: made.size,
+        };
+        self.keep(&made.digest, made.size, made.file)?;
+        self.update(|state| state.layers.insert((digest, to), layer));
+        self.options.tell(|| Event::BlobConverted {
+            digest,
+            converted: layer.digest,
+            size: layer.size,
+        });
+        Ok(layer)
     }
 
     async fn recompress(
@@ -53,8 +71,8 @@ impl Converted<'_> {
         digest: &Digest,
         size: u64,
         to: Compression,
-        diff_id: &Digest,
-    ) -> Result<Layer, Error> {
+        plain_algorithm: Algorithm,
+    ) -> Result<Recompressed, Error> {
         if size > LAYERS {
             let reason = format!("it has {size} bytes, and a layer to convert may have {LAYERS}");
             return Err(refused(self.source, digest, reason));
@@ -65,29 +83,11 @@ impl Converted<'_> {
                 .map_err(Error::io("write", "a temporary file"))
         })
         .await?;
-        let made = recompress(&file, to, self.file()?, [digest.algorithm(), diff_id.algorithm()]);
-        let Recompressed {
-            diff_id,
-            digest: converted,
-            size,
-            file,
-        } = made.map_err(|failed| match failed {
+        let made = recompress(&file, to, self.file()?, [digest.algorithm(), plain_algorithm]);
+        made.map_err(|failed| match failed {
             Failed::Write(error) => Error::io("write", "a temporary file")(error),
             failed => refused(self.source, digest, failed.to_string()),
-        })?;
-        let layer = Layer {
-            diff_id,
-            digest: converted,
-            size,
-        };
-        self.keep(&converted, size, file)?;
-        self.update(|state| state.layers.insert((*digest, to), layer));
-        self.options.tell(|| Event::BlobConverted {
-            digest: *digest,
-            converted,
-            size,
-        });
-        Ok(layer)
+        })
     }
 
     /// Appends a layer to the file with all of them.
@@ -108,8 +108,8 @@ impl Converted<'_> {
                 offset: file.len,
                 size,
             };
-            file.len = file.len.saturating_add(size);
-            if file.len > LAYERS {
+            let len = place.offset.saturating_add(size);
+            if len > LAYERS {
                 let reason =
                     format!("the converted layers have more than {LAYERS} bytes; copy fewer images at once");
                 return Err(refused(self.source, digest, reason));
@@ -119,6 +119,8 @@ impl Converted<'_> {
             file.writer.seek(SeekFrom::Start(place.offset)).map_err(failed)?;
             layer.rewind().map_err(failed)?;
             io::copy(&mut layer, &mut file.writer).map_err(failed)?;
+            // The next layer overwrites what a failure has left.
+            file.len = len;
             state.places.insert(*digest, place);
             Ok(())
         })

@@ -415,7 +415,13 @@ async fn described(from: &Repository, content: &[u8], diff_id: Digest, change: V
 async fn a_layer_that_is_not_the_one_of_the_config_is_refused() {
     let from = repository("from");
     described(&from, b"layer", sha256("another layer"), json!({})).await;
-    let message = refusal(&from, |copy| copy.compress(Compression::Gzip)).await;
+    let message = refusal(&from, |copy| {
+        copy.compress(Compression::Gzip).on_event(|event| {
+            let is_kept = matches!(event, Event::BlobConverted { .. });
+            assert!(!is_kept, "a refused layer is not kept");
+        })
+    })
+    .await;
     assert!(
         message.contains(&sha256("another layer").to_string())
             && message.contains(&sha256("layer").to_string()),

@@ -168,7 +168,7 @@ impl<'a> ImageCopy<'a> {
     /// Changes the compression of the layers. Without it, no layer is compressed again.
     ///
     /// The digest of an image changes, which [`Copied`](super::Copied) reports, unless its layers have this compression
-    /// already. The config is kept, and every layer is verified by it. Kept as they are:
+    /// already. The config is kept, and every layer that is converted is verified by it. Kept as they are:
     ///
     /// - artifacts, attestations and other content that is not an image,
     /// - layers that may not be distributed or have URLs, whose bytes are elsewhere.

@@ -10,9 +10,7 @@ use futures_util::{TryStreamExt as _, stream};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use registry_client::{Error as ClientError, RemoteRepository};
-use registry_core::{
-    Algorithm, Descriptor, Digest, MediaType, Reference, Tag, hash::Hasher, storage::StoredManifest,
-};
+use registry_core::{Descriptor, Digest, MediaType, Reference, Tag, hash::Hasher, storage::StoredManifest};
 
 /// Maximum number of tags of a repository.
 const TAGS: usize = 1_000_000;
@@ -122,14 +120,9 @@ impl Target for RemoteRepository {
     }
 
     async fn put_manifest(&self, manifest: &StoredManifest, tags: &[Tag]) -> Result<(), Error> {
-        if manifest.digest.algorithm() != Algorithm::Sha256 {
-            return Err(Error::Refused {
-                place: Source::describe(self),
-                digest: manifest.digest,
-                reason: "manifests are pushed under their sha256 only".into(),
-            });
-        }
-        let put = Self::put_manifest(self, manifest.bytes.clone(), &manifest.media_type, tags, None).await;
+        let repository = self.clone().with_algorithm(manifest.digest.algorithm());
+        let (bytes, media_type) = (manifest.bytes.clone(), &manifest.media_type);
+        let put = Self::put_manifest(&repository, bytes, media_type, tags, None).await;
         put.map(drop).map_err(|error| failed(self, error))
     }
 

@@ -3,8 +3,8 @@
 
 use futures_util::{TryStreamExt as _, stream};
 use registry_client::{Client, RemoteRepository, Retry};
-use registry_core::{Algorithm, Digest, Tag};
-use registry_image::{ArchiveReader, CopyItem, Error, Export, ImageCopy, Names, Target as _, walk};
+use registry_core::{Algorithm, Digest, MediaType, Tag, storage::StoredManifest};
+use registry_image::{ArchiveReader, CopyItem, Error, Export, ImageCopy, Names, Target, walk};
 use registry_test::{GET, PUT, Side, TestRegistry, artifact, cut, image, index, on, status};
 use std::time::Duration;
 
@@ -120,6 +120,27 @@ async fn bytes_with_another_digest_or_size_are_not_published() {
         let other = Digest::of(Algorithm::Sha256, content.as_bytes());
         assert_eq!(registry.blob("team/app", &other).is_some(), is_expected);
         registry.assert_no_open_uploads();
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_keeps_the_algorithm_of_its_digest() {
+    let registry = TestRegistry::start();
+    let target = repository(&registry, "team/app");
+    let bytes = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[]}}"#,
+        MediaType::OCI_INDEX
+    );
+    for algorithm in [Algorithm::Sha512, Algorithm::Sha256] {
+        let digest = Digest::of(algorithm, bytes.as_bytes());
+        let media_type = MediaType::parse(MediaType::OCI_INDEX).unwrap();
+        let manifest = StoredManifest::new(digest, media_type, bytes.clone().into());
+
+        Target::put_manifest(&target, &manifest, &[tag("v1")])
+            .await
+            .unwrap();
+
+        assert_eq!(registry.digest("team/app:v1"), Some(digest));
     }
 }
 

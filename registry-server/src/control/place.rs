@@ -54,6 +54,22 @@ impl Place {
     ///
     /// If it is not in a directory, or the directory holds no registry.
     pub(crate) fn of(settings: Settings) -> Result<Self, String> {
+        Self::holding(settings, "pass --root DIRECTORY or --config FILE")
+    }
+
+    /// Chooses the storage in a directory that the command line names as `registry:DIR`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`of`](Self::of).
+    pub(crate) fn named(settings: Settings) -> Result<Self, String> {
+        Self::holding(
+            settings,
+            "name the storage of a server, as in registry:/var/lib/registry",
+        )
+    }
+
+    fn holding(settings: Settings, advice: &str) -> Result<Self, String> {
         let StorageKind::Directory { root, .. } = &settings.storage.kind else {
             return Err(
                 "the configuration keeps images in the memory of the server, where commands cannot reach them".into(),
@@ -62,7 +78,7 @@ impl Place {
         let root = root.clone();
         if !top(&root).is_dir() {
             return Err(format!(
-                "{} holds no registry: there is no docker/registry/v2 in it; pass --root DIRECTORY or --config FILE",
+                "{} holds no registry: there is no docker/registry/v2 in it; {advice}",
                 root.display()
             ));
         }
@@ -98,7 +114,8 @@ impl Place {
         }
     }
 
-    /// Chooses the storage of a configuration. The directory may be absent or empty: what changes it makes it a registry.
+    /// Chooses the storage of a configuration. The directory may be absent, empty, or begun by a command that was
+    /// interrupted: what changes it makes it a registry.
     ///
     /// # Errors
     ///
@@ -107,12 +124,11 @@ impl Place {
         let StorageKind::Directory { root, .. } = &settings.storage.kind else {
             return Self::of(settings);
         };
-        let is_empty = match fs::read_dir(root) {
-            Ok(mut entries) => entries.next().is_none(),
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
-        };
-        if !is_empty {
-            return Self::of(settings);
+        if !top(root).is_dir() && !is_unused(root) {
+            return Err(format!(
+                "{} holds other files and no registry: there is no docker/registry/v2 in it; name the directory of a registry or a new one",
+                root.display()
+            ));
         }
         Ok(Self {
             root: root.clone(),
@@ -273,6 +289,20 @@ fn top(root: &Path) -> PathBuf {
     root.join("docker/registry/v2")
 }
 
+/// Returns true if nothing is in `root`, except for the directories that an interrupted command has begun.
+fn is_unused(root: &Path) -> bool {
+    let begun = [root.to_owned(), root.join("docker"), root.join("docker/registry")];
+    let nexts = [Some("docker"), Some("registry"), None];
+    begun
+        .iter()
+        .zip(nexts)
+        .all(|(directory, next)| match fs::read_dir(directory) {
+            Ok(mut entries) => entries
+                .all(|entry| entry.is_ok_and(|entry| next.is_some_and(|next| entry.file_name() == next))),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        })
+}
+
 async fn run_here<O: Operation>(
     operation: O,
     operator: Operator,
@@ -297,6 +327,29 @@ async fn run_here<O: Operation>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_is_unused_until_it_has_more_than_an_interrupted_command_leaves() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        assert!(is_unused(&root));
+        for begun in ["", "docker", "docker/registry"] {
+            fs::create_dir_all(root.join(begun)).unwrap();
+            assert!(is_unused(&root), "{begun}");
+        }
+        for other in [
+            "other",
+            "docker/other",
+            "docker/registry/other",
+            "docker/registry/v2",
+        ] {
+            fs::create_dir(root.join(other)).unwrap();
+            assert!(!is_unused(&root), "{other}");
+            fs::remove_dir(root.join(other)).unwrap();
+        }
+        fs::write(folder.path().join("file"), "").unwrap();
+        assert!(!is_unused(&folder.path().join("file")));
+    }
 
     #[test]
     fn a_command_on_a_read_only_mount_is_told_what_works_there() {

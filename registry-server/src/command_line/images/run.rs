@@ -286,7 +286,7 @@ impl Opening {
                 return of_remote(&client, &host, image, selection).await;
             }
             Self::Storage(root, image) => {
-                let place = control::Place::of(settings_at(&root)?)?;
+                let place = control::Place::named(settings_at(&root)?)?;
                 let storage = place.images(Access::Read, |waits| told(&waits)).await?;
                 (of_storage(&storage, image.as_slice(), selection).await?, root)
             }

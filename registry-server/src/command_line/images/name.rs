@@ -63,7 +63,13 @@ impl Name {
         if text.ends_with(".tar") && !text.contains(':') && !path.exists() {
             return Ok(Self::Archive(File::Path(path.to_owned()), None));
         }
-        Self::parse(text)
+        Self::parse(text).map_err(|error| match text.contains(':') || path.exists() {
+            true => error,
+            false => InvalidName {
+                problem: format!("{}; a new archive is oci-archive:FILE", error.problem),
+                ..error
+            },
+        })
     }
 
     /// Parses the name of a file or layout for an export. A text without a scheme is a file, unless it is a directory.
@@ -148,7 +154,10 @@ fn plain(text: &str) -> Result<Name, String> {
 
 /// Splits the part after a scheme: a path, and what is selected there.
 fn path(rest: &str, expected: &str) -> Result<(PathBuf, Option<String>), String> {
-    let (path, selected) = match rest.split_once(':') {
+    let at_digest = rest.rsplit_once('@').filter(|(path, digest)| {
+        !path.contains(':') && matches!(Reference::parse(digest), Ok(Reference::Digest(_)))
+    });
+    let (path, selected) = match at_digest.or_else(|| rest.split_once(':')) {
         Some((path, selected)) => (path, Some(selected)),
         None => (rest, None),
     };
@@ -268,6 +277,12 @@ mod tests {
             ("docker-archive:app.tar:app:v1", "oci-archive:app.tar:app:v1"),
             ("-", "oci-archive:-"),
             ("docker-archive:-", "oci-archive:-"),
+            (&format!("oci:images@{DIGEST}"), &format!("oci:images:{DIGEST}")),
+            (
+                &format!("oci-archive:a@b.tar@{DIGEST}"),
+                &format!("oci-archive:a@b.tar:{DIGEST}"),
+            ),
+            ("oci:a@b:v1", "oci:a@b:v1"),
             ("docker://registry.example.com", "docker://registry.example.com"),
             (
                 "docker://localhost:5000/team/app:v1",
@@ -334,6 +349,7 @@ mod tests {
         );
         assert!(Name::parse_output("docker://localhost/app").is_err());
         assert_eq!(Name::parse_target("new.tar").unwrap(), file("new.tar"));
-        assert!(Name::parse_target("new").is_err());
+        let refused = Name::parse_target("new.tgz").unwrap_err().to_string();
+        assert!(refused.contains("a new archive is oci-archive:FILE"), "{refused}");
     }
 }

@@ -352,6 +352,9 @@ impl Target {
         };
         let fixed = match name.as_deref().map(|name| (name, Tag::parse(name))) {
             None => Fixed::default(),
+            Some((name, Err(_))) if Digest::parse(name).is_ok() => {
+                return Err(format!("{name}: a copy is named by a tag, not by a digest").into());
+            }
             Some((_, Ok(tag))) => Fixed {
                 repository: None,
                 tag: Some(tag),

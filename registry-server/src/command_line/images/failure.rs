@@ -19,9 +19,9 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    fn lasting(error: &dyn Error) -> Self {
+    fn lasting(error: &(dyn Error + 'static)) -> Self {
         Self {
-            message: described(error),
+            message: described(error) + advice(error),
             is_transient: false,
         }
     }
@@ -31,6 +31,20 @@ impl Failure {
             true => ExitCode::from(TRANSIENT),
             false => ExitCode::FAILURE,
         }
+    }
+}
+
+/// Returns the options that help against an error of a registry.
+fn advice(error: &(dyn Error + 'static)) -> &'static str {
+    let mut errors = std::iter::successors(Some(error), |error| (*error).source());
+    match errors.find_map(|error| error.downcast_ref::<ClientError>()) {
+        Some(ClientError::Unauthorized { .. }) => {
+            "; pass --src-creds for the source or --dest-creds for the target, or log in with `podman login` or `docker login`"
+        }
+        Some(ClientError::Tls { .. }) => {
+            "; trust its certificate with --cert-dir, or accept any, and plain HTTP, with --src-tls-verify=false for the source or --dest-tls-verify=false for the target"
+        }
+        _ => "",
     }
 }
 

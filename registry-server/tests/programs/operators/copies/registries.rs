@@ -155,6 +155,7 @@ fn certificates_of_a_directory_are_trusted() {
     assert_eq!(without_tls.0, 0, "{}", without_tls.1);
     assert_eq!((unknown.0, with_tls.0), (1, 1));
     assert!(unknown.1.contains("certificate"), "{}", unknown.1);
+    assert!(unknown.1.contains("--dest-tls-verify=false"), "{}", unknown.1);
 }
 
 fn an_import_reads_a_registry() {

@@ -7,7 +7,7 @@ use registry_image::{Copied, Event, NotCopied, Report};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{self, IsTerminal as _, Write as _},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -45,6 +45,8 @@ struct Seen {
     has_failed_for_good: bool,
     /// Absent images with the indexes that list them.
     absent: BTreeSet<(Digest, Digest)>,
+    /// Referrers that are not copied, by their subjects.
+    left: BTreeMap<Digest, BTreeSet<Digest>>,
 }
 
 /// Counts of everything that was copied.
@@ -59,6 +61,8 @@ pub(super) struct Totals {
     skipped: u64,
     /// Blobs that the target took over from another repository.
     mounted: u64,
+    /// Referrers of originals whose copies have another digest.
+    referrers_not_copied: u64,
 }
 
 impl Reporter {
@@ -93,6 +97,14 @@ impl Reporter {
         std::mem::take(&mut self.seen().absent)
     }
 
+    /// Takes the referrers that are not copied, by their subjects, and counts them.
+    pub(super) fn take_left(&self) -> BTreeMap<Digest, BTreeSet<Digest>> {
+        let mut seen = self.seen();
+        let left = std::mem::take(&mut seen.left);
+        seen.totals.referrers_not_copied += left.values().map(|left| left.len() as u64).sum::<u64>();
+        left
+    }
+
     /// Reports a step.
     pub(super) fn event(&self, event: &Event) {
         self.progress.event(event);
@@ -104,6 +116,10 @@ impl Reporter {
         let line = match event {
             Event::ImageAbsent { index, digest, .. } => {
                 self.seen().absent.insert((*index, *digest));
+                return;
+            }
+            Event::ReferrerNotCopied { subject, digest, .. } => {
+                self.seen().left.entry(*subject).or_default().insert(*digest);
                 return;
             }
             Event::BlobStarted { digest, size, .. } => blob(digest, size, "started"),

@@ -5,6 +5,7 @@ use super::{
     name::File,
     nothing::Nothing,
     options::{Increment, Running, Selection},
+    plan::shown,
     report::Reporter,
     source::Batch,
 };
@@ -69,8 +70,24 @@ impl Transfer {
         })
     }
 
+    /// Warns of images that have no tag in a registry.
+    fn warn_of_untagged(&self) {
+        if !self.place.has_repositories() {
+            return;
+        }
+        for batch in &self.batches {
+            for item in batch.items.iter().filter(|item| item.tags.is_empty()) {
+                let name = shown(batch.repository.as_deref(), None, &item.from);
+                self.reporter.warn(&format!(
+                    "{name} has no tag, and neither has its copy; name one, as in --as REPOSITORY:TAG"
+                ));
+            }
+        }
+    }
+
     /// Copies everything.
     pub(super) async fn run(mut self) -> Result<(), Failure> {
+        self.warn_of_untagged();
         if self.running.dry_run && !self.place.has_repositories() {
             self.place = Place::Nothing;
         }
@@ -102,7 +119,7 @@ impl Transfer {
             for (batch, items) in self.batches.iter().zip(&all) {
                 let target = self.target(batch)?;
                 let report = self.copy(batch, &*target).on_event(|_| {}).run(items).await?;
-                self.warn_of_absent().await?;
+                self.warn().await?;
                 for copied in &report.copied {
                     self.reporter.image(batch, copied)?;
                 }
@@ -114,7 +131,7 @@ impl Transfer {
             let target = self.target(batch)?;
             let report = self.copy(batch, &*target).run(&batch.items).await?;
             self.reporter.add(&report);
-            self.warn_of_absent().await?;
+            self.warn().await?;
             for copied in &report.copied {
                 self.reporter.image(batch, copied)?;
             }
@@ -237,7 +254,7 @@ impl Transfer {
         self.reporter.add_archive(exported.blobs, exported.bytes);
         let mut copied = exported.copied.iter();
         for (batch, items) in self.batches.iter().zip(&items) {
-            self.warn_of_absent().await?;
+            self.warn().await?;
             for copied in copied.by_ref().take(items.len()) {
                 self.reporter.image(batch, copied)?;
             }
@@ -271,6 +288,18 @@ impl Transfer {
             all.push(items);
         }
         Ok(all)
+    }
+
+    /// Warns of everything that was not copied although no copy failed.
+    async fn warn(&self) -> Result<(), Failure> {
+        for (subject, left) in self.reporter.take_left() {
+            let referrers: Vec<_> = left.iter().map(ToString::to_string).collect();
+            self.reporter.warn(&format!(
+                "--referrers: the copy of {subject} has another digest, so signatures and other referrers of the original do not fit and are not copied: {}; leave out --platform, --format and --compress to copy them",
+                referrers.join(", ")
+            ));
+        }
+        self.warn_of_absent().await
     }
 
     /// Warns of each image that an index lists and the source lacks.

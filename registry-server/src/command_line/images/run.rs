@@ -186,7 +186,8 @@ impl<'a> DigestFile<'a> {
             Ok(file) => Ok((file, path.as_path())),
             Err(error) => Err(format!("--digest-file: cannot write {}: {error}", path.display())),
         };
-        Ok(Self(running.digest_file.as_ref().map(open).transpose()?))
+        let file = running.digest_file.as_ref().filter(|_| !running.dry_run);
+        Ok(Self(file.map(open).transpose()?))
     }
 
     fn write(self, digests: &[Digest]) -> Result<(), Failure> {
@@ -234,7 +235,7 @@ async fn storage_place(place: &control::Place, running: &Running) -> Result<Plac
         true => Ok(Place::Storage(
             place.images(Access::Read, |waits| told(&waits)).await?,
         )),
-        false => Ok(Place::Nothing),
+        false => Ok(Place::Absent),
     }
 }
 

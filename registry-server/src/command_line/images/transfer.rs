@@ -28,6 +28,8 @@ pub(super) enum Place {
     Archive(File),
     Remote(Client, Host),
     Storage(ImageStorage),
+    /// A storage that does not exist, in a dry run.
+    Absent,
     /// No place, as in a dry run.
     Nothing,
 }
@@ -50,7 +52,7 @@ pub(super) struct Transfer {
 impl Place {
     /// Returns true if every image has a repository in it.
     pub(super) const fn has_repositories(&self) -> bool {
-        matches!(self, Self::Remote(..) | Self::Storage(_))
+        matches!(self, Self::Remote(..) | Self::Storage(_) | Self::Absent)
     }
 }
 
@@ -189,6 +191,10 @@ impl Transfer {
             Place::Layout(directory) => Box::new(LayoutWriter::create(directory)?.named(self.names(batch))),
             Place::Remote(client, host) => Box::new(client.repository_of(host.clone(), repository()?)),
             Place::Storage(storage) => storage.target(&repository()?),
+            Place::Absent => {
+                repository()?;
+                Box::new(Nothing)
+            }
             Place::Archive(_) | Place::Nothing => Box::new(Nothing),
         })
     }

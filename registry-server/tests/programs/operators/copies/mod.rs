@@ -257,7 +257,21 @@ fn a_dry_run_prints_the_copies_and_writes_nothing() {
     assert!(!desk.bench.path("app.tar").exists());
     desk.registry(&export);
     let import = ["import", "app.tar", "--dry-run", "--root", "new"];
-    assert_eq!(desk.registry(&import), expected);
+    let digests = [&import[..], &["--digest-file", "digests"]].concat();
+    assert_eq!(desk.registry(&digests), expected);
+    assert!(!desk.bench.path("digests").exists());
+    // A storage has no registry in its names.
+    desk.registry(
+        &[
+            &export[..3],
+            &["full.tar", "--root", "images", "--prefix", "registry.example.com"],
+        ]
+        .concat(),
+    );
+    assert_eq!(
+        desk.registry(&["import", "full.tar", "-n", "--root", "new"]),
+        expected
+    );
     assert!(!desk.bench.path("new").exists());
     desk.registry(&["cp", "app.tar", "oci:layout", "-n"]);
     assert!(!desk.bench.path("layout").exists());

@@ -5,6 +5,8 @@ use registry_client::{ConfigError, Error as ClientError};
 use registry_image::Error as ImageError;
 use std::{error::Error, io, process::ExitCode};
 
+/// Exit code for wrong usage, as of the parser of the command line.
+pub(super) const WRONG_USAGE: u8 = 2;
 /// Exit code if some images failed with `--keep-going`.
 pub(super) const SOME_FAILED: u8 = 3;
 /// Exit code if a later attempt may succeed: `EX_TEMPFAIL` of sysexits.h.

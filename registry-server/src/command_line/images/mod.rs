@@ -12,6 +12,7 @@ mod name;
 mod naming;
 mod nothing;
 mod options;
+mod output;
 mod plan;
 mod progress;
 mod report;

@@ -2,10 +2,10 @@
 
 use super::{
     clients::Side,
-    failure::{Failure, SOME_FAILED},
-    name::{File, Image, Name},
+    failure::{Failure, SOME_FAILED, WRONG_USAGE},
+    name::{File, Image, InvalidName, Name},
     naming::{Naming, Rename},
-    options::{Copy, Export, Import, Names, Running, Selection},
+    options::{Copy, Export, Import, Increment, Names, Running, Selection},
     plan::{Fixed, named},
     report::{Form, Reporter},
     source::{Batch, nothing_selected, of_layout, of_repository, of_storage},
@@ -35,7 +35,7 @@ const REPOSITORIES: usize = 1_000_000;
 /// Copies images into the storage of the server.
 pub(crate) fn import(options: Import) -> ExitCode {
     let running = options.running.clone();
-    ended(&running, false, |reporter| {
+    ended(&running, false, Ok(()), |reporter, ()| {
         let Import {
             sources,
             mut selection,
@@ -75,7 +75,9 @@ pub(crate) fn import(options: Import) -> ExitCode {
 pub(crate) fn export(options: Export) -> ExitCode {
     let running = options.running.clone();
     let output = Name::parse_output(&options.output);
-    ended(&running, output.as_ref().is_ok_and(Name::is_pipe), |reporter| {
+    let is_pipe = output.as_ref().is_ok_and(Name::is_pipe);
+    let checked = distinct(output, &running, &options.increment);
+    ended(&running, is_pipe, checked, |reporter, output| {
         let Export {
             images,
             output: _,
@@ -85,7 +87,6 @@ pub(crate) fn export(options: Export) -> ExitCode {
             increment,
             storage,
         } = options;
-        let output = output.map_err(|error| error.to_string())?;
         let settings = settings_of(storage)?;
         if let (Location::Absolute(url), None) = (&settings.http.location, &names.prefix) {
             names.prefix = url.split_once("://").map(|(_, host)| host.to_owned());
@@ -109,7 +110,9 @@ pub(crate) fn export(options: Export) -> ExitCode {
 pub(crate) fn copy(options: Copy) -> ExitCode {
     let running = options.running.clone();
     let to = Name::parse_target(&options.to);
-    ended(&running, to.as_ref().is_ok_and(Name::is_pipe), |reporter| {
+    let is_pipe = to.as_ref().is_ok_and(Name::is_pipe);
+    let checked = distinct(to, &running, &options.increment);
+    ended(&running, is_pipe, checked, |reporter, to| {
         let Copy {
             from,
             to: _,
@@ -121,7 +124,6 @@ pub(crate) fn copy(options: Copy) -> ExitCode {
             source,
             target,
         } = options;
-        let to = to.map_err(|error| error.to_string())?;
         let source = Side::source(&access, &source, from.is_pipe())?;
         let target = Side::target(&access, &target, from.is_pipe())?;
         let becomes_owner = match &to {
@@ -151,11 +153,51 @@ pub(crate) fn copy(options: Copy) -> ExitCode {
     })
 }
 
-/// Runs a command, prints its failure, and returns its exit code. `has_archive` is true if standard output has an archive.
-fn ended(
+/// Returns the target, unless one of the other files would be written over it.
+fn distinct(
+    target: Result<Name, InvalidName>,
+    running: &Running,
+    increment: &Increment,
+) -> Result<Name, String> {
+    let target = target.map_err(|error| error.to_string())?;
+    let file = |path: &Path| fs::canonicalize(path).or_else(|_absent| std::path::absolute(path));
+    let others = [
+        ("--write-list", &increment.write_list),
+        ("--digest-file", &running.digest_file),
+    ];
+    let mut taken = Vec::new();
+    if let Name::Archive(File::Path(path), _) = &target {
+        taken.extend(file(path).ok());
+    }
+    for (option, path) in others {
+        let Some(path) = path else {
+            continue;
+        };
+        let Ok(found) = file(path) else {
+            continue;
+        };
+        if found.exists() && !found.is_file() {
+            // A device can take several.
+            continue;
+        }
+        if taken.contains(&found) {
+            return Err(format!(
+                "{option}: {} is also the name of another file that the command writes; name a file of its own",
+                path.display()
+            ));
+        }
+        taken.push(found);
+    }
+    Ok(target)
+}
+
+/// Runs a command, prints its failure, and returns its exit code. `has_archive` is true if standard output has an archive,
+/// and `checked` is what the command takes, or wrong usage.
+fn ended<T>(
     running: &Running,
     has_archive: bool,
-    command: impl FnOnce(&Arc<Reporter>) -> Result<(), Failure>,
+    checked: Result<T, String>,
+    command: impl FnOnce(&Arc<Reporter>, T) -> Result<(), Failure>,
 ) -> ExitCode {
     let form = match running {
         Running { json: true, .. } => Form::Json,
@@ -163,8 +205,15 @@ fn ended(
         Running { .. } => Form::Lines,
     };
     let reporter = Arc::new(Reporter::new(form, has_archive));
+    let checked = match checked {
+        Ok(checked) => checked,
+        Err(message) => {
+            reporter.failure(&Failure::from(message));
+            return ExitCode::from(WRONG_USAGE);
+        }
+    };
     let ended = DigestFile::of(running).and_then(|file| {
-        command(&reporter)?;
+        command(&reporter, checked)?;
         file.write(&reporter.digests())?;
         Ok(reporter.end()?)
     });

@@ -5,6 +5,7 @@ use super::{
     name::File,
     nothing::Nothing,
     options::{Increment, Running, Selection},
+    output::Output,
     plan::shown,
     report::Reporter,
     source::Batch,
@@ -64,6 +65,10 @@ impl Transfer {
             return Err("--since and --write-list are for archives; copy to a file"
                 .to_owned()
                 .into());
+        }
+        if let Some(path) = &write_list {
+            // Nothing is written if the list cannot be.
+            Output::list(path)?;
         }
         Ok(Self {
             base: since.map(BlobList::open).transpose()?,
@@ -244,7 +249,12 @@ impl Transfer {
         let reporter = Arc::clone(&self.reporter);
         let export = export.on_event(move |event| reporter.event(event));
         let exported = match file {
-            File::Path(path) => export.write_file(path).await?,
+            File::Path(path) => {
+                let output = Output::archive(path)?;
+                let exported = export.write_file(output.path()).await?;
+                output.complete()?;
+                exported
+            }
             File::Pipe => {
                 let out = fs::File::from(io::stdout().as_fd().try_clone_to_owned()?);
                 let mut out = io::BufWriter::new(out);
@@ -255,7 +265,9 @@ impl Transfer {
         };
         drop(export);
         if let Some(path) = &self.write_list {
-            exported.contents.write_file(path)?;
+            let output = Output::list(path)?;
+            exported.contents.write_file(output.path())?;
+            output.complete()?;
         }
         self.reporter.add_archive(exported.blobs, exported.bytes);
         let mut copied = exported.copied.iter();

@@ -5,7 +5,10 @@ mod interrupted;
 mod output;
 mod registries;
 
-use std::fs;
+use std::{
+    fs,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+};
 
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
@@ -24,6 +27,10 @@ pub(super) fn trials() -> Vec<Trial> {
         a_dry_run_prints_the_copies_and_writes_nothing,
         a_failed_import_moves_no_tag,
         a_failed_export_leaves_no_file,
+        an_archive_replaces_only_regular_files,
+        what_an_interrupted_command_has_begun_is_a_new_storage,
+        a_warning_names_an_image_without_a_tag,
+        a_warning_names_the_signatures_of_a_converted_image,
         exit_codes_tell_failures_apart,
         nothing_is_copied_if_the_file_of_digests_cannot_be_written,
         images_are_converted_on_request,
@@ -326,6 +333,89 @@ fn a_failed_export_leaves_no_file() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+fn an_archive_replaces_only_regular_files() {
+    let (desk, _) = Desk::with_images(&[("team/app", "v1", 1)]);
+    desk.bench.run("mkfifo", &["pipe.tar"]);
+    let export = ["export", "team/app:v1", "--root", "images", "-o"];
+
+    let (code, log) = desk.ended(&[&export[..], &["pipe.tar"]].concat());
+    assert_eq!(code, 1, "{log}");
+    assert!(log.contains("pipe.tar") && log.contains("write `-`"), "{log}");
+    let (code, log) = desk.ended(&[&export[..], &["app.tar", "--write-list", "pipe.tar"]].concat());
+    assert_eq!(code, 1, "{log}");
+    assert!(!desk.bench.path("app.tar").exists());
+    let found = fs::metadata(desk.bench.path("pipe.tar")).unwrap().file_type();
+    assert!(found.is_fifo(), "{found:?}");
+
+    desk.registry(&[&export[..], &["app.tar"]].concat());
+    std::os::unix::fs::symlink("app.tar", desk.bench.path("link.tar")).unwrap();
+    let before = fs::metadata(desk.bench.path("app.tar")).unwrap().ino();
+    desk.registry(&[&export[..], &["link.tar"]].concat());
+    assert!(desk.bench.path("link.tar").is_symlink());
+    assert_ne!(fs::metadata(desk.bench.path("app.tar")).unwrap().ino(), before);
+    assert!(!desk.bench.path("link.tar.partial").exists());
+
+    // The digests would be written over the archive.
+    let bytes = fs::read(desk.bench.path("app.tar")).unwrap();
+    for option in ["--digest-file", "--write-list"] {
+        let (code, log) = desk.ended(&[&export[..], &["app.tar", option, "link.tar"]].concat());
+        assert_eq!(code, 2, "{log}");
+        assert!(log.contains(option), "{log}");
+    }
+    assert_eq!(fs::read(desk.bench.path("app.tar")).unwrap(), bytes);
+}
+
+fn what_an_interrupted_command_has_begun_is_a_new_storage() {
+    let (desk, pushed) = Desk::with_images(&[("team/app", "v1", 1)]);
+    desk.registry(&["export", "team/app:v1", "-o", "app.tar", "--root", "images"]);
+    fs::create_dir_all(desk.bench.path("half/docker/registry")).unwrap();
+    fs::create_dir_all(desk.bench.path("other/files")).unwrap();
+
+    let imported = desk.registry(&["import", "app.tar", "--root", "half"]);
+    let (code, log) = desk.ended(&["import", "app.tar", "--root", "other"]);
+
+    assert_eq!(imported, format!("team/app:v1\t{}", pushed[0].digest));
+    assert_eq!(code, 1, "{log}");
+    desk.assert_verified("half");
+}
+
+fn a_warning_names_an_image_without_a_tag() {
+    let (desk, pushed) = Desk::with_images(&[("team/app", "v1", 1)]);
+    let digest = &pushed[0].digest;
+    let app = format!("registry:images:team/app@{digest}");
+    desk.registry(&["cp", &app, "oci:layout"]);
+    let layout = format!("oci:layout@{digest}");
+    let (code, log) = desk.ended(&["cp", &layout, "registry:new:app"]);
+    assert_eq!(code, 0, "{log}");
+    assert!(log.contains("warning: ") && log.contains("--as"), "{log}");
+    let (code, log) = desk.ended(&["cp", &layout, "registry:new:app:v1"]);
+    assert_eq!((code, &*log), (0, ""));
+}
+
+fn a_warning_names_the_signatures_of_a_converted_image() {
+    let (desk, layout) = Desk::with_sample();
+    let original = layout.digest("one").to_string();
+    // As cosign stores it.
+    let signature = format!("registry:images:team/app:{}.sig", original.replace(':', "-"));
+    desk.registry(&["cp", "registry:images:team/app:two", &signature]);
+    let copy = [
+        "cp",
+        "registry:images:team/app:one",
+        "registry:new",
+        "--referrers",
+    ];
+    let converted = [&copy[..], &["--format", "docker"]].concat();
+
+    let (code, log) = desk.ended(&converted);
+
+    assert_eq!(code, 0, "{log}");
+    let signature = layout.digest("two").to_string();
+    assert!(log.contains(&original) && log.contains(&signature), "{log}");
+    let printed = desk.registry(&[&converted[..], &["--json"]].concat());
+    assert!(printed.contains(r#""referrers_not_copied":1"#), "{printed}");
+    assert_eq!(desk.ended(&copy), (0, String::new()));
+}
+
 fn exit_codes_tell_failures_apart() {
     let (desk, _) = Desk::with_images(&[("team/app", "v1", 1)]);
     let refused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -336,6 +426,7 @@ fn exit_codes_tell_failures_apart() {
     for (expected, arguments) in [
         (2, &["cp", "registry:images:team/app:v1"][..]),
         (2, &["cp", "docker:app", "app.tar"]),
+        (2, &["cp", "registry:images:team/app:v1", "docker:app"]),
         (1, &[&export[..], &["team/app:absent"]].concat()),
         (1, &[&export[..], &["team/app", "--tags", "x*"]].concat()),
         (

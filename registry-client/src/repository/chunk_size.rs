@@ -9,7 +9,9 @@ const SMALLEST: u64 = 64 << 10;
 #[derive(Debug)]
 pub(super) struct ChunkSize {
     most: u64,
-    /// Smallest chunk that the registry accepts; none is tried that is smaller.
+    /// Size that the registry requires of each chunk but the last.
+    required: u64,
+    /// Smallest chunk that is tried after a refusal.
     least: u64,
     /// Size of the last chunk.
     tried: u64,
@@ -20,19 +22,33 @@ pub(super) struct ChunkSize {
 impl ChunkSize {
     /// Starts with chunks of at most `most` bytes, or else of any size. The registry requires at least `least` bytes.
     pub(super) fn new(most: Option<u64>, least: Option<u64>) -> Self {
-        let least = least.unwrap_or_default().max(SMALLEST);
+        let required = least.unwrap_or_default();
+        let least = required.max(SMALLEST);
         Self {
             most: most.map_or(u64::MAX, |most| most.max(least)),
+            required,
             least,
             tried: 0,
             accepted: 0,
         }
     }
 
-    /// Returns the size of the next chunk of a rest.
+    /// Returns the size of the next chunk of a rest. What it leaves is no shorter than the registry requires, if possible.
     pub(super) fn next(&mut self, rest: u64) -> u64 {
-        self.tried = rest.min(self.most);
+        let size = rest.min(self.most);
+        let half = rest.div_ceil(2);
+        let leaves_short = size < rest && self.is_short(rest - size);
+        self.tried = if leaves_short && !self.is_short(rest - half) {
+            half
+        } else {
+            size
+        };
         self.tried
+    }
+
+    /// Returns true if the registry accepts a chunk of this size only as the last one.
+    pub(super) const fn is_short(&self, size: u64) -> bool {
+        size < self.required
     }
 
     /// Notes that the last chunk was accepted.
@@ -66,6 +82,18 @@ mod tests {
             assert_eq!(sizes.next(1 << 40), expected);
         }
         assert_eq!(sizes.refuse(), None);
+    }
+
+    #[test]
+    fn what_a_chunk_leaves_is_not_too_short_if_possible() {
+        let mut sizes = ChunkSize::new(Some(8 * MIB), Some(5 * MIB));
+        let mut rest = 20 * MIB;
+        for expected in [8, 6, 6] {
+            assert_eq!(sizes.next(rest), expected * MIB);
+            rest -= expected * MIB;
+        }
+        // None of two chunks of 9 MiB has the required size.
+        assert_eq!(sizes.next(9 * MIB), 8 * MIB);
     }
 
     #[test]

@@ -98,10 +98,20 @@ impl RemoteRepository {
         let mut sizes = self.chunk_size();
         let mut offset = 0;
         while !chunk.is_empty() {
-            self.send_chunk(session, offset, &chunk, &mut sizes).await?;
-            offset += chunk.len() as u64;
-            chunk = stream.next(size).await?;
-            hasher.update(&chunk);
+            let is_last = (chunk.len() as u64) < size;
+            let end = self
+                .send_chunk(session, offset, &chunk, is_last, &mut sizes)
+                .await?;
+            let sent = usize::try_from(end - offset).unwrap_or(usize::MAX);
+            let tail = chunk.slice(sent.min(chunk.len())..);
+            offset = end;
+            let next = stream.next(size - tail.len() as u64).await?;
+            hasher.update(&next);
+            chunk = if tail.is_empty() {
+                next
+            } else {
+                [tail, next].concat().into()
+            };
         }
         let digest = finish(hasher);
         self.close_chunks(session, &digest).await?;
@@ -127,25 +137,30 @@ impl RemoteRepository {
         most.is_some()
     }
 
-    /// Sends the bytes at `offset` until the session holds all of them.
+    /// Sends the bytes at `offset` until the session holds all of them. Returns the offset after them. Unless they are the last
+    /// ones, it can be lower: a rest that is too short for a chunk belongs to the next one.
     pub(super) async fn send_chunk(
         &self,
         session: &mut Session,
         offset: u64,
         bytes: &Bytes,
+        is_last: bool,
         sizes: &mut ChunkSize,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let end = offset + bytes.len() as u64;
         let mut attempts = self.client.attempts();
         let mut from = offset;
         // A registry whose offset goes up and down makes no progress.
         let mut highest = offset;
         loop {
+            if !is_last && sizes.is_short(end - from) {
+                return Ok(from);
+            }
             let to = from + sizes.next(end - from);
             let within = |at: u64| usize::try_from(at - offset).unwrap_or(usize::MAX);
             let part = bytes.slice(within(from)..within(to));
             let Some(range) = ContentRange::of(from, part.len() as u64) else {
-                return Ok(());
+                return Ok(end);
             };
             let mut has_other = false;
             let error = match self.append(session, Some(range), Payload::Bytes(part)).await {

@@ -140,10 +140,9 @@ impl Upload {
             self.is_unsure = true;
             let sent = self
                 .repository
-                .send_chunk(&mut self.session, self.held, &rest, &mut self.sizes);
-            sent.await?;
+                .send_chunk(&mut self.session, self.held, &rest, true, &mut self.sizes);
+            self.held = sent.await?;
             self.is_unsure = false;
-            self.held = end;
         }
         let hashed = self.hasher.offset();
         if hashed < end {

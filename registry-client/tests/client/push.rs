@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use registry_client::{Error, Pushed};
 use registry_core::{Algorithm, BoxError, Digest, RepositoryName};
 use registry_test::{
-    status,
+    Quirk, TestRegistry, status,
     tap::{Exchange, Fault, Rule, Side},
 };
 use std::{
@@ -382,6 +382,28 @@ async fn a_chunk_that_is_too_large_is_sent_in_smaller_ones() {
     );
     assert_eq!(refusing.fired(), 2);
     tapped.registry.assert_no_open_uploads();
+}
+
+#[tokio::test]
+async fn smaller_chunks_of_a_stream_have_the_required_size() {
+    const LEAST: u64 = 5 << 20;
+    let registry = TestRegistry::builder().quirk(Quirk::SmallestChunk(LEAST)).start();
+    let tapped = Tapped::before(registry);
+    let refusing = tapped.tap.add(refuses_more_than(6 << 20, "UNKNOWN"));
+    let layer = content((33 << 20) + 5);
+
+    let stream = Full::new(Bytes::from(layer.clone()));
+    let repository = tapped.repository("team/app");
+    let pushed = repository.push_stream(stream, Algorithm::Sha256).await.unwrap();
+
+    assert!(tapped.registry.blob("team/app", &pushed.digest).unwrap() == layer);
+    assert_eq!(refusing.fired(), 2);
+    let exchanges = tapped.tap.exchanges();
+    let patches = exchanges.iter().filter(|one| one.method == Method::PATCH);
+    let sizes: Vec<u64> = patches.filter_map(chunk).collect();
+    let (last, others) = sizes.split_last().unwrap();
+    assert!(*last < LEAST, "{sizes:?}");
+    assert!(others.iter().all(|size| *size >= LEAST), "{sizes:?}");
 }
 
 #[tokio::test]

@@ -145,6 +145,7 @@ impl RemoteRepository {
             let sent = self
                 .send_rest(&mut session, &content, blob, held, &mut sizes)
                 .await;
+            let has_other = matches!(sent, Err(Error::Refused { status: 416, .. }));
             let error = match sent {
                 Ok(()) => return Ok(()),
                 Err(error) if error.may_be_closed() && self.has(&blob.digest).await => return Ok(()),
@@ -172,6 +173,9 @@ impl RemoteRepository {
                 // The answer that was lost has closed the session meanwhile.
                 Ok(None) if !refused && self.has(&blob.digest).await => return Ok(()),
                 Ok(Some(offset)) if offset <= blob.size => {
+                    // A session that looks empty, and does not take the first byte, has one.
+                    let has_one = offset == 0 && has_other && held == Some(0);
+                    let offset = if has_one { 1 } else { offset };
                     if offset > highest {
                         highest = offset;
                         attempts.progressed();

@@ -177,6 +177,29 @@ async fn a_registry_that_cannot_continue_gets_the_whole_blob_again() {
 }
 
 #[tokio::test]
+async fn a_session_that_holds_one_byte_of_a_blob_is_continued() {
+    let layer = content(2 << 20);
+    let registry = Scripted::start(
+        |received| match (&*received.method, received.header("content-range")) {
+            ("POST", _) => reply(202).header("location", "/session"),
+            ("GET", _) => reply(204).header("range", "0-0"),
+            ("PATCH", None) => reply(503),
+            ("PATCH", Some("1-2097151")) => reply(202).header("range", "0-2097151"),
+            ("PATCH", _) => reply(416),
+            ("PUT", _) => reply(201),
+            _ => reply(404),
+        },
+    );
+
+    push_blob(&registry.repository("a"), &layer).await.unwrap();
+
+    let received = registry.received();
+    let patches = received.iter().filter(|one| one.method == "PATCH");
+    let sizes: Vec<_> = patches.map(|one| one.body.len()).collect();
+    assert_eq!(sizes, [2_097_152, 2_097_152, 2_097_151]);
+}
+
+#[tokio::test]
 async fn a_registry_whose_offset_goes_up_and_down_is_given_up() {
     let up = AtomicBool::new(false);
     let registry = Scripted::start(move |received| match &*received.method {

@@ -17,6 +17,8 @@ pub(super) struct ChunkSize {
     tried: u64,
     /// Largest chunk that the registry has accepted.
     accepted: u64,
+    /// True if no chunk was accepted since the last refusal.
+    is_refused: bool,
 }
 
 impl ChunkSize {
@@ -30,6 +32,7 @@ impl ChunkSize {
             least,
             tried: 0,
             accepted: 0,
+            is_refused: false,
         }
     }
 
@@ -51,9 +54,10 @@ impl ChunkSize {
         size < self.required
     }
 
-    /// Notes that the last chunk was accepted.
-    pub(super) fn accept(&mut self) {
+    /// Notes that the last chunk was accepted. Returns the maximum if that proves it: a larger chunk was refused before.
+    pub(super) fn accept(&mut self) -> Option<u64> {
         self.accepted = self.accepted.max(self.tried);
+        std::mem::take(&mut self.is_refused).then_some(self.most)
     }
 
     /// Returns the size after a refusal of the last chunk, which is about half of it. `None` if smaller chunks are of no
@@ -62,6 +66,7 @@ impl ChunkSize {
         if self.tried <= self.accepted.max(self.least) {
             return None;
         }
+        self.is_refused = true;
         self.most = (self.tried / 2).min(CHUNK).max(self.least);
         Some(self.most)
     }
@@ -100,7 +105,7 @@ mod tests {
     fn a_refusal_of_an_accepted_size_has_another_reason() {
         let mut sizes = ChunkSize::new(Some(8 * MIB), None);
         assert_eq!(sizes.next(20 * MIB), 8 * MIB);
-        sizes.accept();
+        assert_eq!(sizes.accept(), None);
 
         assert_eq!(sizes.next(12 * MIB), 8 * MIB);
         assert_eq!(sizes.refuse(), None);

@@ -124,17 +124,15 @@ impl RemoteRepository {
         ChunkSize::new(abilities.max_chunk, abilities.min_chunk)
     }
 
-    /// Chooses smaller chunks if the last one was refused as too large. Returns false if the error has another reason.
-    pub(super) fn sends_smaller(&self, error: &Error, sizes: &mut ChunkSize) -> bool {
-        let most = if error.is_chunk_too_large() {
-            sizes.refuse()
-        } else {
-            None
-        };
-        if most.is_some() {
-            self.learned.note(|abilities| abilities.max_chunk = most);
+    /// Notes that the last chunk was accepted. A smaller one after a refusal tells other pushes the size: the refusal alone may
+    /// have had another reason.
+    pub(super) fn note_accepted(&self, sizes: &mut ChunkSize) {
+        if let Some(most) = sizes.accept() {
+            self.learned.note(|abilities| {
+                let known = abilities.max_chunk.unwrap_or(most);
+                abilities.max_chunk = Some(known.min(most));
+            });
         }
-        most.is_some()
     }
 
     /// Sends the bytes at `offset` until the session holds all of them. Returns the offset after them. Unless they are the last
@@ -165,7 +163,7 @@ impl RemoteRepository {
             let mut has_other = false;
             let error = match self.append(session, Some(range), Payload::Bytes(part)).await {
                 Ok(held) if held.is_none_or(|held| held >= to) => {
-                    sizes.accept();
+                    self.note_accepted(sizes);
                     if to > highest {
                         highest = to;
                         attempts.progressed();
@@ -181,7 +179,8 @@ impl RemoteRepository {
                 }
                 Err(error) => error,
             };
-            if !self.sends_smaller(&error, sizes) {
+            let smaller = error.is_chunk_too_large() && sizes.refuse().is_some();
+            if !smaller {
                 attempts.after(error).await?;
             }
             let held = self.offset_of(session, &mut attempts).await?;

@@ -153,7 +153,7 @@ impl RemoteRepository {
                 Err(Error::Refused { status: 416, .. }) => self.lost_bytes(),
                 Err(error) => error,
             };
-            let smaller = self.sends_smaller(&error, &mut sizes);
+            let smaller = error.is_chunk_too_large() && sizes.refuse().is_some();
             let too_large = matches!(error, Error::Refused { status: 413, .. });
             // A registry may refuse to continue a session. Then the whole blob is sent, once.
             let refused = held.is_some() && !replaced && !too_large && !error.is_transient();
@@ -228,7 +228,7 @@ impl RemoteRepository {
             if end.is_some_and(|end| end != from) {
                 return Err(self.lost_bytes());
             }
-            sizes.accept();
+            self.note_accepted(sizes);
         }
         self.close(session, &blob.digest, Payload::Empty).await
     }

@@ -463,11 +463,11 @@ async fn a_blob_that_is_too_large_for_the_registry_is_not_sent_in_chunks() {
         let tapped = Tapped::start();
         let refusing = tapped.tap.add(fault);
 
-        let error = push_blob(&tapped.repository("team/app"), &content(2 << 20))
-            .await
-            .unwrap_err();
+        let repository = tapped.repository("team/app");
+        let error = push_blob(&repository, &content(2 << 20)).await.unwrap_err();
 
         assert!(matches!(error, Error::Refused { status: 413, .. }), "{error:?}");
+        assert_eq!(repository.abilities().max_chunk, None, "no size was accepted");
         assert_eq!(refusing.fired(), refusals);
         tapped.registry.assert_no_open_uploads();
     }

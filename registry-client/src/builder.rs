@@ -9,7 +9,8 @@ use crate::{
     options::HostOptions,
     proxies::Proxies,
     retry::{Jitter, Retry},
-    transport::{HostConnectors, TlsRules, Transport},
+    transport::{HostConnectors, HostTls, TlsRules, Transport},
+    url,
 };
 use http::HeaderValue;
 use rustls::crypto::CryptoProvider;
@@ -181,10 +182,16 @@ impl ClientBuilder {
             });
             plain.insert(host.endpoint().to_owned(), plain_http);
             if let Some(connector) = options.connector {
-                connectors.insert(host.endpoint().to_owned(), connector);
+                let key = url::without_default_port(host.endpoint(), !plain_http);
+                connectors.insert(key.to_owned(), connector);
             }
             if let Some(options) = options.tls {
-                tls.insert(host.endpoint().to_owned(), options);
+                let key = url::without_default_port(host.endpoint(), true);
+                let options = match tls.remove(key) {
+                    Some(earlier) => HostTls::over(options, earlier),
+                    None => options,
+                };
+                tls.insert(key.to_owned(), options);
             }
         }
         let tls = Arc::new(TlsRules::new(self.provider, tls));

@@ -45,7 +45,10 @@ impl Client {
 
     /// Returns true if plain HTTP is used for this host and port.
     pub(crate) fn is_plain(&self, authority: &str) -> bool {
-        let configured = self.0.plain.get(authority).copied();
+        let of = |authority: &str| self.0.plain.get(authority).copied();
+        // Plain HTTP of a host without a port is that of port 80.
+        let without_port = || of(authority.strip_suffix(":80")?).filter(|plain| *plain);
+        let configured = of(authority).or_else(without_port);
         configured.unwrap_or_else(|| is_loopback(authority))
     }
 

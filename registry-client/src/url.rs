@@ -51,10 +51,20 @@ pub(crate) fn port(url: &Uri) -> u16 {
     url.port_u16().unwrap_or(default)
 }
 
-/// Returns host and port as in the URL, in lower case.
+/// Returns host and port in lower case, without the default port.
 pub(crate) fn authority(url: &Uri) -> String {
-    url.authority()
-        .map_or_else(String::new, |authority| authority.as_str().to_ascii_lowercase())
+    let authority = url.authority().map_or("", |authority| authority.as_str());
+    without_default_port(&authority.to_ascii_lowercase(), is_https(url)).to_owned()
+}
+
+/// Removes the default port of the scheme from `host:port`.
+pub(crate) fn without_default_port(authority: &str, is_https: bool) -> &str {
+    let default = if is_https { ":443" } else { ":80" };
+    match authority.strip_suffix(default) {
+        // The colons of a bare address are no port.
+        Some(host) if !host.starts_with('[') || host.ends_with(']') => host,
+        _ => authority,
+    }
 }
 
 pub(crate) fn is_https(url: &Uri) -> bool {
@@ -113,6 +123,21 @@ mod tests {
         assert!(same_origin(&uri("https://a/"), &uri("https://A:443/x")));
         for other in ["http://a/", "https://b/", "https://a:444/"] {
             assert!(!same_origin(&uri("https://a/"), &uri(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn settings_of_a_host_are_found_with_and_without_a_default_port() {
+        for (url, expected) in [
+            ("https://A:443/x", "a"),
+            ("https://a/x", "a"),
+            ("https://a:80/", "a:80"),
+            ("http://a:80/", "a"),
+            ("https://a:8443/", "a:8443"),
+            ("https://[::1]:443/", "[::1]"),
+            ("https://[::443]/", "[::443]"),
+        ] {
+            assert_eq!(authority(&url.parse().unwrap()), expected, "{url}");
         }
     }
 

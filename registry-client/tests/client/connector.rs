@@ -132,6 +132,20 @@ async fn a_redirect_to_another_host_does_not_use_the_connector() {
 }
 
 #[tokio::test]
+async fn the_connector_of_a_host_is_used_with_its_default_port_too() {
+    let server = Scripted::start(|received| match received.path() {
+        "/second" => reply(200).body("{}"),
+        _ => reply(307).header("location", format!("http://{HOST}:80/second")),
+    });
+    let socket = Forwarded::to(server.host().parse().unwrap());
+    let options = socket.options();
+
+    socket.repository(options).manifest("v1").await.unwrap();
+
+    assert_eq!(socket.connections.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
 async fn an_error_of_the_function_is_told_after_the_attempts() {
     let attempts = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&attempts);

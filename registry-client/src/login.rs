@@ -70,29 +70,56 @@ impl Client {
         challenges.insert(call.host.clone(), kept);
     }
 
+    /// Answers a challenge with a credential. If that is refused, the sources are asked once more, which may have kept an old one.
     async fn answer(
         &self,
         call: &Call,
         challenge: &Challenge,
         tried: Option<&Login>,
     ) -> Result<Option<Login>> {
-        let credential = self
-            .credential(&call.host, auth::repository(&call.request).as_ref())
-            .await?;
+        let repository = auth::repository(&call.request);
+        let credential = self.credential(&call.host, repository.as_ref()).await?;
+        let answered = self
+            .answer_with(credential.as_ref(), call, challenge, tried)
+            .await;
+        let is_refused = match &answered {
+            Ok(Some(login)) => tried.is_some_and(|tried| tried.header == login.header),
+            answered => matches!(answered, Err(Error::Unauthorized { .. })),
+        };
+        let Some(refused) = credential.filter(|_| is_refused) else {
+            return answered;
+        };
+        for credentials in &self.inner().credentials {
+            credentials.refused(&call.host, &refused);
+        }
+        let next = self.credential(&call.host, repository.as_ref()).await?;
+        if next.as_ref().map(Credential::fingerprint) == Some(refused.fingerprint()) {
+            return answered;
+        }
+        self.answer_with(next.as_ref(), call, challenge, tried).await
+    }
+
+    async fn answer_with(
+        &self,
+        credential: Option<&Credential>,
+        call: &Call,
+        challenge: &Challenge,
+        tried: Option<&Login>,
+    ) -> Result<Option<Login>> {
         match challenge {
             Challenge::Basic => {
-                let Some(Credential(Kind::Password { user, password })) = &credential else {
+                let Some(Credential(Kind::Password { user, password })) = credential else {
                     return Ok(None);
                 };
                 Ok(basic(user, password).map(with_credential))
             }
             Challenge::Bearer(bearer) => {
-                if let Some(Credential(Kind::Registry(token))) = &credential {
+                if let Some(Credential(Kind::Registry(token))) = credential {
                     return Ok(
                         secret(&Zeroizing::new(format!("Bearer {}", token.as_str()))).map(with_credential)
                     );
                 }
-                let header = self.token(call, bearer, credential.as_ref(), tried).await?;
+                let header = self.token(call, bearer, credential, tried).await?;
                 Ok(Some(Login {
                     header,
                     with_credential: credential.is_some(),

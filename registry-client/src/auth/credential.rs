@@ -27,6 +27,10 @@ pub trait Credentials: fmt::Debug + Send + Sync {
         host: &Host,
         repository: Option<&RepositoryName>,
     ) -> Result<Option<Credential>, BoxError>;
+
+    /// Notes that `host` or its token service has refused a credential of this source. It is asked once more after that, so one
+    /// that keeps answers forgets this one. By default, nothing is done.
+    fn refused(&self, _host: &Host, _credential: &Credential) {}
 }
 
 /// Credentials of some hosts.

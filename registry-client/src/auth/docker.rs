@@ -32,7 +32,7 @@ const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 /// A credential helper of the file comes first, by the longest name that fits: the registry, or as in podman the
 /// repository and its parents. Then comes the credential store, and then the logins in the file itself, by the longest
 /// name again. Helpers are programs that the file names: `docker-credential-NAME` on the search path. The answer of a
-/// helper is used for a minute.
+/// helper is used for a minute, unless it is refused.
 #[derive(Clone, Debug)]
 pub struct AuthFile {
     path: PathBuf,
@@ -106,6 +106,10 @@ impl Credentials for AuthFile {
             }
         }
         Ok(None)
+    }
+
+    fn refused(&self, _: &Host, credential: &Credential) {
+        self.helped.forget(credential);
     }
 }
 

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 /// Time for which an answer is used again. A helper starts programs and may use the network, and every request needs the login.
 const KEPT: Duration = Duration::from_secs(60);
 
-/// Answer of a helper, and its time. Its lock is held while the helper runs, so that it runs once.
-type Slot = Arc<tokio::sync::Mutex<Option<(Instant, Option<Credential>)>>>;
+/// Login of a helper, and its time. Its lock is held while the helper runs, so that it runs once.
+type Slot = Arc<tokio::sync::Mutex<Option<(Instant, Credential)>>>;
 
 /// Answers of helpers, by their names and the servers they were asked for. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -36,11 +36,23 @@ impl Helped {
         if let Some((at, answer)) = kept.as_ref()
             && at.elapsed() < KEPT
         {
-            return Ok(answer.clone());
+            return Ok(Some(answer.clone()));
         }
         let answer = ask.await?;
-        *kept = Some((Instant::now(), answer.clone()));
+        // A missing login is asked for again, since the user may log in meanwhile.
+        *kept = answer.clone().map(|answer| (Instant::now(), answer));
         Ok(answer)
+    }
+
+    /// Forgets a login that was refused. A helper that runs now gives a new one.
+    pub(super) fn forget(&self, refused: &Credential) {
+        let refused = refused.fingerprint();
+        let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for slot in slots.values() {
+            if let Ok(mut kept) = slot.try_lock() {
+                kept.take_if(|(_, kept)| kept.fingerprint() == refused);
+            }
+        }
     }
 }
 
@@ -67,6 +79,26 @@ mod tests {
         assert_eq!(get("b").await, number("2"));
         tokio::time::advance(KEPT).await;
         assert_eq!(get("a").await, number("3"));
+    }
+
+    #[tokio::test]
+    async fn a_refused_or_missing_login_is_asked_for_again() {
+        let (helped, old) = (Helped::default(), Credential::password("ann", "old"));
+        let new = Credential::password("ann", "new");
+        for (answer, expected) in [(None, None), (Some(&old), Some(&old)), (Some(&new), Some(&old))] {
+            let ask = async { Ok(answer.cloned()) };
+            let found = helped.get("pass", "a", ask).await.unwrap();
+            let prints = [found.as_ref(), expected].map(|login| login.map(Credential::fingerprint));
+            assert_eq!(prints[0], prints[1]);
+        }
+
+        // Another one was refused.
+        helped.forget(&new);
+        let kept = helped.get("pass", "a", async { Ok(None) }).await.unwrap();
+        assert_eq!(kept.unwrap().fingerprint(), old.fingerprint());
+        helped.forget(&old);
+        let found = helped.get("pass", "a", async { Ok(Some(new.clone())) }).await;
+        assert_eq!(found.unwrap().unwrap().fingerprint(), new.fingerprint());
     }
 
     #[tokio::test]

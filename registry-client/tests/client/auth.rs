@@ -1,16 +1,17 @@
 //! Logins: challenges, tokens and files of credentials.
 
 use crate::support::{Received, Reply, Scripted, builder, content, descriptor, reply};
+use async_trait::async_trait;
 use bytes::Bytes;
-use registry_client::{AuthFile, Client, Credential, Error, Host, RemoteRepository};
-use registry_core::{MediaType, Tag};
+use registry_client::{AuthFile, Client, Credential, Credentials, Error, Host, RemoteRepository};
+use registry_core::{BoxError, MediaType, RepositoryName, Tag};
 use registry_test::{Builder, TestRegistry};
 use std::{
     collections::BTreeMap,
     fs,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -82,6 +83,61 @@ async fn a_refused_password_is_tried_once_and_named() {
     );
     assert_eq!(registry.received().len(), 2);
     assert!(!error.to_string().contains("pw"));
+}
+
+/// Source that gives an old password until that is refused.
+#[derive(Debug, Default)]
+struct Kept(AtomicUsize);
+
+#[async_trait]
+impl Credentials for Kept {
+    async fn get(&self, _: &Host, _: Option<&RepositoryName>) -> Result<Option<Credential>, BoxError> {
+        let is_old = self.0.load(Ordering::SeqCst) == 0;
+        Ok(Some(Credential::password(
+            "ann",
+            if is_old { "old" } else { "pw" },
+        )))
+    }
+
+    fn refused(&self, _: &Host, _: &Credential) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn a_source_is_asked_once_more_after_its_password_was_refused() {
+    for with_token in [false, true] {
+        let is_changed = Arc::new(AtomicBool::new(false));
+        let changed = Arc::clone(&is_changed);
+        let registry = Scripted::start(move |received| {
+            let (password, token) = if changed.load(Ordering::SeqCst) {
+                (ANN, "new")
+            } else {
+                ("Basic YW5uOm9sZA==", "old")
+            };
+            let own = format!(
+                "Bearer realm=\"http://{}/token\"",
+                received.header("host").unwrap()
+            );
+            let login = received.header("authorization").unwrap_or_default();
+            match received.path() {
+                "/token" if login == password => reply(200).body(format!(r#"{{"token":"{token}"}}"#)),
+                "/token" => reply(401),
+                _ if with_token && login == format!("Bearer {token}") => reply(200).body("{}"),
+                _ if with_token => reply(401).header("www-authenticate", own),
+                _ if login == password => reply(200).body("{}"),
+                _ => reply(401).header("www-authenticate", "Basic realm=r"),
+            }
+        });
+        let client = builder().credentials(Kept::default()).build().unwrap();
+        let repository = client
+            .repository(&format!("{}/team/app", registry.host()))
+            .unwrap();
+
+        repository.manifest("v1").await.unwrap();
+        is_changed.store(true, Ordering::SeqCst);
+        repository.manifest("v2").await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -121,7 +121,9 @@ impl RemoteRepository {
     /// Returns the sizes of chunks that are known so far.
     pub(super) fn chunk_size(&self) -> ChunkSize {
         let abilities = self.abilities();
-        ChunkSize::new(abilities.max_chunk, abilities.min_chunk)
+        // What is too short for a chunk is kept in memory.
+        let required = abilities.min_chunk.filter(|required| *required <= LARGEST);
+        ChunkSize::new(abilities.max_chunk, required)
     }
 
     /// Notes that the last chunk was accepted. A smaller one after a refusal tells other pushes the size: the refusal alone may

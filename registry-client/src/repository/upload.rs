@@ -15,6 +15,8 @@ pub struct Upload {
     sizes: ChunkSize,
     /// Number of bytes that the session holds.
     held: u64,
+    /// Bytes after these, which are too short for a chunk. They are sent with the next ones.
+    tail: Bytes,
     /// True after a request without an answer: the session may hold another number of bytes.
     is_unsure: bool,
     hasher: Hasher,
@@ -84,6 +86,7 @@ impl Upload {
             session,
             sizes: repository.chunk_size(),
             held: 0,
+            tail: Bytes::new(),
             is_unsure: false,
             hasher,
         }
@@ -95,7 +98,12 @@ impl Upload {
     /// for the hash or for the registry alone.
     #[must_use]
     pub fn offset(&self) -> u64 {
-        self.held.min(self.hasher.offset())
+        self.reached().min(self.hasher.offset())
+    }
+
+    /// Returns the offset after the bytes that are held by the session or kept for the next chunk.
+    const fn reached(&self) -> u64 {
+        self.held + self.tail.len() as u64
     }
 
     /// Returns the state after the last append that has succeeded, for another process.
@@ -112,9 +120,10 @@ impl Upload {
         }
     }
 
-    /// Sends the bytes at [`offset`](Self::offset). Each call sends a chunk of its own, so pass some megabytes at once: at
-    /// least [`min_chunk`](super::RemoteAbilities::min_chunk), except for the last one. After an error, continue at the
-    /// offset. It is lower than before only if the registry has lost bytes.
+    /// Sends the bytes at [`offset`](Self::offset). Each call sends a chunk of its own, so pass some megabytes at once. What is
+    /// shorter than [`min_chunk`](super::RemoteAbilities::min_chunk) is kept in memory, and sent with the next bytes or by
+    /// [`finish`](Self::finish); after a crash, it is needed once more. After an error, continue at the offset. It is
+    /// lower than before only if the registry has lost bytes.
     ///
     /// # Errors
     ///
@@ -131,23 +140,38 @@ impl Upload {
         if self.is_unsure {
             self.ask().await?;
         }
+        let reached = self.reached();
         // The registry has lost bytes since.
-        if self.held < start {
+        if reached < start {
             return Err(self.repository.lost_bytes());
         }
-        if self.held < end {
-            let rest = from(&bytes, self.held - start);
-            self.is_unsure = true;
-            let sent = self
-                .repository
-                .send_chunk(&mut self.session, self.held, &rest, true, &mut self.sizes);
-            self.held = sent.await?;
-            self.is_unsure = false;
+        if reached < end {
+            let rest = from(&bytes, reached - start);
+            let rest = if self.tail.is_empty() {
+                rest
+            } else {
+                [self.tail.clone(), rest].concat().into()
+            };
+            self.send(&rest, false).await?;
         }
         let hashed = self.hasher.offset();
         if hashed < end {
             self.hasher.update(&from(&bytes, hashed - start));
         }
+        Ok(())
+    }
+
+    /// Sends the bytes after those that the session holds. Unless they are the last ones, a rest that is too short is kept.
+    async fn send(&mut self, rest: &Bytes, is_last: bool) -> Result<()> {
+        self.is_unsure = true;
+        let sent = self
+            .repository
+            .send_chunk(&mut self.session, self.held, rest, is_last, &mut self.sizes);
+        let end = sent.await?;
+        self.is_unsure = false;
+        // A copy, so that the bytes before it are freed.
+        self.tail = Bytes::copy_from_slice(&from(rest, end - self.held));
+        self.held = end;
         Ok(())
     }
 
@@ -166,13 +190,17 @@ impl Upload {
         if self.is_unsure {
             self.ask().await?;
         }
-        let (held, hashed) = (self.held, self.hasher.offset());
+        let (held, hashed) = (self.reached(), self.hasher.offset());
         if held != hashed {
             return Err(Error::WrongSize {
                 url: format!("{}/{}", self.repository.host, self.repository.name),
                 expected: held.max(hashed),
                 got: Some(held.min(hashed)),
             });
+        }
+        let tail = self.tail.clone();
+        if !tail.is_empty() {
+            self.send(&tail, true).await?;
         }
         let digest = self.hasher.clone().digest();
         let digest = digest.expect("a hasher of an upload began with its state");
@@ -193,7 +221,13 @@ impl Upload {
     async fn ask(&mut self) -> Result<()> {
         let mut attempts = self.repository.client.attempts();
         let held = self.repository.ask_offset(&mut self.session, &mut attempts);
-        self.held = held.await?;
+        let held = held.await?;
+        self.tail = match held.checked_sub(self.held) {
+            Some(arrived) => from(&self.tail, arrived),
+            // What comes before the tail is lost.
+            None => Bytes::new(),
+        };
+        self.held = held;
         self.is_unsure = false;
         Ok(())
     }

@@ -368,14 +368,14 @@ impl http_body::Body for Pieces {
 }
 
 /// Returns the size of a chunk of an upload.
-fn chunk(exchange: &Exchange) -> Option<u64> {
+pub(crate) fn chunk(exchange: &Exchange) -> Option<u64> {
     let length = exchange.headers.get("content-length")?.to_str().ok()?;
     let is_upload = exchange.target.contains("/uploads/");
     length.parse().ok().filter(|length| is_upload && *length > 0)
 }
 
 /// Refuses chunks of more than `most` bytes, as proxies do.
-fn refuses_more_than(most: u64, code: &str) -> Rule {
+pub(crate) fn refuses_more_than(most: u64, code: &str) -> Rule {
     let larger = move |exchange: &Exchange| chunk(exchange).is_some_and(|size| size > most);
     Rule::new(status(413).code(code)).when(larger)
 }

@@ -1,11 +1,17 @@
 //! Uploads that another process continues.
 
-use crate::support::{Tapped, builder, content};
+use crate::{
+    push::{chunk, refuses_more_than},
+    support::{Tapped, builder, content},
+};
 use bytes::Bytes;
 use http::Method;
 use registry_client::{Error, RemoteRepository, Upload, UploadToken};
 use registry_core::{Algorithm, Digest};
-use registry_test::tap::{Exchange, Fault, Rule, Side};
+use registry_test::{
+    Quirk, TestRegistry,
+    tap::{Exchange, Fault, Rule, Side},
+};
 
 const CHUNK: usize = 100_000;
 
@@ -203,4 +209,48 @@ async fn bytes_of_two_blobs_make_none() {
     assert!(matches!(error, Error::Refused { status: 400, .. }), "{error:?}");
     upload.cancel().await;
     tapped.registry.assert_no_open_uploads();
+}
+
+#[tokio::test]
+async fn what_is_too_short_for_a_chunk_is_sent_with_the_next_bytes() {
+    const LEAST: u64 = 5 << 20;
+    let registry = TestRegistry::builder().quirk(Quirk::SmallestChunk(LEAST)).start();
+    let tapped = Tapped::before(registry);
+    let refusing = tapped.tap.add(refuses_more_than(6 << 20, "UNKNOWN"));
+    let blob = content((23 << 20) + 1);
+    let repository = tapped.repository("team/app");
+    let mut upload = repository.upload(None).await.unwrap();
+
+    upload.append(blob[..16 << 20].to_vec()).await.unwrap();
+    assert_eq!(upload.offset(), 16 << 20);
+    let token = saved(&upload);
+    // The registry has 15 MiB. The answer to the next chunk, which begins there, is lost.
+    let resumed = repository.upload(Some(token)).await.unwrap();
+    assert_eq!(resumed.offset(), 15 << 20);
+    let lost = Fault::Cut {
+        side: Side::Response,
+        after: 0,
+    };
+    let is_patch = |exchange: &Exchange| exchange.method == Method::PATCH;
+    let lost = tapped.tap.add(Rule::new(lost).when(is_patch).times(1));
+    let away = |exchange: &Exchange| exchange.method == Method::GET;
+    let away = tapped.tap.add(Rule::new(Fault::Refuse).when(away));
+    upload
+        .append(blob[16 << 20..21 << 20].to_vec())
+        .await
+        .unwrap_err();
+    away.clear();
+    assert_eq!(lost.fired(), 1);
+    upload.append(blob[16 << 20..21 << 20].to_vec()).await.unwrap();
+    upload.append(blob[21 << 20..].to_vec()).await.unwrap();
+    let info = upload.finish().await.unwrap();
+
+    assert!(tapped.registry.blob("team/app", &info.digest).unwrap() == blob);
+    assert_eq!(refusing.fired(), 2);
+    let exchanges = tapped.tap.exchanges();
+    let patches = exchanges.iter().filter(|one| one.method == Method::PATCH);
+    let sizes: Vec<u64> = patches.filter_map(chunk).collect();
+    let (last, others) = sizes.split_last().unwrap();
+    assert!(*last < LEAST, "{sizes:?}");
+    assert!(others.iter().all(|size| *size >= LEAST), "{sizes:?}");
 }

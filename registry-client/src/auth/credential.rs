@@ -28,8 +28,8 @@ pub trait Credentials: fmt::Debug + Send + Sync {
         repository: Option<&RepositoryName>,
     ) -> Result<Option<Credential>, BoxError>;
 
-    /// Notes that `host` or its token service has refused a credential of this source. It is asked once more after that, so one
-    /// that keeps answers forgets this one. By default, nothing is done.
+    /// Notes that `host` or its token service has refused a credential, of this source or another one. The sources are asked
+    /// once more after that, so one that keeps answers forgets this one. By default, nothing is done.
     fn refused(&self, _host: &Host, _credential: &Credential) {}
 }
 

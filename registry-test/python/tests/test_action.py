@@ -88,7 +88,7 @@ def test_the_stop_fails_if_a_fault_was_never_injected(runner):
 
     ended = stopped(outputs)
 
-    assert ended.returncode == 1 and "on(DELETE).blob()" in ended.stderr
+    assert ended.returncode == 1 and '{"on":"DELETE blob","status":500} never happened' in ended.stderr
     assert not Path(runner["GITHUB_ENV"]).exists()
 
 

@@ -1,0 +1,299 @@
+//! [`Bucket`]: the calls that this storage makes to an object store, of whichever vendor.
+//!
+//! Two kinds of writes:
+//!
+//! - Blind writes, for content-addressed objects and records of which one writer is known. They may be repeated.
+//! - Writes that are sent once: conditional ones, and those that must not land late. Their request is a signed URL that
+//!   expires, so the clock of the store bounds the time at which it takes effect. An answer that was lost is
+//!   [`Sent::Unclear`], and the caller reads back.
+
+mod error;
+mod observed;
+mod once;
+mod parts;
+
+use self::error::failed;
+pub(crate) use self::{
+    observed::{Counts, Observed, Observing, StoreTime},
+    once::{Condition, Fence, Sent},
+    parts::Part,
+};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use object_store::{
+    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutPayload, UpdateVersion,
+    client::HttpClient, list::PaginatedListStore, multipart::MultipartStore, path::Path, signer::Signer,
+};
+use registry_core::storage::Result;
+use std::{fmt, ops::Range, sync::Arc, time::SystemTime};
+
+/// The vendor's protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    S3,
+    Gcs,
+    Azure,
+    Memory,
+}
+
+/// The clients of one bucket.
+#[derive(Clone)]
+pub(crate) struct Clients {
+    pub(crate) dialect: Dialect,
+    /// Repeats requests that fail.
+    pub(crate) objects: Arc<dyn ObjectStore>,
+    pub(crate) parts: Arc<dyn MultipartStore>,
+    /// `None` for memory, which lists everything at once.
+    pub(crate) pages: Option<Arc<dyn PaginatedListStore>>,
+    /// `None` for memory, whose calls cannot be late.
+    pub(crate) signer: Option<Signing>,
+    pub(crate) observed: Arc<Observed>,
+    /// Makes a look and a write one step, where the store has no condition for it and no other process.
+    pub(crate) one: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Means to send a request exactly once.
+#[derive(Clone)]
+pub(crate) struct Signing {
+    pub(crate) signer: Arc<dyn Signer>,
+    /// Repeats nothing.
+    pub(crate) http: HttpClient,
+    /// Headers of every write, such as those for encryption.
+    pub(crate) headers: http::HeaderMap,
+}
+
+/// A bucket, or the part of it below a root directory.
+#[derive(Clone)]
+pub(crate) struct Bucket {
+    clients: Clients,
+    root: Path,
+}
+
+/// Identity of an object's content: changes with each write of other content, and with some stores with each write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Version(UpdateVersion);
+
+impl Version {
+    /// Returns a text that identifies the version.
+    pub(crate) fn text(&self) -> String {
+        format!(
+            "{} {}",
+            self.0.e_tag.as_deref().unwrap_or_default(),
+            self.0.version.as_deref().unwrap_or_default()
+        )
+    }
+}
+
+/// A small object that was read whole.
+#[derive(Clone, Debug)]
+pub(crate) struct Object {
+    pub(crate) bytes: Bytes,
+    pub(crate) version: Version,
+    pub(crate) modified: SystemTime,
+}
+
+/// What the store knows of an object.
+#[derive(Clone, Debug)]
+pub(crate) struct Meta {
+    /// Key below the root.
+    pub(crate) key: String,
+    pub(crate) size: u64,
+    pub(crate) modified: SystemTime,
+    pub(crate) version: Version,
+}
+
+/// One answer to a request for a listing.
+#[derive(Debug, Default)]
+pub(crate) struct KeyPage {
+    pub(crate) objects: Vec<Meta>,
+    /// Common prefixes, without a slash at the end. They may be of objects that have gone.
+    pub(crate) directories: Vec<String>,
+    /// The store's own token for the next page.
+    pub(crate) next: Option<String>,
+}
+
+pub(crate) type Chunks = BoxStream<'static, Result<Bytes>>;
+
+impl Bucket {
+    pub(crate) fn new(clients: Clients, root: &str) -> Self {
+        Self {
+            clients,
+            root: Path::from(root),
+        }
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.clients.dialect
+    }
+
+    /// Returns the counts of requests, and the store's clock.
+    pub(crate) fn observed(&self) -> &Observed {
+        &self.clients.observed
+    }
+
+    /// Reads a small object.
+    pub(crate) async fn get(&self, key: &str) -> Result<Option<Object>> {
+        let found = match self.clients.objects.get(&self.path(key)).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(failed("read", key, error)),
+        };
+        let (version, modified) = (version_of(&found.meta), found.meta.last_modified.into());
+        let bytes = found.bytes().await.map_err(|error| failed("read", key, error))?;
+        Ok(Some(Object {
+            bytes,
+            version,
+            modified,
+        }))
+    }
+
+    pub(crate) async fn head(&self, key: &str) -> Result<Option<Meta>> {
+        match self.clients.objects.head(&self.path(key)).await {
+            Ok(meta) => Ok(Some(self.meta(&meta))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(failed("look at", key, error)),
+        }
+    }
+
+    /// Reads a range of an object, which is not empty and lies within it.
+    pub(crate) async fn read(&self, key: &str, range: Range<u64>) -> Result<Option<Chunks>> {
+        let options = GetOptions::new().with_range(Some(GetRange::Bounded(range)));
+        let found = match self.clients.objects.get_opts(&self.path(key), options).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(failed("read", key, error)),
+        };
+        let key = key.to_owned();
+        Ok(Some(
+            found
+                .into_stream()
+                .map_err(move |error| failed("read", &key, error))
+                .boxed(),
+        ))
+    }
+
+    /// Reads an object from its beginning, whatever its size, with one request.
+    pub(crate) async fn read_whole(&self, key: &str) -> Result<Option<(Meta, Chunks)>> {
+        let found = match self.clients.objects.get(&self.path(key)).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(failed("read", key, error)),
+        };
+        let meta = self.meta(&found.meta);
+        let key = key.to_owned();
+        let chunks = found
+            .into_stream()
+            .map_err(move |error| failed("read", &key, error))
+            .boxed();
+        Ok(Some((meta, chunks)))
+    }
+
+    /// Writes an object, whatever is there. May be repeated, so that an earlier try lands after a later write.
+    pub(crate) async fn put(&self, key: &str, payload: impl Into<PutPayload> + Send) -> Result<()> {
+        self.clients
+            .objects
+            .put(&self.path(key), payload.into())
+            .await
+            .map(drop)
+            .map_err(|error| failed("write", key, error))
+    }
+
+    /// Removes an object. May be repeated, so that an earlier try lands after a later write. An absent object is no error.
+    pub(crate) async fn delete(&self, key: &str) -> Result<()> {
+        match self.clients.objects.delete(&self.path(key)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(failed("remove", key, error)),
+        }
+    }
+
+    /// Lists all objects below a directory, in any order.
+    pub(crate) fn list(&self, directory: &str) -> BoxStream<'static, Result<Meta>> {
+        let (bucket, place) = (self.clone(), directory.to_owned());
+        self.clients
+            .objects
+            .list(Some(&self.path(directory)))
+            .map(move |item| {
+                item.map(|meta| bucket.meta(&meta))
+                    .map_err(|error| failed("list", &place, error))
+            })
+            .boxed()
+    }
+
+    /// Lists the objects and the common prefixes directly below a directory, whole and in any order.
+    pub(crate) async fn directory(&self, directory: &str) -> Result<KeyPage> {
+        let listed = self
+            .clients
+            .objects
+            .list_with_delimiter(Some(&self.path(directory)))
+            .await
+            .map_err(|error| failed("list", directory, error))?;
+        Ok(KeyPage {
+            objects: listed.objects.iter().map(|meta| self.meta(meta)).collect(),
+            directories: listed.common_prefixes.iter().map(|path| self.key(path)).collect(),
+            next: None,
+        })
+    }
+
+    /// Returns a page of the listing of all objects below a directory, by the store's own tokens.
+    pub(crate) async fn page(&self, directory: &str, token: Option<String>) -> Result<KeyPage> {
+        let Some(pages) = &self.clients.pages else {
+            let objects = self.list(directory).try_collect().await?;
+            return Ok(KeyPage {
+                objects,
+                ..KeyPage::default()
+            });
+        };
+        let prefix = format!("{}/", self.path(directory));
+        let options = object_store::list::PaginatedListOptions {
+            page_token: token,
+            ..Default::default()
+        };
+        let page = pages
+            .list_paginated(Some(&prefix), options)
+            .await
+            .map_err(|error| failed("list", directory, error))?;
+        Ok(KeyPage {
+            objects: page.result.objects.iter().map(|meta| self.meta(meta)).collect(),
+            directories: Vec::new(),
+            next: page.page_token,
+        })
+    }
+
+    pub(super) fn path(&self, key: &str) -> Path {
+        Path::from(format!("{}/{key}", self.root))
+    }
+
+    fn key(&self, path: &Path) -> String {
+        let text = path.as_ref();
+        let root = self.root.as_ref();
+        text.strip_prefix(root)
+            .unwrap_or(text)
+            .trim_start_matches('/')
+            .to_owned()
+    }
+
+    fn meta(&self, meta: &ObjectMeta) -> Meta {
+        Meta {
+            key: self.key(&meta.location),
+            size: meta.size,
+            modified: meta.last_modified.into(),
+            version: version_of(meta),
+        }
+    }
+}
+
+fn version_of(meta: &ObjectMeta) -> Version {
+    Version(UpdateVersion {
+        e_tag: meta.e_tag.clone(),
+        version: meta.version.clone(),
+    })
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bucket")
+            .field("store", &format_args!("{}", self.clients.objects))
+            .field("root", &self.root.as_ref())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,128 @@
+//! [`Observed`]: what the answers of the store tell: its clock, and how many requests it got.
+
+use object_store::{
+    ClientOptions,
+    client::{
+        HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+    },
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// Time by the store's clock, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct StoreTime(u64);
+
+impl StoreTime {
+    pub(crate) fn of(time: SystemTime) -> Self {
+        Self(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+    }
+
+    pub(crate) fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration.as_secs()))
+    }
+
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        Duration::from_secs(self.0.saturating_sub(earlier.0))
+    }
+
+    pub(crate) fn time(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.0)
+    }
+}
+
+/// Numbers of requests, by method.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) get: u64,
+    pub(crate) head: u64,
+    pub(crate) put: u64,
+    pub(crate) post: u64,
+    pub(crate) delete: u64,
+}
+
+/// What the answers of the store tell.
+#[derive(Debug, Default)]
+pub(crate) struct Observed {
+    /// Seconds of the newest `Date`.
+    date: AtomicU64,
+    get: AtomicU64,
+    head: AtomicU64,
+    put: AtomicU64,
+    post: AtomicU64,
+    delete: AtomicU64,
+}
+
+impl Observed {
+    /// Returns the latest time that the store has told, or `None` before its first answer.
+    pub(crate) fn latest(&self) -> Option<StoreTime> {
+        match self.date.load(Ordering::Acquire) {
+            0 => None,
+            seconds => Some(StoreTime(seconds)),
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            get: self.get.load(Ordering::Relaxed),
+            head: self.head.load(Ordering::Relaxed),
+            put: self.put.load(Ordering::Relaxed),
+            post: self.post.load(Ordering::Relaxed),
+            delete: self.delete.load(Ordering::Relaxed),
+        }
+    }
+
+    fn request(&self, method: &http::Method) {
+        let counter = match method.as_str() {
+            "HEAD" => &self.head,
+            "PUT" => &self.put,
+            "POST" => &self.post,
+            "DELETE" => &self.delete,
+            _ => &self.get,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes the date of an answer, and returns it.
+    pub(super) fn answer(&self, headers: &http::HeaderMap) -> Option<StoreTime> {
+        let text = headers.get(http::header::DATE)?.to_str().ok()?;
+        let date = StoreTime::of(httpdate::parse_http_date(text).ok()?);
+        self.date.fetch_max(date.0, Ordering::AcqRel);
+        Some(date)
+    }
+}
+
+/// A connector whose clients tell [`Observed`] about every request and answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Observing(pub(crate) Arc<Observed>);
+
+impl HttpConnector for Observing {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let inner = ReqwestConnector::default().connect(options)?;
+        Ok(HttpClient::new(Service {
+            inner,
+            observed: Arc::clone(&self.0),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Service {
+    inner: HttpClient,
+    observed: Arc<Observed>,
+}
+
+#[async_trait::async_trait]
+impl HttpService for Service {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.observed.request(request.method());
+        let response = self.inner.execute(request).await?;
+        self.observed.answer(response.headers());
+        Ok(response)
+    }
+}

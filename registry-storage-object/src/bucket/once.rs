@@ -1,0 +1,318 @@
+//! Writes that are sent once, and cannot take effect after a given time of the store's clock.
+
+use super::{Bucket, Dialect, Signing, StoreTime, Version, error::RETRY_AFTER};
+use bytes::Bytes;
+use http::{Method, StatusCode, header};
+use object_store::{
+    ObjectStoreExt as _, PutMode, PutOptions, UpdateVersion,
+    client::HttpRequestBody,
+    path::Path,
+    signer::{SignedUrlOptions, Url},
+};
+use registry_core::storage::{Result, StorageError};
+use std::time::{Duration, SystemTime};
+
+/// Precondition of a write.
+#[derive(Clone, Debug)]
+pub(crate) enum Condition {
+    /// None.
+    Any,
+    /// There is no object.
+    Absent,
+    /// The object has this version.
+    Is(Version),
+}
+
+/// Time of the store's clock after which a request has no effect any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fence {
+    /// A time that the store told before the decision to send was made.
+    pub(crate) told: StoreTime,
+    /// Validity from then on.
+    pub(crate) valid: Duration,
+}
+
+impl Fence {
+    pub(crate) fn expires(&self) -> StoreTime {
+        self.told.after(self.valid)
+    }
+}
+
+/// Outcome of a request that was sent once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// It took effect.
+    Done(Version),
+    /// The condition did not hold. It had no effect.
+    Refused,
+    /// It came too late. It had no effect.
+    Expired,
+    /// Its answer was lost. It may take effect until the fence's time.
+    Unclear,
+}
+
+/// Validity of a conditional write whose caller has no fence.
+const DEFAULT_VALIDITY: Duration = Duration::from_secs(60);
+
+/// Time for the answer to a request that is sent once.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Bucket {
+    /// Writes an object if the condition holds. Sent once.
+    pub(crate) async fn put_once(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        condition: &Condition,
+        fence: Option<Fence>,
+    ) -> Result<Sent> {
+        match &self.clients.signer {
+            None => self.put_directly(key, bytes, condition).await,
+            Some(signing) => {
+                let mut headers = signing.headers.clone();
+                conditions(&mut headers, self.clients.dialect, condition);
+                if self.clients.dialect == Dialect::Azure {
+                    headers.insert("x-ms-blob-type", http::HeaderValue::from_static("BlockBlob"));
+                }
+                self.send_once(signing, Method::PUT, key, Some(bytes), headers, fence)
+                    .await
+            }
+        }
+    }
+
+    /// Removes an object if the condition holds. Sent once. An object that is not there is [`Sent::Refused`] or
+    /// [`Sent::Done`], depending on the store.
+    pub(crate) async fn delete_once(
+        &self,
+        key: &str,
+        condition: &Condition,
+        fence: Option<Fence>,
+    ) -> Result<Sent> {
+        match &self.clients.signer {
+            None => self.delete_directly(key, condition).await,
+            Some(signing) => {
+                let mut headers = http::HeaderMap::new();
+                conditions(&mut headers, self.clients.dialect, condition);
+                self.send_once(signing, Method::DELETE, key, None, headers, fence)
+                    .await
+            }
+        }
+    }
+
+    async fn send_once(
+        &self,
+        signing: &Signing,
+        method: Method,
+        key: &str,
+        body: Option<Bytes>,
+        headers: http::HeaderMap,
+        fence: Option<Fence>,
+    ) -> Result<Sent> {
+        let path = self.path(key);
+        let Some(url) = self.fenced_url(signing, &method, &path, &headers, fence).await? else {
+            return Ok(Sent::Expired);
+        };
+        let mut request = http::Request::builder().method(&method).uri(url.as_str());
+        if let Some(target) = request.headers_mut() {
+            *target = headers;
+        }
+        let request = request
+            .body(body.map_or_else(HttpRequestBody::empty, HttpRequestBody::from))
+            .map_err(|error| StorageError::failed(format!("cannot ask for {key}"), error))?;
+        let answered = tokio::time::timeout(PATIENCE, signing.http.execute(request)).await;
+        let Ok(Ok(response)) = answered else {
+            tracing::debug!(key, %method, "the answer of the object store was lost");
+            return Ok(Sent::Unclear);
+        };
+        let (parts, body) = response.into_parts();
+        let version = Version(UpdateVersion {
+            e_tag: text(&parts.headers, "etag"),
+            version: text(&parts.headers, "x-goog-generation")
+                .or_else(|| text(&parts.headers, "x-amz-version-id")),
+        });
+        match parts.status {
+            status if status.is_success() => Ok(Sent::Done(version)),
+            StatusCode::PRECONDITION_FAILED
+            | StatusCode::CONFLICT
+            | StatusCode::NOT_FOUND
+            | StatusCode::NOT_MODIFIED => Ok(Sent::Refused),
+            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                Ok(Sent::Unclear)
+            }
+            status => {
+                let message = body.bytes().await.unwrap_or_default();
+                let message = String::from_utf8_lossy(message.get(..1024).unwrap_or(&message)).into_owned();
+                let late = fence.is_some_and(|fence| {
+                    self.clients
+                        .observed
+                        .latest()
+                        .is_some_and(|now| now >= fence.expires())
+                });
+                if late || message.contains("xpired") {
+                    return Ok(Sent::Expired);
+                }
+                Err(StorageError::unavailable(
+                    format!("the object store answers {status} to {method} {key}: {message}"),
+                    Some(RETRY_AFTER),
+                    None,
+                ))
+            }
+        }
+    }
+
+    /// Signs a request so that it expires no later than the fence. Returns `None` if that time has passed.
+    async fn fenced_url(
+        &self,
+        signing: &Signing,
+        method: &Method,
+        path: &Path,
+        headers: &http::HeaderMap,
+        fence: Option<Fence>,
+    ) -> Result<Option<Url>> {
+        let fail = |error| StorageError::failed(format!("cannot sign a request for {path}"), error);
+        let here = SystemTime::now();
+        let valid = match fence {
+            None => DEFAULT_VALIDITY,
+            Some(fence) => match fence.expires().time().duration_since(here) {
+                Ok(left) if left.as_secs() > 0 => Duration::from_secs(left.as_secs()),
+                // The local clock may be ahead of the store's.
+                _ => return Ok(None),
+            },
+        };
+        // Headers of the vendor have to be signed.
+        let mut options = SignedUrlOptions::new();
+        for (name, value) in headers.iter().filter(|(name, _)| name.as_str().starts_with("x-")) {
+            if self.clients.dialect != Dialect::Azure {
+                options = options.with_signed_header(name.clone(), value.clone());
+            }
+        }
+        let url = signing
+            .signer
+            .signed_url_opts(method.clone(), path, valid, &options)
+            .await
+            .map_err(fail)?;
+        // The signature carries its own clock: what counts is what was signed.
+        match (fence, expiry(&url)) {
+            (Some(fence), Some(signed)) if signed > fence.expires() => Ok(None),
+            (Some(_), None) => Err(StorageError::internal(format!(
+                "a signed request for {path} does not say when it expires"
+            ))),
+            _ => Ok(Some(url)),
+        }
+    }
+
+    async fn put_directly(&self, key: &str, bytes: Bytes, condition: &Condition) -> Result<Sent> {
+        let mode = match condition {
+            Condition::Any => PutMode::Overwrite,
+            Condition::Absent => PutMode::Create,
+            Condition::Is(version) => PutMode::Update(version.0.clone()),
+        };
+        let options = PutOptions::from(mode);
+        let _one = self.clients.one.lock().await;
+        match self
+            .clients
+            .objects
+            .put_opts(&self.path(key), bytes.into(), options)
+            .await
+        {
+            Ok(put) => Ok(Sent::Done(Version(put.into()))),
+            Err(
+                object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. }
+                | object_store::Error::NotFound { .. },
+            ) => Ok(Sent::Refused),
+            Err(error) => Err(super::error::failed("write", key, error)),
+        }
+    }
+
+    async fn delete_directly(&self, key: &str, condition: &Condition) -> Result<Sent> {
+        let gone = Sent::Done(Version(UpdateVersion {
+            e_tag: None,
+            version: None,
+        }));
+        // Only memory comes here. It has no conditional deletion: the lock makes the two calls one.
+        let _one = self.clients.one.lock().await;
+        match (condition, self.head(key).await?) {
+            (Condition::Is(version), Some(found)) if found.version != *version => Ok(Sent::Refused),
+            (Condition::Is(_), None) => Ok(Sent::Refused),
+            _ => self.delete(key).await.map(|()| gone),
+        }
+    }
+}
+
+fn conditions(headers: &mut http::HeaderMap, dialect: Dialect, condition: &Condition) {
+    let value = |text: &str| http::HeaderValue::from_str(text).ok();
+    match (condition, dialect) {
+        (Condition::Any, _) => {}
+        (Condition::Absent, Dialect::Gcs) => {
+            headers.insert("x-goog-if-generation-match", http::HeaderValue::from_static("0"));
+        }
+        (Condition::Absent, _) => {
+            headers.insert(header::IF_NONE_MATCH, http::HeaderValue::from_static("*"));
+        }
+        (Condition::Is(version), Dialect::Gcs) => {
+            if let Some(value) = version.0.version.as_deref().and_then(value) {
+                headers.insert("x-goog-if-generation-match", value);
+            }
+        }
+        (Condition::Is(version), _) => {
+            if let Some(value) = version.0.e_tag.as_deref().and_then(value) {
+                headers.insert(header::IF_MATCH, value);
+            }
+        }
+    }
+}
+
+fn text(headers: &http::HeaderMap, name: &str) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.to_owned())
+}
+
+/// Returns the time at which a signed URL expires, as it says itself.
+fn expiry(url: &Url) -> Option<StoreTime> {
+    let find = |name: &str| {
+        url.query_pairs()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.into_owned())
+    };
+    let begins = find("X-Amz-Date").or_else(|| find("X-Goog-Date"));
+    match begins {
+        Some(begins) => {
+            let seconds = find("X-Amz-Expires").or_else(|| find("X-Goog-Expires"))?;
+            Some(basic_time(&begins)?.after(Duration::from_secs(seconds.parse().ok()?)))
+        }
+        None => extended_time(&find("se")?),
+    }
+}
+
+fn basic_time(text: &str) -> Option<StoreTime> {
+    let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?;
+    let time = time.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(StoreTime::of(time.timestamp().into()))
+}
+
+fn extended_time(text: &str) -> Option<StoreTime> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    Some(StoreTime::of(time.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_expiry_is_what_the_signature_says() {
+        let at = |text: &str| expiry(&Url::parse(text).unwrap()).map(|time| time.time());
+        let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_369_396_800 + 60);
+        assert_eq!(
+            at("http://s/k?X-Amz-Date=20130524T120000Z&X-Amz-Expires=60"),
+            Some(noon)
+        );
+        assert_eq!(
+            at("http://s/k?X-Goog-Date=20130524T120000Z&X-Goog-Expires=60"),
+            Some(noon)
+        );
+        assert_eq!(at("http://s/k?st=x&se=2013-05-24T12%3A01%3A00Z"), Some(noon));
+        assert_eq!(at("http://s/k?X-Amz-Date=20130524T120000Z"), None);
+        assert_eq!(at("http://s/k"), None);
+    }
+}

@@ -1,0 +1,25 @@
+//! Storage in a bucket of an object store, for any number of replicas. The layout is registry:2's.
+
+mod blobs;
+mod bucket;
+mod deletions;
+mod gate;
+mod history;
+mod keys;
+mod links;
+mod listing;
+mod location;
+mod manifests;
+mod options;
+mod planes;
+mod referrers;
+mod storage;
+mod store;
+mod tags;
+mod uploads;
+
+pub use self::{
+    location::{Location, S3},
+    options::ObjectOptions,
+    storage::ObjectStorage,
+};

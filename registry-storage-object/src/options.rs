@@ -1,0 +1,98 @@
+//! [`ObjectOptions`]: settings of a storage in a bucket.
+
+use crate::{location::Location, storage::ObjectStorage};
+use registry_core::storage::StorageError;
+use std::time::Duration;
+
+/// Settings of an [`ObjectStorage`], and how to open it.
+#[derive(Clone, Debug)]
+pub struct ObjectOptions {
+    pub(crate) root: String,
+    pub(crate) part_size: u64,
+    pub(crate) part_memory: u64,
+    pub(crate) read_only: bool,
+    pub(crate) sole_replica: bool,
+    pub(crate) redirects: Option<Duration>,
+}
+
+impl ObjectOptions {
+    pub(crate) fn new() -> Self {
+        Self {
+            root: String::new(),
+            part_size: 16 << 20,
+            part_memory: 256 << 20,
+            read_only: false,
+            sole_replica: false,
+            redirects: None,
+        }
+    }
+
+    /// Sets the directory of the bucket that has the content, such as `team/registry`. The default is the whole bucket.
+    #[must_use]
+    pub fn root(self, directory: &str) -> Self {
+        Self {
+            root: directory.trim_matches('/').to_owned(),
+            ..self
+        }
+    }
+
+    /// Sets the size of the parts of an upload, in bytes. The default is 16 MiB; stores require at least 5 MiB.
+    #[must_use]
+    pub fn part_size(self, bytes: u64) -> Self {
+        Self {
+            part_size: bytes,
+            ..self
+        }
+    }
+
+    /// Sets the memory for the parts of all uploads, in bytes. The default is 256 MiB. An upload waits until a part fits.
+    #[must_use]
+    pub fn part_memory(self, bytes: u64) -> Self {
+        Self {
+            part_memory: bytes,
+            ..self
+        }
+    }
+
+    /// Changes nothing in the bucket.
+    #[must_use]
+    pub fn read_only(self) -> Self {
+        Self {
+            read_only: true,
+            ..self
+        }
+    }
+
+    /// Declares that no other process writes to the bucket, for stores that do not keep conditions.
+    #[must_use]
+    pub fn sole_replica(self) -> Self {
+        Self {
+            sole_replica: true,
+            ..self
+        }
+    }
+
+    /// Sends clients to the store for the content of blobs, by URLs that are valid for `validity`.
+    #[must_use]
+    pub fn redirects(self, validity: Duration) -> Self {
+        Self {
+            redirects: Some(validity),
+            ..self
+        }
+    }
+
+    /// Opens the storage.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] if the location's settings do not fit together, or the store cannot be reached.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future can be dropped at any point. Keys of the probe may be left in the bucket; the next opening removes them.
+    #[expect(clippy::unused_async, reason = "the probe will ask the store")]
+    pub async fn open(self, location: Location) -> Result<ObjectStorage, StorageError> {
+        let bucket = location.bucket(&self)?;
+        Ok(ObjectStorage::new(bucket, self))
+    }
+}

@@ -1,0 +1,164 @@
+//! The contracts of the core, each call handed to the module of its subject.
+
+use crate::storage::ObjectStorage;
+use async_trait::async_trait;
+use registry_core::{
+    Descriptor, Digest, Reference, RepositoryName, Tag, UploadId,
+    hash::Hasher,
+    storage::{
+        Abilities, BlobInfo, BlobRead, Deletion, Listing, Mount, NewUpload, Page, PutManifest, PutOutcome,
+        ReadBlob, Referring, Result, Storage, StorageWrite, StoredManifest, TagExpect, UploadBody,
+        UploadState, Verified,
+    },
+};
+
+#[async_trait]
+impl Storage for ObjectStorage {
+    fn abilities(&self) -> Abilities {
+        Abilities::none()
+            .with_conditional_tags(true)
+            .with_shared_sessions(true)
+            .with_durable(true)
+    }
+
+    async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {
+        self.store.blob(repository, digest).await
+    }
+
+    async fn open_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        how: ReadBlob,
+    ) -> Result<Option<BlobRead>> {
+        self.store.open_blob(repository, digest, how).await
+    }
+
+    async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Option<StoredManifest>> {
+        self.store.manifest(repository, reference).await
+    }
+
+    async fn tags(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Option<Listing<Tag>>> {
+        self.store.tag_page(repository, page).await
+    }
+
+    async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        of: Referring<'_>,
+        page: Page<'_, Digest>,
+    ) -> Result<Listing<Descriptor>> {
+        self.store.referrer_page(repository, of, page).await
+    }
+
+    async fn repositories(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
+        self.store.repository_page(page).await
+    }
+
+    async fn holders(
+        &self,
+        digest: &Digest,
+        page: Page<'_, RepositoryName>,
+    ) -> Result<Listing<RepositoryName>> {
+        self.store.holder_page(digest, page).await
+    }
+
+    fn write(&self) -> Option<&dyn StorageWrite> {
+        (!self.store.options.read_only).then_some(self)
+    }
+}
+
+#[async_trait]
+impl StorageWrite for ObjectStorage {
+    async fn open_upload(&self, repository: &RepositoryName, new: NewUpload) -> Result<UploadState> {
+        self.store.open_upload(repository, new).await
+    }
+
+    async fn upload(&self, repository: &RepositoryName, id: &UploadId) -> Result<Option<UploadState>> {
+        self.store.upload(repository, id).await
+    }
+
+    async fn append(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        body: &mut UploadBody<'_>,
+    ) -> Result<UploadState> {
+        self.store.append(repository, state, body).await
+    }
+
+    async fn rehash(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        hasher: Hasher,
+    ) -> Result<(UploadState, Hasher)> {
+        self.store.rehash(repository, state, hasher).await
+    }
+
+    async fn commit(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        proof: Verified,
+    ) -> Result<BlobInfo> {
+        let repository = repository.clone();
+        self.store
+            .finish(|store| async move { store.commit(&repository, state, proof).await })
+            .await
+    }
+
+    async fn cancel(&self, repository: &RepositoryName, id: &UploadId) -> Result<bool> {
+        let (repository, id) = (repository.clone(), *id);
+        self.store
+            .finish(|store| async move { store.cancel(&repository, &id).await })
+            .await
+    }
+
+    async fn mount(&self, to: &RepositoryName, mount: Mount<'_>) -> Result<Option<BlobInfo>> {
+        self.store.mount(to, mount).await
+    }
+
+    async fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {
+        let repository = repository.clone();
+        self.store
+            .finish(|store| async move { store.put_manifest(&repository, put).await })
+            .await
+    }
+
+    async fn delete_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        expect: TagExpect,
+        how: Deletion,
+    ) -> Result<Option<Digest>> {
+        let (repository, tag) = (repository.clone(), tag.clone());
+        self.store
+            .finish(|store| async move { store.delete_tag(&repository, &tag, expect, how).await })
+            .await
+    }
+
+    async fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        how: Deletion,
+    ) -> Result<Option<Vec<Tag>>> {
+        let (repository, digest) = (repository.clone(), *digest);
+        self.store
+            .finish(|store| async move { store.delete_manifest(&repository, &digest, how).await })
+            .await
+    }
+
+    async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest, how: Deletion) -> Result<bool> {
+        let (repository, digest) = (repository.clone(), *digest);
+        self.store
+            .finish(|store| async move { store.delete_blob(&repository, &digest, how).await })
+            .await
+    }
+}

@@ -1,0 +1,42 @@
+//! [`Store`]: the state that the planes share.
+
+use crate::{bucket::Bucket, gate::Gate, options::ObjectOptions};
+use registry_core::storage::{Result, StorageError};
+use std::sync::Arc;
+
+/// The state of an open storage. Each module adds the operations of its subject.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) bucket: Bucket,
+    pub(crate) options: ObjectOptions,
+    pub(crate) gate: Gate,
+}
+
+impl Store {
+    pub(crate) fn new(bucket: Bucket, options: ObjectOptions) -> Self {
+        Self {
+            bucket,
+            options,
+            gate: Gate::default(),
+        }
+    }
+
+    /// Runs an operation to its end, even if the returned future is dropped.
+    pub(crate) async fn finish<T, F>(self: &Arc<Self>, operation: impl FnOnce(Arc<Self>) -> F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        match tokio::spawn(operation(Arc::clone(self))).await {
+            Ok(outcome) => outcome,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(error) => Err(StorageError::unavailable(
+                    "the runtime is shutting down",
+                    None,
+                    Some(error.into()),
+                )),
+            },
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Tags: where they point, and how they move.

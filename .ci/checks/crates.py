@@ -59,6 +59,8 @@ CRATES = {
     "registry-test": Rule(may_use=CORE, never=frozenset({"axum", "clap"}), packages=50, packages_with={"tls": 65}),
     # A client in other programs: a small tree.
     "registry-client": Rule(may_use=CORE, never=frozenset({"axum"}), packages=80),
+    # Stores for the tests of others, without a registry.
+    "object-stores": Rule(may_use=frozenset({"registry-conformance"}), never=frozenset({"axum"})),
     # Hosts, on the public API of the others.
     "registry-server": Rule(may_use=ANY, names_axum=True),
     "registry-example-standalone": Rule(

@@ -13,6 +13,7 @@ mod manifests;
 mod options;
 mod planes;
 mod referrers;
+mod rung;
 mod storage;
 mod store;
 mod tags;

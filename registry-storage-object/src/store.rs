@@ -1,6 +1,6 @@
 //! [`Store`]: the state that the planes share.
 
-use crate::{bucket::Bucket, gate::Gate, options::ObjectOptions};
+use crate::{bucket::Bucket, gate::Gate, options::ObjectOptions, rung::Rung};
 use registry_core::storage::{Result, StorageError};
 use std::sync::Arc;
 
@@ -10,6 +10,10 @@ pub(crate) struct Store {
     pub(crate) bucket: Bucket,
     pub(crate) options: ObjectOptions,
     pub(crate) gate: Gate,
+    /// How records are moved here, as the probe has found out.
+    pub(crate) rung: Rung,
+    /// True if the store lists in byte order, and `start-after` loses no key.
+    pub(crate) ordered_listing: bool,
 }
 
 impl Store {
@@ -18,6 +22,8 @@ impl Store {
             bucket,
             options,
             gate: Gate::default(),
+            rung: Rung::Conditional,
+            ordered_listing: false,
         }
     }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Shows that each check of this folder can fail."""
 
+import copy
 import sys
 import tempfile
 import unittest
@@ -14,8 +15,11 @@ import circles
 import comments
 import crates
 import dependencies
+import deployments
 import features
+import kubernetes
 import listing
+import manifests
 import minimal_versions
 import newcomer
 import packages
@@ -364,6 +368,135 @@ class Circles(unittest.TestCase):
     def test_a_layer_without_files_is_refused(self):
         self.assertEqual(list(circles.empty(circles.LAYERS)), [])
         self.assertEqual(len(list(circles.empty({"registry-core/src/nowhere/": ()}))), 1)
+
+
+class Kubernetes(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.releases = dict(kubernetes.schemas())
+        cls.objects = dict(deployments.renderings())["deploy/kubernetes/fs"]
+
+    def changed(self, kind, change):
+        """Faults of an object after a change, and the same ones in each release."""
+        (thing,) = (copy.deepcopy(thing) for thing in self.objects if thing["kind"] == kind)
+        change(thing)
+        found = [schemas.problems(thing) for schemas in self.releases.values()]
+        self.assertTrue(all(one == found[0] for one in found), found)
+        return found[0]
+
+    def test_what_is_misspelt_has_another_type_or_lacks_a_field_is_refused(self):
+        def container(thing):
+            return thing["spec"]["template"]["spec"]["containers"][0]
+
+        self.assertEqual(self.changed("StatefulSet", lambda thing: None), [])
+        for change, place in [
+            (lambda thing: container(thing).update(readinessprobe={}), "spec.template.spec.containers.0: "),
+            (lambda thing: thing.update(specs={}), "the object: "),
+            (lambda thing: thing["metadata"].update(label={}), "metadata: "),
+            (lambda thing: container(thing)["livenessProbe"].update(periodSeconds="10"), "periodSeconds: "),
+            (lambda thing: container(thing).update(args="one"), "spec.template.spec.containers.0.args: "),
+            (lambda thing: thing["metadata"]["labels"].update(number=1), "metadata.labels.number: "),
+            (lambda thing: container(thing).pop("name"), "spec.template.spec.containers.0: 'name' is a required"),
+            (lambda thing: thing["spec"].pop("selector"), "spec: 'selector' is a required"),
+        ]:
+            found = self.changed("StatefulSet", change)
+            self.assertEqual([place in fault for fault in found], [True], (place, found))
+
+    def test_a_number_or_a_text_is_accepted_where_both_are(self):
+        for port, count in [("http", 0), (5000, 0), (True, 1), ([], 1)]:
+            found = self.changed("StatefulSet", lambda thing: self.probe(thing).update(port=port))
+            self.assertEqual(len(found), count, (port, found))
+
+    @staticmethod
+    def probe(thing):
+        return thing["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]["httpGet"]
+
+    def test_what_no_release_has_is_refused(self):
+        for change in [
+            lambda thing: thing.update(apiVersion="apps/v1beta2"),
+            lambda thing: thing.update(kind="Statefulset"),
+            lambda thing: thing.pop("kind"),
+        ]:
+            self.assertEqual(len(self.changed("StatefulSet", change)), 1)
+
+    def test_a_monitor_is_read_strictly(self):
+        monitor = {"apiVersion": "monitoring.coreos.com/v1", "kind": "ServiceMonitor", "metadata": {"name": "a"}}
+        for spec, count in [
+            ({"selector": {}, "endpoints": [{"port": "metrics"}]}, 0),
+            ({"selector": {}, "endpoints": [{"ports": "metrics"}]}, 1),
+            ({"selector": {}}, 1),
+        ]:
+            for schemas in self.releases.values():
+                self.assertEqual(len(schemas.problems({**monitor, "spec": spec})), count, spec)
+
+    def test_a_key_that_is_there_twice_is_refused(self):
+        with self.assertRaises(kubernetes.yaml.YAMLError):
+            kubernetes.documents("a: 1\nb: {c: 1, c: 2}\n")
+
+
+class Manifests(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.renderings = dict(deployments.renderings())
+
+    def broken(self, name, kind, change):
+        objects = copy.deepcopy(self.renderings[name])
+        change(next(thing for thing in objects if thing["kind"] == kind))
+        return list(manifests.faults(objects))
+
+    def test_each_rule_can_fail(self):
+        def pod(thing):
+            return thing["spec"]["template"]["spec"]
+
+        def container(thing):
+            return pod(thing)["containers"][0]
+
+        changes = [
+            ("StatefulSet", lambda thing: pod(thing)["securityContext"].pop("runAsNonRoot")),
+            ("StatefulSet", lambda thing: pod(thing)["securityContext"].pop("seccompProfile")),
+            ("StatefulSet", lambda thing: pod(thing).pop("automountServiceAccountToken")),
+            ("StatefulSet", lambda thing: pod(thing).pop("enableServiceLinks")),
+            ("StatefulSet", lambda thing: container(thing)["securityContext"].pop("readOnlyRootFilesystem")),
+            ("StatefulSet", lambda thing: container(thing)["securityContext"]["capabilities"].update(add=["ALL"])),
+            ("StatefulSet", lambda thing: container(thing)["volumeMounts"].pop()),
+            ("StatefulSet", lambda thing: container(thing)["livenessProbe"]["httpGet"].update(path="/debug/health")),
+            ("StatefulSet", lambda thing: container(thing)["readinessProbe"]["httpGet"].update(port="https")),
+            ("StatefulSet", lambda thing: container(thing).pop("startupProbe")),
+            ("StatefulSet", lambda thing: container(thing)["resources"].pop("limits")),
+            ("StatefulSet", lambda thing: pod(thing).update(terminationGracePeriodSeconds=9)),
+            ("StatefulSet", lambda thing: thing["spec"].update(replicas=2)),
+            ("StatefulSet", lambda thing: thing["spec"].update(serviceName="other")),
+            ("Service", lambda thing: thing["spec"].update(selector={"app": "registry"})),
+            ("Service", lambda thing: thing["spec"]["ports"][0].update(targetPort="https")),
+            ("ConfigMap", lambda thing: thing["metadata"].update(name="other")),
+            ("ServiceAccount", lambda thing: thing["metadata"].update(name="other")),
+        ]
+        for name in ("deploy/kubernetes/fs", "deploy/helm/registry/ci/filesystem-values.yaml"):
+            self.assertEqual(self.broken(name, "Service", lambda thing: None), [])
+            for number, (kind, change) in enumerate(changes):
+                found = self.broken(name, kind, change)
+                self.assertEqual(len(found), 1, (name, number, found))
+
+    def test_a_budget_for_one_pod_and_a_pod_of_a_test_behind_the_service_are_refused(self):
+        objects = self.renderings["deploy/helm/registry/ci/filesystem-values.yaml"]
+        selector = next(thing for thing in objects if thing["kind"] == "StatefulSet")["spec"]["selector"]
+        budget = {"kind": "PodDisruptionBudget", "metadata": {"name": "a"}, "spec": {"selector": selector}}
+        self.assertEqual(len(list(manifests.faults([*objects, budget]))), 1)
+        others = copy.deepcopy(objects)
+        next(thing for thing in others if thing["kind"] == "Pod")["metadata"]["labels"] = selector["matchLabels"]
+        self.assertEqual(len(list(manifests.faults(others))), 3)
+
+    def test_a_monitor_has_to_find_the_metrics(self):
+        name = "deploy/helm/registry/ci/filesystem-all-values.yaml"
+        self.assertEqual(self.broken(name, "ServiceMonitor", lambda thing: None), [])
+        for change in [
+            lambda thing: thing["spec"]["endpoints"][0].update(port="http"),
+            lambda thing: thing["spec"]["selector"]["matchLabels"].pop("app.kubernetes.io/component"),
+        ]:
+            self.assertEqual(len(self.broken(name, "ServiceMonitor", change)), 1)
+
+    def test_durations_are_read(self):
+        self.assertEqual([manifests.seconds(text) for text in ("8s", "1m30s", "1h")], [8, 90, 3600])
 
 
 if __name__ == "__main__":

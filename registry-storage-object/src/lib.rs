@@ -12,6 +12,7 @@ mod location;
 mod manifests;
 mod options;
 mod planes;
+mod probe;
 mod referrers;
 mod rung;
 mod storage;
@@ -22,5 +23,6 @@ mod uploads;
 pub use self::{
     location::{Location, S3},
     options::ObjectOptions,
+    probe::{Kept, Probe},
     storage::ObjectStorage,
 };

@@ -1,6 +1,6 @@
 //! [`ObjectOptions`]: settings of a storage in a bucket.
 
-use crate::{location::Location, storage::ObjectStorage};
+use crate::{location::Location, probe::Probe, storage::ObjectStorage};
 use registry_core::storage::StorageError;
 use std::time::Duration;
 
@@ -90,9 +90,33 @@ impl ObjectOptions {
     /// # Cancel safety
     ///
     /// The future can be dropped at any point. Keys of the probe may be left in the bucket; the next opening removes them.
-    #[expect(clippy::unused_async, reason = "the probe will ask the store")]
     pub async fn open(self, location: Location) -> Result<ObjectStorage, StorageError> {
         let bucket = location.bucket(&self)?;
-        Ok(ObjectStorage::new(bucket, self))
+        if self.read_only {
+            return Ok(ObjectStorage::new(bucket, self, None));
+        }
+        let probe = Probe::run(&bucket).await?;
+        tracing::info!("the object store can:\n{probe}");
+        if !probe.supports_replicas() && !self.sole_replica {
+            return Err(StorageError::denied(format!(
+                "the object store does not keep preconditions, so replicas would lose each other's tags: declare that one \
+                 replica runs (`storage.<driver>.replicas: 1`), or use another store\n{probe}"
+            )));
+        }
+        Ok(ObjectStorage::new(bucket, self, Some(&probe)))
+    }
+
+    /// Finds out what the object store can do, by trying it below a directory of its own, which it removes. Takes some
+    /// seconds, because it waits until a signed URL expires.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] if the location's settings do not fit together, or the store cannot be reached.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future can be dropped at any point. Keys below `docker/registry/v2/_probe` may be left in the bucket.
+    pub async fn probe(&self, location: &Location) -> Result<Probe, StorageError> {
+        Probe::run(&location.bucket(self)?).await
     }
 }

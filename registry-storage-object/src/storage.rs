@@ -1,6 +1,6 @@
 //! [`ObjectStorage`]: the public handle of a storage in a bucket.
 
-use crate::{bucket::Bucket, options::ObjectOptions, store::Store};
+use crate::{bucket::Bucket, options::ObjectOptions, probe::Probe, store::Store};
 use std::{fmt, sync::Arc};
 
 /// Storage in a bucket of an object store. Clones share one state.
@@ -16,9 +16,10 @@ impl ObjectStorage {
         ObjectOptions::new()
     }
 
-    pub(crate) fn new(bucket: Bucket, options: ObjectOptions) -> Self {
+    /// Without a probe, nothing is written.
+    pub(crate) fn new(bucket: Bucket, options: ObjectOptions, probe: Option<&Probe>) -> Self {
         Self {
-            store: Arc::new(Store::new(bucket, options)),
+            store: Arc::new(Store::new(bucket, options, probe)),
         }
     }
 }

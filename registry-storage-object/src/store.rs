@@ -1,6 +1,12 @@
 //! [`Store`]: the state that the planes share.
 
-use crate::{bucket::Bucket, gate::Gate, options::ObjectOptions, rung::Rung};
+use crate::{
+    bucket::Bucket,
+    gate::Gate,
+    options::ObjectOptions,
+    probe::{Kept, Probe},
+    rung::Rung,
+};
 use registry_core::storage::{Result, StorageError};
 use std::sync::Arc;
 
@@ -17,13 +23,13 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn new(bucket: Bucket, options: ObjectOptions) -> Self {
+    pub(crate) fn new(bucket: Bucket, options: ObjectOptions, probe: Option<&Probe>) -> Self {
         Self {
             bucket,
             options,
             gate: Gate::default(),
-            rung: Rung::Conditional,
-            ordered_listing: false,
+            rung: probe.and_then(Probe::rung).unwrap_or(Rung::Sole),
+            ordered_listing: probe.is_some_and(|probe| probe.byte_order == Kept::Always),
         }
     }
 

@@ -259,6 +259,17 @@ impl Bucket {
         })
     }
 
+    /// Lists the objects below a directory after a key, by the store's own `start-after`, which may lose keys.
+    pub(crate) async fn list_after(&self, directory: &str, after: &str) -> Result<Vec<Meta>> {
+        self.clients
+            .objects
+            .list_with_offset(Some(&self.path(directory)), &self.path(after))
+            .map_ok(|meta| self.meta(&meta))
+            .map_err(|error| failed("list", directory, error))
+            .try_collect()
+            .await
+    }
+
     pub(super) fn path(&self, key: &str) -> Path {
         Path::from(format!("{}/{key}", self.root))
     }

@@ -6,7 +6,6 @@ use http::{Method, StatusCode, header};
 use object_store::{
     ObjectStoreExt as _, PutMode, PutOptions, UpdateVersion,
     client::HttpRequestBody,
-    path::Path,
     signer::{SignedUrlOptions, Url},
 };
 use registry_core::storage::{Result, StorageError};
@@ -71,9 +70,6 @@ impl Bucket {
             Some(signing) => {
                 let mut headers = signing.headers.clone();
                 conditions(&mut headers, self.clients.dialect, condition);
-                if self.clients.dialect == Dialect::Azure {
-                    headers.insert("x-ms-blob-type", http::HeaderValue::from_static("BlockBlob"));
-                }
                 self.send_once(signing, Method::PUT, key, Some(bytes), headers, fence)
                     .await
             }
@@ -99,20 +95,75 @@ impl Bucket {
         }
     }
 
+    /// Sends a write whose URL has expired, for the probe: a store that accepts it cannot keep late writes out.
+    pub(crate) async fn send_late(
+        &self,
+        key: &str,
+        bytes: Option<Bytes>,
+        condition: &Condition,
+    ) -> Result<Sent> {
+        let Some(signing) = &self.clients.signer else {
+            return Ok(Sent::Expired);
+        };
+        let method = if bytes.is_some() {
+            Method::PUT
+        } else {
+            Method::DELETE
+        };
+        let mut headers = signing.headers.clone();
+        conditions(&mut headers, self.clients.dialect, condition);
+        self.fix(&mut headers, &method);
+        let second = Duration::from_secs(1);
+        let url = self.signed(signing, &method, key, &headers, second).await?;
+        let late = expiry(&url).unwrap_or_else(|| StoreTime::of(SystemTime::now()).after(second));
+        // The clock of the store decides, and only its answers tell it.
+        while self
+            .clients
+            .observed
+            .latest()
+            .is_none_or(|now| now <= late.after(second))
+        {
+            tokio::time::sleep(second / 2).await;
+            self.head(key).await?;
+        }
+        self.send(signing, &method, key, url, bytes, headers, None).await
+    }
+
     async fn send_once(
         &self,
         signing: &Signing,
         method: Method,
         key: &str,
         body: Option<Bytes>,
+        mut headers: http::HeaderMap,
+        fence: Option<Fence>,
+    ) -> Result<Sent> {
+        self.fix(&mut headers, &method);
+        match self.fenced_url(signing, &method, key, &headers, fence).await? {
+            Some(url) => self.send(signing, &method, key, url, body, headers, fence).await,
+            None => Ok(Sent::Expired),
+        }
+    }
+
+    /// Adds the headers that the vendor requires of a write.
+    fn fix(&self, headers: &mut http::HeaderMap, method: &Method) {
+        if self.clients.dialect == Dialect::Azure && method == Method::PUT {
+            headers.insert("x-ms-blob-type", http::HeaderValue::from_static("BlockBlob"));
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
+    async fn send(
+        &self,
+        signing: &Signing,
+        method: &Method,
+        key: &str,
+        url: Url,
+        body: Option<Bytes>,
         headers: http::HeaderMap,
         fence: Option<Fence>,
     ) -> Result<Sent> {
-        let path = self.path(key);
-        let Some(url) = self.fenced_url(signing, &method, &path, &headers, fence).await? else {
-            return Ok(Sent::Expired);
-        };
-        let mut request = http::Request::builder().method(&method).uri(url.as_str());
+        let mut request = http::Request::builder().method(method).uri(url.as_str());
         if let Some(target) = request.headers_mut() {
             *target = headers;
         }
@@ -143,10 +194,8 @@ impl Bucket {
                 let message = body.bytes().await.unwrap_or_default();
                 let message = String::from_utf8_lossy(message.get(..1024).unwrap_or(&message)).into_owned();
                 let late = fence.is_some_and(|fence| {
-                    self.clients
-                        .observed
-                        .latest()
-                        .is_some_and(|now| now >= fence.expires())
+                    let now = self.clients.observed.latest();
+                    now.is_some_and(|now| now >= fence.expires())
                 });
                 if late || message.contains("xpired") {
                     return Ok(Sent::Expired);
@@ -165,40 +214,49 @@ impl Bucket {
         &self,
         signing: &Signing,
         method: &Method,
-        path: &Path,
+        key: &str,
         headers: &http::HeaderMap,
         fence: Option<Fence>,
     ) -> Result<Option<Url>> {
-        let fail = |error| StorageError::failed(format!("cannot sign a request for {path}"), error);
-        let here = SystemTime::now();
         let valid = match fence {
             None => DEFAULT_VALIDITY,
-            Some(fence) => match fence.expires().time().duration_since(here) {
+            Some(fence) => match fence.expires().time().duration_since(SystemTime::now()) {
                 Ok(left) if left.as_secs() > 0 => Duration::from_secs(left.as_secs()),
                 // The local clock may be ahead of the store's.
                 _ => return Ok(None),
             },
         };
-        // Headers of the vendor have to be signed.
-        let mut options = SignedUrlOptions::new();
-        for (name, value) in headers.iter().filter(|(name, _)| name.as_str().starts_with("x-")) {
-            if self.clients.dialect != Dialect::Azure {
-                options = options.with_signed_header(name.clone(), value.clone());
-            }
-        }
-        let url = signing
-            .signer
-            .signed_url_opts(method.clone(), path, valid, &options)
-            .await
-            .map_err(fail)?;
+        let url = self.signed(signing, method, key, headers, valid).await?;
         // The signature carries its own clock: what counts is what was signed.
         match (fence, expiry(&url)) {
             (Some(fence), Some(signed)) if signed > fence.expires() => Ok(None),
             (Some(_), None) => Err(StorageError::internal(format!(
-                "a signed request for {path} does not say when it expires"
+                "a signed request for {key} does not say when it expires"
             ))),
             _ => Ok(Some(url)),
         }
+    }
+
+    async fn signed(
+        &self,
+        signing: &Signing,
+        method: &Method,
+        key: &str,
+        headers: &http::HeaderMap,
+        valid: Duration,
+    ) -> Result<Url> {
+        // Headers of the vendor have to be signed.
+        let mut options = SignedUrlOptions::new();
+        if self.clients.dialect != Dialect::Azure {
+            for (name, value) in headers.iter().filter(|(name, _)| name.as_str().starts_with("x-")) {
+                options = options.with_signed_header(name.clone(), value.clone());
+            }
+        }
+        signing
+            .signer
+            .signed_url_opts(method.clone(), &self.path(key), valid, &options)
+            .await
+            .map_err(|error| StorageError::failed(format!("cannot sign a request for {key}"), error))
     }
 
     async fn put_directly(&self, key: &str, bytes: Bytes, condition: &Condition) -> Result<Sent> {

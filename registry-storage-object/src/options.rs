@@ -13,6 +13,7 @@ pub struct ObjectOptions {
     pub(crate) read_only: bool,
     pub(crate) sole_replica: bool,
     pub(crate) redirects: Option<Duration>,
+    pub(crate) probed: Option<Probe>,
 }
 
 impl ObjectOptions {
@@ -24,6 +25,7 @@ impl ObjectOptions {
             read_only: false,
             sole_replica: false,
             redirects: None,
+            probed: None,
         }
     }
 
@@ -81,6 +83,15 @@ impl ObjectOptions {
         }
     }
 
+    /// Takes the result of an earlier [probe](Self::probe) of the same store, instead of probing it again at the opening.
+    #[must_use]
+    pub fn probed(self, probe: Probe) -> Self {
+        Self {
+            probed: Some(probe),
+            ..self
+        }
+    }
+
     /// Opens the storage.
     ///
     /// # Errors
@@ -95,7 +106,10 @@ impl ObjectOptions {
         if self.read_only {
             return Ok(ObjectStorage::new(bucket, self, None));
         }
-        let probe = Probe::run(&bucket).await?;
+        let probe = match self.probed.clone() {
+            Some(probe) => probe,
+            None => Probe::run(&bucket).await?,
+        };
         tracing::info!("the object store can:\n{probe}");
         if !probe.supports_replicas() && !self.sole_replica {
             return Err(StorageError::denied(format!(

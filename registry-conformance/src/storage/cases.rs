@@ -35,6 +35,67 @@ macro_rules! storage_tests {
     };
 }
 
+/// Returns the promises of the storage contract as trials of a test target with `harness = false`, for backends that need
+/// an external program.
+///
+/// Takes a name for the backend, the programs that it needs, a clonable `Fn() -> impl Future<Output = Backend>`, and the means
+/// as [`storage_tests!`](crate::storage_tests) does. Without one of the programs, the trials are
+/// [ignored](crate::tools::trial).
+///
+/// ```
+/// use registry_conformance::{storage::Backend, storage_trials};
+/// # use registry_core::storage::MemoryStorage as MyStorage;
+/// use std::sync::Arc;
+///
+/// let fresh = || async {
+///     let storage = MyStorage::new();
+///     Backend::new(Arc::new(storage.clone()), Arc::new(storage))
+/// };
+/// let trials = storage_trials!("mine", &["true"], fresh, collect, expire, health, inspect, repair, trash);
+/// assert!(trials.len() > 100);
+/// ```
+#[macro_export]
+macro_rules! storage_trials {
+    ($name:expr, $programs:expr, $factory:expr $(, $means:ident)* $(,)?) => {{
+        let (name, programs, factory) = ($name, $programs, $factory);
+        let mut trials = Vec::new();
+        let means = factory.clone();
+        trials.push($crate::tools::trial(
+            format!("{name}::the_declared_means_are_those_of_the_backend"),
+            programs,
+            move || {
+                $crate::storage::assert_means(means, &[$(stringify!($means)),*]);
+                Ok(())
+            },
+        ));
+        $crate::__storage_cases! { any [$crate::__storage_trials] trials name programs factory }
+        $($crate::__storage_cases! { $means [$crate::__storage_trials] trials name programs factory })*
+        trials
+    }};
+}
+
+/// Groups of cases as trials.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __storage_trials {
+    (
+        [$trials:ident $name:ident $programs:ident $factory:ident]
+        $($group:ident { $($case:ident)* })*
+    ) => {
+        $($(
+            let factory = $factory.clone();
+            $trials.push($crate::tools::trial(
+                format!("{}::{}::{}", $name, stringify!($group), stringify!($case)),
+                $programs,
+                move || {
+                    $crate::storage::run(factory, $crate::storage::$group::$case);
+                    Ok(())
+                },
+            ));
+        )*)*
+    };
+}
+
 /// Groups of cases as modules of tests.
 #[doc(hidden)]
 #[macro_export]

@@ -21,7 +21,7 @@ mod tags;
 mod uploads;
 
 pub use self::{
-    location::{Location, S3},
+    location::{Azure, Gcs, Location, S3, S3Encryption},
     options::ObjectOptions,
     probe::{Kept, Probe},
     storage::ObjectStorage,

@@ -102,7 +102,7 @@ impl ObjectOptions {
     ///
     /// The future can be dropped at any point. Keys of the probe may be left in the bucket; the next opening removes them.
     pub async fn open(self, location: Location) -> Result<ObjectStorage, StorageError> {
-        let bucket = location.bucket(&self)?;
+        let bucket = location.bucket(&self.root)?;
         if self.read_only {
             return Ok(ObjectStorage::new(bucket, self, None));
         }
@@ -131,6 +131,6 @@ impl ObjectOptions {
     ///
     /// The future can be dropped at any point. Keys below `docker/registry/v2/_probe` may be left in the bucket.
     pub async fn probe(&self, location: &Location) -> Result<Probe, StorageError> {
-        Probe::run(&location.bucket(self)?).await
+        Probe::run(&location.bucket(&self.root)?).await
     }
 }

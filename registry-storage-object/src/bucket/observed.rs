@@ -97,16 +97,30 @@ impl Observed {
     }
 }
 
-/// A connector whose clients tell [`Observed`] about every request and answer.
+/// A connector whose clients tell [`Observed`] about every request to the store and its answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Observing(pub(crate) Arc<Observed>);
+pub(crate) struct Observing {
+    observed: Arc<Observed>,
+    /// Host of the store. Services that give credentials have clocks of their own.
+    host: Option<Arc<str>>,
+}
+
+impl Observing {
+    /// Observes the requests to a host, or all if there is none.
+    pub(crate) fn of(observed: Arc<Observed>, host: Option<String>) -> Self {
+        Self {
+            observed,
+            host: host.map(Arc::from),
+        }
+    }
+}
 
 impl HttpConnector for Observing {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let inner = ReqwestConnector::default().connect(options)?;
         Ok(HttpClient::new(Service {
             inner,
-            observed: Arc::clone(&self.0),
+            observing: self.clone(),
         }))
     }
 }
@@ -114,15 +128,19 @@ impl HttpConnector for Observing {
 #[derive(Debug)]
 struct Service {
     inner: HttpClient,
-    observed: Arc<Observed>,
+    observing: Observing,
 }
 
 #[async_trait::async_trait]
 impl HttpService for Service {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.observed.request(request.method());
+        let Observing { observed, host } = &self.observing;
+        if host.is_some() && request.uri().host() != host.as_deref() {
+            return self.inner.execute(request).await;
+        }
+        observed.request(request.method());
         let response = self.inner.execute(request).await?;
-        self.observed.answer(response.headers());
+        observed.answer(response.headers());
         Ok(response)
     }
 }

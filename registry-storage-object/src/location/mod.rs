@@ -1,13 +1,18 @@
 //! [`Location`]: which bucket of which store.
 
+mod azure;
+mod classified;
+mod gcs;
+mod network;
 mod s3;
 
-pub use self::s3::S3;
-
-use crate::{
-    bucket::{Bucket, Clients, Dialect, Observed},
-    options::ObjectOptions,
+pub use self::{
+    azure::Azure,
+    gcs::Gcs,
+    s3::{S3, S3Encryption},
 };
+
+use crate::bucket::{Bucket, Clients, Dialect, Observed};
 use object_store::memory::InMemory;
 use registry_core::storage::StorageError;
 use std::sync::Arc;
@@ -19,6 +24,8 @@ pub struct Location(Kind);
 #[derive(Clone, Debug)]
 enum Kind {
     S3(Box<S3>),
+    Gcs(Box<Gcs>),
+    Azure(Box<Azure>),
     Memory(Arc<InMemory>),
 }
 
@@ -29,9 +36,11 @@ impl Location {
         Self(Kind::Memory(Arc::new(InMemory::new())))
     }
 
-    pub(crate) fn bucket(&self, options: &ObjectOptions) -> Result<Bucket, StorageError> {
+    pub(crate) fn bucket(&self, root: &str) -> Result<Bucket, StorageError> {
         let clients = match &self.0 {
             Kind::S3(s3) => s3.clients()?,
+            Kind::Gcs(gcs) => gcs.clients()?,
+            Kind::Azure(azure) => azure.clients()?,
             Kind::Memory(memory) => Clients {
                 dialect: Dialect::Memory,
                 objects: Arc::clone(memory) as _,
@@ -42,12 +51,24 @@ impl Location {
                 one: Arc::default(),
             },
         };
-        Ok(Bucket::new(clients, &options.root))
+        Ok(Bucket::new(clients, root))
     }
 }
 
 impl From<S3> for Location {
     fn from(s3: S3) -> Self {
         Self(Kind::S3(Box::new(s3)))
+    }
+}
+
+impl From<Gcs> for Location {
+    fn from(gcs: Gcs) -> Self {
+        Self(Kind::Gcs(Box::new(gcs)))
+    }
+}
+
+impl From<Azure> for Location {
+    fn from(azure: Azure) -> Self {
+        Self(Kind::Azure(Box::new(azure)))
     }
 }

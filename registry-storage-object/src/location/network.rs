@@ -1,0 +1,60 @@
+//! [`Network`]: settings of the connections to a store, of whichever vendor.
+
+use object_store::{ClientOptions, RetryConfig};
+use registry_core::storage::StorageError;
+use std::time::Duration;
+
+/// Name under which requests are sent.
+const USER_AGENT: &str = concat!("registry-storage-object/", env!("CARGO_PKG_VERSION"));
+
+/// Settings of the connections to a store.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Network {
+    /// Text after our own name.
+    pub(super) user_agent: Option<String>,
+    pub(super) accept_invalid_certificates: bool,
+}
+
+impl Network {
+    /// Returns the settings of a client.
+    ///
+    /// A transfer takes as long as it takes. What is bounded is the time without progress.
+    pub(super) fn client(&self) -> Result<ClientOptions, StorageError> {
+        let agent = match self.user_agent.as_deref() {
+            Some(text) => format!("{USER_AGENT} {text}"),
+            None => USER_AGENT.to_owned(),
+        };
+        let agent = http::HeaderValue::from_str(&agent).map_err(|error| {
+            StorageError::failed(
+                "the user agent for the object store cannot be sent in a header",
+                error,
+            )
+        })?;
+        Ok(ClientOptions::new()
+            .with_user_agent(agent)
+            .with_allow_invalid_certificates(self.accept_invalid_certificates)
+            .with_allow_http(true)
+            .with_connect_timeout(Duration::from_secs(3))
+            .with_timeout_disabled()
+            .with_read_timeout(Duration::from_secs(20)))
+    }
+
+    /// Returns how requests are repeated that may be.
+    pub(super) fn retries() -> RetryConfig {
+        RetryConfig {
+            max_retries: 4,
+            retry_timeout: Duration::from_secs(10),
+            ..RetryConfig::default()
+        }
+    }
+}
+
+/// Names the store whose settings are refused.
+pub(super) fn misfit(store: &str, error: object_store::Error) -> StorageError {
+    StorageError::failed(format!("the settings of {store} do not fit together"), error)
+}
+
+/// Returns the host of a URL, without its port.
+pub(super) fn host(url: &str) -> Option<String> {
+    url.parse::<http::Uri>().ok()?.host().map(str::to_owned)
+}

@@ -416,11 +416,11 @@ impl Trial<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{location::Location, options::ObjectOptions};
+    use crate::location::Location;
 
     #[tokio::test]
     async fn memory_keeps_everything() {
-        let bucket = Location::memory().bucket(&ObjectOptions::new()).unwrap();
+        let bucket = Location::memory().bucket("").unwrap();
         let probe = Probe::run(&bucket).await.unwrap();
         assert_eq!(probe.rung(), Some(Rung::Conditional), "{probe}");
         assert!(

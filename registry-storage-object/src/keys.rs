@@ -26,6 +26,8 @@ pub(crate) const COLLECT: &str = "docker/registry/v2/_collect";
 pub(crate) const QUARANTINE: &str = "docker/registry/v2/_quarantine";
 /// Directory of the keys of the probe.
 pub(crate) const PROBE: &str = "docker/registry/v2/_probe";
+/// Record of the process that writes, where only one may.
+pub(crate) const WRITER: &str = "docker/registry/v2/_leases/writer";
 /// Progress of the verification. A hint.
 pub(crate) const VERIFICATION: &str = "docker/registry/v2/_verify/state";
 

@@ -1,6 +1,6 @@
 //! [`ObjectOptions`]: settings of a storage in a bucket.
 
-use crate::{location::Location, probe::Probe, storage::ObjectStorage};
+use crate::{lease::Lease, location::Location, nonce::nonce, probe::Probe, storage::ObjectStorage};
 use registry_core::storage::StorageError;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ pub struct ObjectOptions {
     pub(crate) sole_replica: bool,
     pub(crate) redirects: Option<Duration>,
     pub(crate) probed: Option<Probe>,
+    pub(crate) holder: String,
 }
 
 impl ObjectOptions {
@@ -26,6 +27,7 @@ impl ObjectOptions {
             sole_replica: false,
             redirects: None,
             probed: None,
+            holder: format!("process {}", std::process::id()),
         }
     }
 
@@ -83,6 +85,15 @@ impl ObjectOptions {
         }
     }
 
+    /// Sets the name by which others see this process while it holds the bucket, such as its host. The default is its id.
+    #[must_use]
+    pub fn holder(self, name: impl Into<String>) -> Self {
+        Self {
+            holder: name.into(),
+            ..self
+        }
+    }
+
     /// Takes the result of an earlier [probe](Self::probe) of the same store, instead of probing it again at the opening.
     #[must_use]
     pub fn probed(self, probe: Probe) -> Self {
@@ -104,7 +115,7 @@ impl ObjectOptions {
     pub async fn open(self, location: Location) -> Result<ObjectStorage, StorageError> {
         let bucket = location.bucket(&self.root)?;
         if self.read_only {
-            return Ok(ObjectStorage::new(bucket, self, None));
+            return Ok(ObjectStorage::new(bucket, self, None, None));
         }
         let probe = match self.probed.clone() {
             Some(probe) => probe,
@@ -117,7 +128,11 @@ impl ObjectOptions {
                  replica runs (`storage.<driver>.replicas: 1`), or use another store\n{probe}"
             )));
         }
-        Ok(ObjectStorage::new(bucket, self, Some(&probe)))
+        let lease = match probe.rung() {
+            Some(_) => None,
+            None => Some(Lease::take(&bucket, format!("{}, {}", self.holder, nonce()?)).await?),
+        };
+        Ok(ObjectStorage::new(bucket, self, Some(&probe), lease))
     }
 
     /// Finds out what the object store can do, by trying it below a directory of its own, which it removes. Takes some

@@ -4,13 +4,14 @@
 //! probe races.
 
 use crate::{
-    bucket::{Bucket, Condition, Sent, Version},
+    bucket::{Bucket, Condition, Meta, Sent, Version},
     keys,
+    nonce::nonce,
     rung::Rung,
 };
 use bytes::Bytes;
 use futures_util::{TryStreamExt as _, future::join_all};
-use registry_core::storage::Result;
+use registry_core::storage::{Result, StorageError};
 use std::fmt;
 
 /// Number of simultaneous writers of a race.
@@ -82,11 +83,7 @@ pub struct Probe {
 impl Probe {
     /// Tries everything below a directory of its own, and removes it.
     pub(crate) async fn run(bucket: &Bucket) -> Result<Self> {
-        let mut nonce = [0; 8];
-        getrandom::fill(&mut nonce).map_err(|error| {
-            registry_core::storage::StorageError::internal(format!("no random numbers: {error}"))
-        })?;
-        let directory = format!("{}/{:016x}", keys::PROBE, u64::from_be_bytes(nonce));
+        let directory = format!("{}/{}", keys::PROBE, nonce()?);
         let trial = Trial {
             bucket,
             directory: &directory,
@@ -196,7 +193,7 @@ impl Trial<'_> {
             async {
                 let create = self.create().await?;
                 let update = self.update().await?;
-                Ok::<_, registry_core::storage::StorageError>((create, update, self.delete().await?))
+                Ok::<_, StorageError>((create, update, self.delete().await?))
             },
             self.byte_order(),
             self.listed(),
@@ -230,7 +227,7 @@ impl Trial<'_> {
             .await?;
         let found = self.bucket.head(key).await?;
         found.map(|meta| meta.version).ok_or_else(|| {
-            registry_core::storage::StorageError::unavailable(
+            StorageError::unavailable(
                 format!("the object store does not have {key}, which was just written"),
                 None,
                 None,
@@ -382,9 +379,7 @@ impl Trial<'_> {
             self.bucket.put(&key, Bytes::from_static(b"x")).await?;
             expected.push(key);
         }
-        let keys = |listed: Vec<crate::bucket::Meta>| -> Vec<String> {
-            listed.into_iter().map(|meta| meta.key).collect()
-        };
+        let keys = |listed: Vec<Meta>| -> Vec<String> { listed.into_iter().map(|meta| meta.key).collect() };
         let listed = keys(self.bucket.list(&directory).try_collect().await?);
         let after = keys(
             self.bucket

@@ -3,12 +3,13 @@
 use crate::{
     bucket::Bucket,
     gate::Gate,
+    lease::Lease,
     options::ObjectOptions,
     probe::{Kept, Probe},
     rung::Rung,
 };
 use registry_core::storage::{Result, StorageError};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// The state of an open storage. Each module adds the operations of its subject.
 #[derive(Debug)]
@@ -16,6 +17,10 @@ pub(crate) struct Store {
     pub(crate) bucket: Bucket,
     pub(crate) options: ObjectOptions,
     pub(crate) gate: Gate,
+    /// Held where only one process may write.
+    pub(crate) lease: Option<Lease>,
+    /// Time after its validity until which a request may still take effect. Assumed if the store accepts expired URLs.
+    pub(crate) lateness: Duration,
     /// How records are moved here, as the probe has found out.
     pub(crate) rung: Rung,
     /// True if the store lists in byte order, and `start-after` loses no key.
@@ -23,10 +28,20 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn new(bucket: Bucket, options: ObjectOptions, probe: Option<&Probe>) -> Self {
+    pub(crate) fn new(
+        bucket: Bucket,
+        options: ObjectOptions,
+        probe: Option<&Probe>,
+        lease: Option<Lease>,
+    ) -> Self {
         Self {
             bucket,
             options,
+            lease,
+            lateness: match probe {
+                Some(probe) if probe.expiry == Kept::Always => Duration::from_secs(2 * 60),
+                _ => Duration::from_secs(2 * 60 * 60),
+            },
             gate: Gate::default(),
             rung: probe.and_then(Probe::rung).unwrap_or(Rung::Sole),
             ordered_listing: probe.is_some_and(|probe| probe.byte_order == Kept::Always),

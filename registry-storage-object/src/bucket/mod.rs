@@ -11,6 +11,7 @@ mod error;
 mod observed;
 mod once;
 mod parts;
+mod patient;
 
 use self::error::failed;
 pub(crate) use self::{

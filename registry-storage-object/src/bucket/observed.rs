@@ -1,5 +1,6 @@
 //! [`Observed`]: what the answers of the store tell: its clock, and how many requests it got.
 
+use super::patient::{patience, patient, silent};
 use object_store::{
     ClientOptions,
     client::{
@@ -139,8 +140,11 @@ impl HttpService for Service {
             return self.inner.execute(request).await;
         }
         observed.request(request.method());
-        let response = self.inner.execute(request).await?;
+        let patience = patience(&request);
+        let response = tokio::time::timeout(patience, self.inner.execute(request))
+            .await
+            .unwrap_or_else(|_| Err(silent(patience)))?;
         observed.answer(response.headers());
-        Ok(response)
+        Ok(response.map(patient))
     }
 }

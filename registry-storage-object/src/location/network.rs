@@ -18,7 +18,7 @@ pub(super) struct Network {
 impl Network {
     /// Returns the settings of a client.
     ///
-    /// A transfer takes as long as it takes. What is bounded is the time without progress.
+    /// The bucket bounds the time for an answer, by what was asked.
     pub(super) fn client(&self) -> Result<ClientOptions, StorageError> {
         let agent = match self.user_agent.as_deref() {
             Some(text) => format!("{USER_AGENT} {text}"),
@@ -36,7 +36,7 @@ impl Network {
             .with_allow_http(true)
             .with_connect_timeout(Duration::from_secs(3))
             .with_timeout_disabled()
-            .with_read_timeout(Duration::from_secs(20)))
+            .with_read_timeout_disabled())
     }
 
     /// Returns how requests are repeated that may be.

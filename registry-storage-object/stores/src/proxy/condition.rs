@@ -1,0 +1,80 @@
+//! Removes the conditions of a request, although they may be signed.
+
+use super::kind::CONDITIONS;
+use crate::keys::KEYS;
+use bytes::Bytes;
+use http::{Request, Uri, header};
+
+/// Returns the request without conditions. If one of them was signed, the request is signed anew.
+pub(super) fn without(request: Request<Bytes>) -> Request<Bytes> {
+    let signed = CONDITIONS.iter().any(|name| is_signed(&request, name));
+    let mut bare = request;
+    for name in CONDITIONS {
+        bare.headers_mut().remove(name);
+    }
+    if signed { sign(bare) } else { bare }
+}
+
+/// Returns true if a request has this header, and its signature is over it.
+fn is_signed(request: &Request<Bytes>, name: &str) -> bool {
+    let authorization = request.headers().get(header::AUTHORIZATION);
+    let in_header = authorization
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once("SignedHeaders="))
+        .and_then(|(_, names)| names.split(',').next())
+        .is_some_and(|names| names.split(';').any(|signed| signed == name));
+    let in_query = request
+        .uri()
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .filter_map(|pair| pair.split_once("SignedHeaders="))
+        .any(|(_, names)| {
+            names
+                .split("%3B")
+                .flat_map(|part| part.split(';'))
+                .any(|signed| signed == name)
+        });
+    request.headers().contains_key(name) && (in_header || in_query)
+}
+
+/// Replaces the signature of a request.
+fn sign(request: Request<Bytes>) -> Request<Bytes> {
+    let (mut parts, body) = request.into_parts();
+    for name in [
+        "authorization",
+        "x-amz-date",
+        "x-amz-content-sha256",
+        "connection",
+    ] {
+        parts.headers.remove(name);
+    }
+    let unsigned: Vec<_> = parts
+        .uri
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .filter(|pair| !pair.is_empty() && !pair.starts_with("X-Amz-"))
+        .collect();
+    let host = parts.headers.remove(header::HOST);
+    let authority = host
+        .as_ref()
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let mut target = parts.uri.path().to_owned();
+    if !unsigned.is_empty() {
+        target.push('?');
+        target.push_str(&unsigned.join("&"));
+    }
+    parts.uri = format!("http://{authority}{target}")
+        .parse()
+        .expect("the URL of a request without some parameters is a URL");
+    let mut signed = KEYS
+        .sign(&Request::from_parts(parts, body))
+        .expect("a request that was signed can be signed");
+    *signed.uri_mut() = target.parse::<Uri>().expect("the target of a request is a URI");
+    if let Some(host) = host {
+        signed.headers_mut().insert(header::HOST, host);
+    }
+    signed
+}

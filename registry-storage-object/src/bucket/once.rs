@@ -164,6 +164,7 @@ impl Bucket {
         fence: Option<Fence>,
     ) -> Result<Sent> {
         let mut request = http::Request::builder().method(method).uri(url.as_str());
+        let sent = headers.clone();
         if let Some(target) = request.headers_mut() {
             *target = headers;
         }
@@ -183,10 +184,11 @@ impl Bucket {
         });
         match parts.status {
             status if status.is_success() => Ok(Sent::Done(version)),
-            StatusCode::PRECONDITION_FAILED
-            | StatusCode::CONFLICT
-            | StatusCode::NOT_FOUND
-            | StatusCode::NOT_MODIFIED => Ok(Sent::Refused),
+            StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT | StatusCode::NOT_MODIFIED => {
+                Ok(Sent::Refused)
+            }
+            // The object is not there. Without a precondition, it is the bucket.
+            StatusCode::NOT_FOUND if method == Method::DELETE || expects_version(&sent) => Ok(Sent::Refused),
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
                 Ok(Sent::Unclear)
             }
@@ -319,6 +321,14 @@ fn conditions(headers: &mut http::HeaderMap, dialect: Dialect, condition: &Condi
             }
         }
     }
+}
+
+/// Returns true if a request changes only an object that is there.
+fn expects_version(headers: &http::HeaderMap) -> bool {
+    headers.contains_key(header::IF_MATCH)
+        || headers
+            .get("x-goog-if-generation-match")
+            .is_some_and(|generation| generation != "0")
 }
 
 fn text(headers: &http::HeaderMap, name: &str) -> Option<String> {

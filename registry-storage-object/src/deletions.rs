@@ -25,8 +25,4 @@ impl Store {
     ) -> Result<Option<Vec<Tag>>> {
         Err(StorageError::Unsupported("write"))
     }
-
-    pub(crate) async fn delete_blob(&self, _: &RepositoryName, _: &Digest, _: Deletion) -> Result<bool> {
-        Err(StorageError::Unsupported("write"))
-    }
 }

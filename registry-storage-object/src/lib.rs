@@ -3,6 +3,7 @@
 mod blobs;
 mod bucket;
 mod deletions;
+mod error;
 mod gate;
 mod history;
 mod keys;

@@ -1,13 +1,261 @@
-//! Links: the blobs that a repository holds.
+//! Links: the blobs and manifests that a repository holds.
+//!
+//! A link is an object that contains the digest under which the bytes are stored, and nothing else. That is the digest
+//! of the content, or, for the sha512 blobs of registry:2, the sha256 of the same bytes.
+//!
+//! Requests: a look for a blob needs 2, in parallel, and one more for such another name. A mount needs 3, and a deletion
+//! of a blob 3.
 
-use crate::store::Store;
-use registry_core::{
-    RepositoryName,
-    storage::{BlobInfo, Mount, Result, StorageError},
+use crate::{
+    bucket::{Condition, Fence, Meta, Sent, StoreTime},
+    error::restart,
+    gate::{Promised, View},
+    keys,
+    store::Store,
 };
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use registry_core::{
+    Algorithm, Digest, RepositoryName,
+    storage::{BlobInfo, Deletion, Mount, Need, Needed, Result, StorageError},
+};
+use std::time::{Duration, SystemTime};
+
+/// Maximum number of looks at once.
+const AT_ONCE: usize = 16;
+
+/// Number of times a section begins again because its view has become too old.
+pub(crate) const SECTIONS: usize = 3;
+
+/// Validity of a deletion, for whose end a call waits if the answer is lost.
+const DELETION: Duration = Duration::from_secs(20);
+
+/// Content that a repository holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    /// Digest under which the bytes are stored.
+    pub(crate) target: Digest,
+    /// The content under the digest by which the repository knows it.
+    pub(crate) info: BlobInfo,
+}
 
 impl Store {
-    pub(crate) async fn mount(&self, _: &RepositoryName, _: Mount<'_>) -> Result<Option<BlobInfo>> {
-        Err(StorageError::Unsupported("write"))
+    /// Looks for a blob of a repository. Promises nothing.
+    pub(crate) async fn held(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<Held>> {
+        self.held_by(&keys::layer(repository, digest), digest).await
+    }
+
+    /// Looks for what a manifest needs. Promises nothing.
+    pub(crate) async fn look(
+        &self,
+        repository: &RepositoryName,
+        needs: &[Needed],
+    ) -> Result<Vec<Option<Held>>> {
+        stream::iter(needs)
+            .map(|needed| self.look_for(repository, needed))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    async fn look_for(&self, repository: &RepositoryName, needed: &Needed) -> Result<Option<Held>> {
+        let layer = keys::layer(repository, &needed.digest);
+        let revision = keys::revision(repository, &needed.digest);
+        match needed.need {
+            Need::Blob => self.held_by(&layer, &needed.digest).await,
+            Need::Manifest => self.held_by(&revision, &needed.digest).await,
+            _ => {
+                let (manifest, blob) = tokio::try_join!(
+                    self.held_by(&revision, &needed.digest),
+                    self.held_by(&layer, &needed.digest)
+                )?;
+                Ok(manifest.or(blob))
+            }
+        }
+    }
+
+    /// Looks for content of which the link has this key.
+    pub(crate) async fn held_by(&self, link: &str, digest: &Digest) -> Result<Option<Held>> {
+        let (target, data) = tokio::try_join!(self.target(link, digest), self.stored(digest))?;
+        let (target, data) = match target {
+            None => return Ok(None),
+            Some(target) if target == *digest => (target, data),
+            // A blob of registry:2 under its other name.
+            Some(target) => (target, self.stored(&target).await?),
+        };
+        Ok(data.map(|meta| Held {
+            target,
+            info: known_as(digest, &meta),
+        }))
+    }
+
+    /// Reads a link. One that has no digest, or a wrong one, counts as absent.
+    pub(crate) async fn target(&self, link: &str, digest: &Digest) -> Result<Option<Digest>> {
+        let Some(found) = self.bucket.get(link).await? else {
+            return Ok(None);
+        };
+        let target = read_link(&found.bytes, digest);
+        if target.is_none() {
+            tracing::warn!(
+                key = link,
+                "a link contains no digest, or a wrong one; it counts as absent"
+            );
+        }
+        Ok(target)
+    }
+
+    /// Looks for the bytes of some content, in whichever repository it is.
+    pub(crate) async fn stored(&self, target: &Digest) -> Result<Option<Meta>> {
+        let found = self.bucket.head(&keys::blob(target)).await?;
+        Ok(found.filter(|meta| is_whole(target, meta)))
+    }
+
+    /// Writes an object by which something becomes visible, and whose content depends on its key alone. Returns false
+    /// if the view has become too old: the section has to begin again.
+    pub(crate) async fn publish(&self, key: &str, bytes: Bytes, view: &View) -> Result<bool> {
+        for _ in 0..SECTIONS {
+            let sent = self
+                .bucket
+                .put_once(key, bytes.clone(), &Condition::Any, view.fence())
+                .await?;
+            match sent {
+                Sent::Done(_) => return Ok(true),
+                Sent::Expired => return Ok(false),
+                // Sent again: both writes have the same content.
+                Sent::Unclear | Sent::Refused => {}
+            }
+        }
+        Err(restart(&format!("write {key}")))
+    }
+
+    /// Makes a blob, whose bytes are stored, visible in a repository. Returns false like [`publish`](Self::publish).
+    pub(crate) async fn link(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        view: &View,
+    ) -> Result<bool> {
+        let link = keys::layer(repository, digest);
+        self.publish(&link, digest.to_string().into(), view).await
+    }
+
+    pub(crate) async fn mount(&self, to: &RepositoryName, mount: Mount<'_>) -> Result<Option<BlobInfo>> {
+        let Mount { from, digest, .. } = mount;
+        for _ in 0..SECTIONS {
+            let view = self.gate.view(&self.bucket).await?;
+            let promised = [Promised::Blob(from, digest), Promised::Blob(to, digest)];
+            self.gate.promise(&self.bucket, &view, &promised).await?;
+            let Some(held) = self.held(from, digest).await? else {
+                return Ok(None);
+            };
+            let link = keys::layer(to, digest);
+            if self.publish(&link, held.target.to_string().into(), &view).await? {
+                return Ok(Some(held.info));
+            }
+        }
+        Err(restart("mount a blob"))
+    }
+
+    pub(crate) async fn delete_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        _: Deletion,
+    ) -> Result<bool> {
+        let link = keys::layer(repository, digest);
+        let found = self.held(repository, digest).await?;
+        // A link without its data, or with another content, is removed as well.
+        self.remove_link(&link).await?;
+        Ok(found.is_some())
+    }
+
+    /// Removes a record by request. The call does not return before the removal can no longer take effect late.
+    pub(crate) async fn remove_link(&self, key: &str) -> Result<()> {
+        for _ in 0..SECTIONS {
+            // The answer to the look before has told the time.
+            let fence = self.bucket.observed().latest().map(|told| Fence {
+                told,
+                valid: DELETION,
+            });
+            match self.bucket.delete_once(key, &Condition::Any, fence).await? {
+                Sent::Done(_) | Sent::Refused => return Ok(()),
+                Sent::Expired => {}
+                Sent::Unclear => {
+                    if let Some(fence) = fence {
+                        self.outlast(fence.expires(), key).await?;
+                    }
+                }
+            }
+            if self.bucket.head(key).await?.is_none() {
+                return Ok(());
+            }
+        }
+        Err(restart(&format!("remove {key}")))
+    }
+
+    /// Waits until the store's clock has passed a time.
+    async fn outlast(&self, time: StoreTime, key: &str) -> Result<()> {
+        while self.bucket.observed().latest().is_none_or(|now| now <= time) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            // Only answers tell the clock.
+            self.bucket.head(key).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the time by the store's clock, as its latest answer has told it.
+    pub(crate) fn now(&self) -> SystemTime {
+        self.bucket
+            .observed()
+            .latest()
+            .map_or_else(SystemTime::now, StoreTime::time)
+    }
+}
+
+/// Returns the digest in a link of some content, or `None` if it cannot be a link of it.
+pub(crate) fn read_link(bytes: &[u8], digest: &Digest) -> Option<Digest> {
+    let target = Digest::parse(str::from_utf8(bytes).ok()?).ok()?;
+    let is_other_name = (digest.algorithm(), target.algorithm()) == (Algorithm::Sha512, Algorithm::Sha256);
+    (target == *digest || is_other_name).then_some(target)
+}
+
+/// Returns false for an object without a byte whose digest is of other content. It counts as absent.
+pub(crate) fn is_whole(target: &Digest, meta: &Meta) -> bool {
+    let is_whole = meta.size > 0 || *target == Digest::of(target.algorithm(), b"");
+    if !is_whole {
+        tracing::warn!(
+            key = meta.key,
+            "a stored blob is empty; it counts as absent until it is pushed again"
+        );
+    }
+    is_whole
+}
+
+/// Describes stored bytes under the digest by which a repository knows them.
+pub(crate) fn known_as(digest: &Digest, meta: &Meta) -> BlobInfo {
+    BlobInfo::new(*digest, meta.size).with_modified(Some(meta.modified))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_bare_text_of_the_digest_or_of_its_other_name_is_a_link() {
+        let [sha256, sha512] = Algorithm::ALL.map(|algorithm| Digest::of(algorithm, b"x"));
+        let link = |text: String, digest: &Digest| read_link(text.as_bytes(), digest);
+        assert_eq!(link(sha256.to_string(), &sha256), Some(sha256));
+        assert_eq!(link(sha512.to_string(), &sha512), Some(sha512));
+        assert_eq!(link(sha256.to_string(), &sha512), Some(sha256));
+        assert_eq!(link(sha512.to_string(), &sha256), None);
+        let other = Digest::of(Algorithm::Sha256, b"y");
+        for garbage in [
+            String::new(),
+            format!("{sha256}\n"),
+            "sha256:".to_owned(),
+            other.to_string(),
+        ] {
+            assert_eq!(link(garbage.clone(), &sha256), None, "{garbage:?}");
+        }
     }
 }

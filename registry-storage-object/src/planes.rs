@@ -19,6 +19,7 @@ impl Storage for ObjectStorage {
             .with_conditional_tags(true)
             .with_shared_sessions(true)
             .with_durable(true)
+            .with_redirects(self.store.options.redirects.is_some() && self.store.bucket.signs())
     }
 
     async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobInfo>> {

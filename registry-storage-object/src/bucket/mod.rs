@@ -12,6 +12,7 @@ mod observed;
 mod once;
 mod parts;
 mod patient;
+mod signed;
 
 use self::error::failed;
 pub(crate) use self::{
@@ -25,7 +26,7 @@ use object_store::{
     GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutPayload, UpdateVersion,
     client::HttpClient, list::PaginatedListStore, multipart::MultipartStore, path::Path, signer::Signer,
 };
-use registry_core::storage::Result;
+use registry_core::{RangeSpec, storage::Result};
 use std::{fmt, ops::Range, sync::Arc, time::SystemTime};
 
 /// The vendor's protocol.
@@ -171,6 +172,37 @@ impl Bucket {
                 .map_err(move |error| failed("read", &key, error))
                 .boxed(),
         ))
+    }
+
+    /// Reads a part of an object, of which the size is not known. `None` if there is no such part, or the store did not
+    /// say: the caller then looks.
+    pub(crate) async fn read_part(&self, key: &str, part: RangeSpec) -> Option<(Meta, Range<u64>, Chunks)> {
+        let range = match part {
+            RangeSpec::From(first) => GetRange::Offset(first),
+            RangeSpec::FromTo(first, last) if first <= last => {
+                GetRange::Bounded(first..last.saturating_add(1))
+            }
+            RangeSpec::Last(length) if length > 0 => GetRange::Suffix(length),
+            _ => return None,
+        };
+        let options = GetOptions::new().with_range(Some(range));
+        let found = self
+            .clients
+            .objects
+            .get_opts(&self.path(key), options)
+            .await
+            .ok()?;
+        let (meta, range) = (self.meta(&found.meta), found.range.clone());
+        // Some stores answer with the whole object if the range is beyond its end.
+        if part.resolve(meta.size)? != range {
+            return None;
+        }
+        let key = key.to_owned();
+        let chunks = found
+            .into_stream()
+            .map_err(move |error| failed("read", &key, error))
+            .boxed();
+        Some((meta, range, chunks))
     }
 
     /// Reads an object from its beginning, whatever its size, with one request.

@@ -1,10 +1,9 @@
 //! [`ObjectOptions`]: settings of a storage in a bucket.
 
-use crate::{lease::Lease, location::Location, nonce::nonce, probe::Probe, storage::ObjectStorage};
-use registry_core::storage::StorageError;
+use crate::probe::Probe;
 use std::time::Duration;
 
-/// Settings of an [`ObjectStorage`], and how to open it.
+/// Settings of an [`ObjectStorage`](crate::ObjectStorage).
 #[derive(Clone, Debug)]
 pub struct ObjectOptions {
     pub(crate) root: String,
@@ -101,51 +100,5 @@ impl ObjectOptions {
             probed: Some(probe),
             ..self
         }
-    }
-
-    /// Opens the storage.
-    ///
-    /// # Errors
-    ///
-    /// [`StorageError`] if the location's settings do not fit together, or the store cannot be reached.
-    ///
-    /// # Cancel safety
-    ///
-    /// The future can be dropped at any point. Keys of the probe may be left in the bucket; the next opening removes them.
-    pub async fn open(self, location: Location) -> Result<ObjectStorage, StorageError> {
-        let bucket = location.bucket(&self.root)?;
-        if self.read_only {
-            return Ok(ObjectStorage::new(bucket, self, None, None));
-        }
-        let probe = match self.probed.clone() {
-            Some(probe) => probe,
-            None => Probe::run(&bucket).await?,
-        };
-        tracing::info!("the object store can:\n{probe}");
-        if !probe.supports_replicas() && !self.sole_replica {
-            return Err(StorageError::denied(format!(
-                "the object store does not keep preconditions, so replicas would lose each other's tags: declare that one \
-                 replica runs (`storage.<driver>.replicas: 1`), or use another store\n{probe}"
-            )));
-        }
-        let lease = match probe.rung() {
-            Some(_) => None,
-            None => Some(Lease::take(&bucket, format!("{}, {}", self.holder, nonce()?)).await?),
-        };
-        Ok(ObjectStorage::new(bucket, self, Some(&probe), lease))
-    }
-
-    /// Finds out what the object store can do, by trying it below a directory of its own, which it removes. Takes some
-    /// seconds, because it waits until a signed URL expires.
-    ///
-    /// # Errors
-    ///
-    /// [`StorageError`] if the location's settings do not fit together, or the store cannot be reached.
-    ///
-    /// # Cancel safety
-    ///
-    /// The future can be dropped at any point. Keys below `docker/registry/v2/_probe` may be left in the bucket.
-    pub async fn probe(&self, location: &Location) -> Result<Probe, StorageError> {
-        Probe::run(&location.bucket(&self.root)?).await
     }
 }

@@ -19,7 +19,7 @@ const RACERS: usize = 16;
 /// Number of races of a kind.
 const ROUNDS: usize = 3;
 
-/// How a store keeps one promise.
+/// Extent to which a store keeps one promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kept {
@@ -58,7 +58,7 @@ impl fmt::Display for Kept {
     }
 }
 
-/// What an object store can do.
+/// Abilities of an object store.
 ///
 /// Its text form is a table for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,7 +21,7 @@ pub(crate) struct Store {
     pub(crate) lease: Option<Lease>,
     /// Time after its validity until which a request may still take effect. Assumed if the store accepts expired URLs.
     pub(crate) lateness: Duration,
-    /// How records are moved here, as the probe has found out.
+    /// Means by which records are moved here, as the probe has found out.
     pub(crate) rung: Rung,
     /// True if the store lists in byte order, and `start-after` loses no key.
     pub(crate) ordered_listing: bool,

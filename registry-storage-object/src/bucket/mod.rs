@@ -94,7 +94,7 @@ pub(crate) struct Object {
     pub(crate) modified: SystemTime,
 }
 
-/// What the store knows of an object.
+/// Properties of an object that the store knows.
 #[derive(Clone, Debug)]
 pub(crate) struct Meta {
     /// Key below the root.

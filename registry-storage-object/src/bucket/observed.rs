@@ -47,7 +47,7 @@ pub(crate) struct Counts {
     pub(crate) delete: u64,
 }
 
-/// What the answers of the store tell.
+/// Information from the answers of the store.
 #[derive(Debug, Default)]
 pub(crate) struct Observed {
     /// Seconds of the newest `Date`.

@@ -1,4 +1,4 @@
-//! How long the store may take: for an answer, by what was asked, and for each further piece of a body.
+//! Time that the store has: for an answer, by what was asked, and for each further piece of a body.
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};

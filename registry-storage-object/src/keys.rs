@@ -3,6 +3,7 @@
 //! Only parsed types come in. None of them can spell `..`, an empty segment or a segment that begins with `_`: no
 //! request reaches outside the root or into internal keys. Keys are relative to the root directory of the bucket.
 
+use crate::gate::Mark;
 use registry_core::{
     Algorithm, Digest, RepositoryName, Tag, UploadId,
     storage::{QuarantineId, TrashId},
@@ -30,6 +31,11 @@ pub(crate) const PROBE: &str = "docker/registry/v2/_probe";
 pub(crate) const WRITER: &str = "docker/registry/v2/_leases/writer";
 /// Progress of the verification. A hint.
 pub(crate) const VERIFICATION: &str = "docker/registry/v2/_verify/state";
+
+/// State of the collection.
+pub(crate) const COLLECTION: &str = "docker/registry/v2/_collect/state";
+/// Directory of the states of the collection, where a store has no updates.
+pub(crate) const COLLECTIONS: &str = "docker/registry/v2/_collect/states";
 
 pub(crate) fn blobs(algorithm: Algorithm) -> String {
     format!("{TOP}/blobs/{}", algorithm.as_str())
@@ -151,4 +157,28 @@ pub(crate) fn quarantine(id: &QuarantineId) -> String {
         id.digest.hex(),
         id.number
     )
+}
+
+pub(crate) fn collection_entry(number: u64) -> String {
+    format!("{COLLECTIONS}/{number:020}")
+}
+
+/// List of items that a collection is going to remove.
+pub(crate) fn condemned(name: &str) -> String {
+    format!("{COLLECT}/lists/{name}")
+}
+
+/// Sign that an item came into use after it was condemned.
+pub(crate) fn rescued(epoch: u64, mark: Mark) -> String {
+    format!("{}/{}", all_rescued(epoch), mark.text())
+}
+
+/// Directory of these signs.
+pub(crate) fn all_rescued(epoch: u64) -> String {
+    format!("{COLLECT}/rescued/{epoch}")
+}
+
+/// Directory of the batches of removals of an epoch.
+pub(crate) fn batches(epoch: u64) -> String {
+    format!("{COLLECT}/batches/{epoch}")
 }

@@ -16,6 +16,7 @@ mod nonce;
 mod options;
 mod planes;
 mod probe;
+mod process;
 mod referrers;
 mod rung;
 mod storage;

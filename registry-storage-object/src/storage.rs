@@ -2,7 +2,7 @@
 
 use crate::{
     bucket::Bucket, lease::Lease, location::Location, nonce::nonce, options::ObjectOptions, probe::Probe,
-    store::Store,
+    process::Process, store::Store,
 };
 use registry_core::storage::{Result, StorageError};
 use std::{fmt, sync::Arc};
@@ -40,12 +40,13 @@ impl ObjectStorage {
     /// Without a probe, nothing is written.
     pub(crate) fn new(
         bucket: Bucket,
+        process: Arc<Process>,
         options: ObjectOptions,
         probe: Option<&Probe>,
         lease: Option<Lease>,
     ) -> Self {
         Self {
-            store: Arc::new(Store::new(bucket, options, probe, lease)),
+            store: Arc::new(Store::new(bucket, process, options, probe, lease)),
         }
     }
 }
@@ -69,9 +70,9 @@ impl ObjectOptions {
     ///
     /// The future can be dropped at any point. Keys of the probe may be left in the bucket; the next opening removes them.
     pub async fn open(self, location: Location) -> Result<ObjectStorage, StorageError> {
-        let bucket = location.bucket(&self.root)?;
+        let (bucket, process) = (location.bucket(&self.root)?, location.process(&self.root));
         if self.read_only {
-            return Ok(ObjectStorage::new(bucket, self, None, None));
+            return Ok(ObjectStorage::new(bucket, process, self, None, None));
         }
         let probe = match self.probed.clone() {
             Some(probe) => probe,
@@ -88,7 +89,7 @@ impl ObjectOptions {
             Some(_) => None,
             None => Some(Lease::take(&bucket, format!("{}, {}", self.holder, nonce()?)).await?),
         };
-        Ok(ObjectStorage::new(bucket, self, Some(&probe), lease))
+        Ok(ObjectStorage::new(bucket, process, self, Some(&probe), lease))
     }
 
     /// Finds out what the object store can do, by trying it below a directory of its own, which it removes. Takes some

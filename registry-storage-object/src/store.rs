@@ -1,11 +1,12 @@
 //! [`Store`]: the state that the planes share.
 
 use crate::{
-    bucket::Bucket,
-    gate::Gate,
+    bucket::{Bucket, Dialect},
+    gate::{Gate, Reach},
     lease::Lease,
     options::ObjectOptions,
     probe::{Kept, Probe},
+    process::Process,
     rung::Rung,
 };
 use registry_core::storage::{Result, StorageError};
@@ -30,20 +31,30 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn new(
         bucket: Bucket,
+        process: Arc<Process>,
         options: ObjectOptions,
         probe: Option<&Probe>,
         lease: Option<Lease>,
     ) -> Self {
+        let rung = probe.and_then(Probe::rung).unwrap_or(Rung::Sole);
+        let reach = if options.read_only {
+            Reach::Readers
+        } else if lease.is_some() || bucket.dialect() == Dialect::Memory {
+            Reach::Process
+        } else {
+            Reach::Replicas
+        };
+        let lateness = match probe {
+            Some(probe) if probe.expiry == Kept::Always => Duration::from_secs(2 * 60),
+            _ => Duration::from_secs(2 * 60 * 60),
+        };
         Self {
             bucket,
             options,
             lease,
-            lateness: match probe {
-                Some(probe) if probe.expiry == Kept::Always => Duration::from_secs(2 * 60),
-                _ => Duration::from_secs(2 * 60 * 60),
-            },
-            gate: Gate::default(),
-            rung: probe.and_then(Probe::rung).unwrap_or(Rung::Sole),
+            lateness,
+            gate: Gate::new(process, rung, reach, lateness),
+            rung,
             ordered_listing: probe.is_some_and(|probe| probe.byte_order == Kept::Always),
         }
     }

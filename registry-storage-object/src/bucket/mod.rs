@@ -16,6 +16,7 @@ mod signed;
 
 use self::error::failed;
 pub(crate) use self::{
+    error::RETRY_AFTER,
     observed::{Counts, Observed, Observing, StoreTime},
     once::{Condition, Fence, Sent},
     parts::Part,

@@ -1,0 +1,289 @@
+//! [`Gate`]: what a push has to know of a collection that may run on another replica.
+//!
+//! A collection announces the items that it is going to remove: it *condemns* them. From then on, everybody who tells a
+//! client that such an item exists *rescues* it first, with one small object. Nothing is written for other items. The
+//! collection waits until all sections have ended that do not know the announcement, looks at everything again, and
+//! removes what is still dead and not rescued.
+//!
+//! A batch of removals is announced as *dying* before the rescued items are listed. So either the collection sees that an
+//! item was rescued, or the request sees that it is dying, and waits until the batch is *done*. A mark of a batch ends
+//! by itself: its removals carry a time after which the store refuses them.
+//!
+//! Cost of a view: one GET every [`REFRESH`] for all requests of a process, and one GET for each list of condemned items
+//! once. Cost of a promise: nothing, or a PUT for each condemned item and a LIST.
+
+mod condemned;
+mod dying;
+mod mark;
+mod state;
+
+pub(crate) use self::{
+    condemned::Condemned,
+    dying::Batch,
+    mark::Mark,
+    state::{Count, State, Stored, now},
+};
+
+use crate::{
+    bucket::{Bucket, Dialect, Fence, StoreTime},
+    keys,
+    process::{Process, Section},
+    rung::Rung,
+};
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use registry_core::{
+    Digest, RepositoryName,
+    storage::{Result, StorageError},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// Age from which on a view is read again.
+const REFRESH: Duration = Duration::from_secs(10);
+
+/// Age that a view may have.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// Time from a view to the last write that rests on it.
+const LATEST_PUBLISH: Duration = Duration::from_secs(5 * 60);
+
+/// Time that the clocks and the answers of the store's nodes may differ by.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// Age of the store's last answer from which on its time is not the begin of a view.
+const STALE: Duration = Duration::from_secs(5);
+
+/// Number of objects that are written at once.
+const PARALLEL: usize = 16;
+
+/// What this replica knows of the collection of the bucket.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) process: Arc<Process>,
+    pub(crate) rung: Rung,
+    reach: Reach,
+    /// Time after its validity until which a request may still take effect.
+    lateness: Duration,
+}
+
+/// The processes that may collect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Any.
+    Replicas,
+    /// Only this one. Its sections are known, so that there is no delay.
+    Process,
+    /// None of interest: nothing is promised to anybody.
+    Readers,
+}
+
+/// State of the collection as it was read last.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    epoch: u64,
+    condemned: Arc<Condemned>,
+    told: StoreTime,
+    read: Instant,
+}
+
+/// The state of the collection at one time of the store's clock. Promises and publishing writes rest on it.
+///
+/// A section keeps it until its last write.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    told: StoreTime,
+    is_fenced: bool,
+    epoch: u64,
+    condemned: Arc<Condemned>,
+    _section: Section,
+}
+
+/// Content of a repository that a pusher relies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Promised<'a> {
+    /// A blob, with its link in the repository.
+    Blob(&'a RepositoryName, &'a Digest),
+    /// A manifest, with its record in the repository.
+    Manifest(&'a RepositoryName, &'a Digest),
+}
+
+impl Gate {
+    pub(crate) const fn new(process: Arc<Process>, rung: Rung, reach: Reach, lateness: Duration) -> Self {
+        Self {
+            process,
+            rung,
+            reach,
+            lateness,
+        }
+    }
+
+    /// Returns the time from the announcement of a removal to the removal at least: then no section goes on that does not
+    /// know of it, and no write of one is on its way.
+    pub(crate) fn delay(&self) -> Duration {
+        match self.reach {
+            // Its sections are waited for.
+            Reach::Process => Duration::ZERO,
+            Reach::Replicas | Reach::Readers => FRESH + LATEST_PUBLISH + self.lateness + MARGIN,
+        }
+    }
+
+    /// Returns true if no other process collects.
+    pub(crate) fn is_sole(&self) -> bool {
+        self.reach == Reach::Process
+    }
+
+    /// Returns the state of the collection, at most [`FRESH`] old, and begins a section.
+    pub(crate) async fn view(&self, bucket: &Bucket) -> Result<View> {
+        // First, so that a collection waits for sections that read the state before it changes.
+        let section = self.process.section();
+        let known = match self.reach {
+            Reach::Readers => Known {
+                epoch: 0,
+                condemned: Arc::default(),
+                told: now(bucket),
+                read: Instant::now(),
+            },
+            Reach::Replicas | Reach::Process => self.known(bucket).await?,
+        };
+        Ok(View {
+            told: known.told,
+            is_fenced: bucket.dialect() != Dialect::Memory,
+            epoch: known.epoch,
+            condemned: known.condemned,
+            _section: section,
+        })
+    }
+
+    /// Protects content that a pusher is told to exist. Called before the storage looks for it: what is absent then was
+    /// not protected.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](StorageError::Unavailable) if the content is being removed, and that takes long.
+    pub(crate) async fn promise(&self, bucket: &Bucket, view: &View, items: &[Promised<'_>]) -> Result<()> {
+        if view.condemned.is_empty() {
+            return Ok(());
+        }
+        let mut hits: Vec<(Mark, String)> = items
+            .iter()
+            .flat_map(Promised::marks)
+            .filter(|(mark, _)| view.condemned.contains(*mark))
+            .collect();
+        self.process.drop_rescued(view.epoch, &mut hits);
+        if hits.is_empty() {
+            return Ok(());
+        }
+        for hits in hits.chunks(PARALLEL) {
+            let mut puts = Vec::new();
+            for (mark, named) in hits {
+                let named = Bytes::copy_from_slice(named.as_bytes());
+                puts.push(async move { bucket.put(&keys::rescued(view.epoch, *mark), named).await });
+            }
+            try_join_all(puts).await?;
+        }
+        let marks: Vec<Mark> = hits.iter().map(|(mark, _)| *mark).collect();
+        dying::wait(bucket, view.epoch, &marks, self.lateness).await?;
+        self.process.add_rescued(view.epoch, &marks);
+        Ok(())
+    }
+
+    async fn known(&self, bucket: &Bucket) -> Result<Known> {
+        let usable = |age| {
+            self.process
+                .known()
+                .filter(|known| self.is_current(bucket, known, age))
+        };
+        if let Some(known) = usable(REFRESH) {
+            return Ok(known);
+        }
+        let _reading = match usable(FRESH) {
+            Some(known) => match self.process.reading.try_lock() {
+                Ok(reading) => reading,
+                // Somebody reads it.
+                Err(_) => return Ok(known),
+            },
+            None => self.process.reading.lock().await,
+        };
+        if let Some(known) = usable(REFRESH) {
+            return Ok(known);
+        }
+        match read(bucket, self.rung, self.process.known()).await {
+            Ok(known) => {
+                self.process.learn(known.clone());
+                Ok(known)
+            }
+            Err(error) => usable(FRESH).ok_or(error),
+        }
+    }
+
+    fn is_current(&self, bucket: &Bucket, known: &Known, age: Duration) -> bool {
+        // The collector of this process makes the others read it again.
+        if self.is_sole() && bucket.dialect() == Dialect::Memory {
+            return true;
+        }
+        // The local clock stands still while the machine sleeps.
+        known.read.elapsed() <= age && now(bucket).since(known.told) <= age
+    }
+}
+
+async fn read(bucket: &Bucket, rung: Rung, before: Option<Known>) -> Result<Known> {
+    let before = before.map(|known| known.condemned).unwrap_or_default();
+    // Again if a collection ends meanwhile, or the store's last answer is old.
+    for _ in 0..4 {
+        let (told, read) = (now(bucket), Instant::now());
+        let stored = Stored::load(bucket, rung).await?;
+        if now(bucket).since(told) > STALE {
+            continue;
+        }
+        let State { epoch, lists, .. } = stored.state;
+        if let Some(condemned) = Condemned::read(bucket, &lists, &before).await? {
+            return Ok(Known {
+                epoch,
+                condemned: Arc::new(condemned),
+                told,
+                read,
+            });
+        }
+    }
+    Err(StorageError::unavailable(
+        "the object store is too slow to tell the state of collections",
+        Some(crate::bucket::RETRY_AFTER),
+        None,
+    ))
+}
+
+impl Promised<'_> {
+    /// Returns the marks of what the promise needs. A mark of a manifest comes with its name, by which a collection finds
+    /// what the manifest needs in turn.
+    fn marks(&self) -> impl Iterator<Item = (Mark, String)> {
+        let (repository, digest, manifest) = match self {
+            Self::Blob(repository, digest) => (repository, digest, None),
+            Self::Manifest(repository, digest) => {
+                let mark = Mark::manifest(repository, digest);
+                (repository, digest, Some((mark, format!("{repository}@{digest}"))))
+            }
+        };
+        let others = [
+            Mark::link(repository, digest),
+            Mark::data(digest),
+            Mark::repository(repository),
+        ];
+        manifest
+            .into_iter()
+            .chain(others.into_iter().map(|mark| (mark, String::new())))
+    }
+}
+
+impl View {
+    /// Returns the time until which what rests on this view may be published. `None` where calls cannot be late.
+    pub(crate) fn fence(&self) -> Option<Fence> {
+        self.is_fenced.then_some(Fence {
+            told: self.told,
+            valid: FRESH + LATEST_PUBLISH,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! [`State`]: the one record that says what a collection is doing, and who drives it.
+
+use crate::{
+    bucket::{Bucket, Condition, Fence, RETRY_AFTER, Sent, StoreTime, Version},
+    keys,
+    nonce::nonce,
+    rung::Rung,
+};
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use registry_core::storage::{Result, StorageError};
+use std::time::{Duration, SystemTime};
+
+/// Validity of a change of the record.
+const VALID: Duration = Duration::from_secs(60);
+
+/// Time after that for which a change without an answer is looked for. One that arrives later changes nothing that
+/// anybody relies on: it still finds the state that it was made for.
+const ACTING: Duration = Duration::from_secs(60);
+
+/// Time between two looks at a record whose change has no answer.
+const STEP: Duration = Duration::from_secs(1);
+
+/// Number of changes that are sent until it is the store's fault that none has arrived in time.
+const TRIES: usize = 3;
+
+/// State of the collection of a bucket. It is moved by compare-and-swap, and no content of it ever repeats.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+pub(crate) struct State {
+    /// Number of the collection. It grows when one ends.
+    pub(crate) epoch: u64,
+    /// Random text of this change.
+    pub(crate) change: String,
+    /// The run that drives the collection, or `None` between two of them.
+    pub(crate) holder: Option<String>,
+    /// Names of the lists of condemned items. Lists are never overwritten.
+    pub(crate) lists: Vec<String>,
+    /// Time of the store's clock before which all lists were published, in seconds, if the record has changed since.
+    pub(crate) listed: Option<u64>,
+    /// Counts that the last complete run ended with.
+    pub(crate) census: Option<Count>,
+}
+
+/// Counts at the end of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+pub(crate) struct Count {
+    pub(crate) manifests: u64,
+    pub(crate) complete: bool,
+}
+
+/// A state as it was read, with what is needed to change it.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) state: State,
+    /// Time of the change by the store's clock.
+    pub(crate) modified: StoreTime,
+    place: Place,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Absent,
+    Object(Version),
+    /// Entry of the log.
+    Entry(u64),
+}
+
+impl Stored {
+    pub(crate) async fn load(bucket: &Bucket, rung: Rung) -> Result<Self> {
+        match rung {
+            Rung::Conditional | Rung::Sole => {
+                let Some(object) = bucket.get(keys::COLLECTION).await? else {
+                    return Ok(Self::absent(bucket));
+                };
+                Ok(Self {
+                    state: parse(keys::COLLECTION, &object.bytes)?,
+                    modified: StoreTime::of(object.modified),
+                    place: Place::Object(object.version),
+                })
+            }
+            Rung::Log => {
+                let listed: Vec<_> = bucket.list(keys::COLLECTIONS).try_collect().await?;
+                let numbers = listed.iter().filter_map(|meta| {
+                    let (_, number) = meta.key.rsplit_once('/')?;
+                    number.parse().ok()
+                });
+                let Some(last) = numbers.max() else {
+                    return Ok(Self::absent(bucket));
+                };
+                let key = keys::collection_entry(last);
+                // Entries are never removed.
+                let object = bucket.get(&key).await?.ok_or_else(|| gone(&key))?;
+                Ok(Self {
+                    state: parse(&key, &object.bytes)?,
+                    modified: StoreTime::of(object.modified),
+                    place: Place::Entry(last),
+                })
+            }
+        }
+    }
+
+    fn absent(bucket: &Bucket) -> Self {
+        Self {
+            state: State::default(),
+            modified: now(bucket),
+            place: Place::Absent,
+        }
+    }
+
+    /// Changes the state unless somebody else has changed it. Returns `None` then.
+    pub(crate) async fn change(
+        &self,
+        bucket: &Bucket,
+        rung: Rung,
+        change: impl FnOnce(&mut State),
+    ) -> Result<Option<Self>> {
+        let mut state = self.state.clone();
+        change(&mut state);
+        state.change = nonce()?;
+        let bytes = serde_json::to_vec(&state)
+            .map(Bytes::from)
+            .map_err(|error| StorageError::failed("cannot write the state of a collection", error))?;
+        let (key, condition) = match (&self.place, rung) {
+            (Place::Object(version), Rung::Conditional) => {
+                (keys::COLLECTION.to_owned(), Condition::Is(version.clone()))
+            }
+            (_, Rung::Conditional) => (keys::COLLECTION.to_owned(), Condition::Absent),
+            (_, Rung::Sole) => (keys::COLLECTION.to_owned(), Condition::Any),
+            (Place::Entry(last), Rung::Log) => (keys::collection_entry(last + 1), Condition::Absent),
+            (_, Rung::Log) => (keys::collection_entry(0), Condition::Absent),
+        };
+        for _ in 0..TRIES {
+            let fence = Fence {
+                told: now(bucket),
+                valid: VALID,
+            };
+            let sent = bucket
+                .put_once(&key, bytes.clone(), &condition, Some(fence))
+                .await?;
+            if sent == Sent::Expired {
+                continue;
+            }
+            loop {
+                let found = Self::load(bucket, rung).await?;
+                if found.state == state {
+                    return Ok(Some(found));
+                }
+                if found.state != self.state || sent == Sent::Refused {
+                    return Ok(None);
+                }
+                // Its answer was lost: it can still arrive.
+                if now(bucket) > fence.expires().after(ACTING) {
+                    break;
+                }
+                tokio::time::sleep(STEP).await;
+            }
+        }
+        Err(StorageError::unavailable(
+            "the object store takes no change of the state of a collection in time",
+            Some(RETRY_AFTER),
+            None,
+        ))
+    }
+}
+
+/// Returns the time of the store's clock.
+pub(crate) fn now(bucket: &Bucket) -> StoreTime {
+    let told = bucket.observed().latest();
+    // Memory has no clock of its own.
+    told.unwrap_or_else(|| StoreTime::of(SystemTime::now()))
+}
+
+fn parse(key: &str, bytes: &[u8]) -> Result<State> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        StorageError::unavailable(
+            format!("the state {key} of collections is damaged, so nothing can be pushed or removed"),
+            Some(RETRY_AFTER),
+            Some(error.into()),
+        )
+    })
+}
+
+fn gone(key: &str) -> StorageError {
+    let message = format!("the state {key} of collections was listed and cannot be read");
+    StorageError::unavailable(message, Some(RETRY_AFTER), None)
+}

@@ -1,0 +1,194 @@
+use super::*;
+use crate::location::Location;
+use futures_util::TryStreamExt as _;
+use registry_core::{Algorithm, storage::Victim};
+use std::time::SystemTime;
+
+/// A bucket with a collection that has condemned items.
+struct Setting {
+    bucket: Bucket,
+    gate: Gate,
+    name: RepositoryName,
+    digest: Digest,
+}
+
+impl Setting {
+    async fn with(condemned: impl FnOnce(&RepositoryName, &Digest) -> Vec<Victim>) -> Self {
+        let location = Location::memory();
+        let bucket = location.bucket("").unwrap();
+        let gate = Gate::new(
+            location.process(""),
+            Rung::Conditional,
+            Reach::Process,
+            Duration::from_secs(60),
+        );
+        let name = RepositoryName::parse("team/app").unwrap();
+        let digest = Digest::of(Algorithm::Sha256, b"content");
+        let marks = condemned(&name, &digest).iter().map(Mark::of).collect();
+        let bytes = Condemned::default().add("list", marks);
+        bucket.put(&keys::condemned("list"), bytes).await.unwrap();
+        let idle = Stored::load(&bucket, gate.rung).await.unwrap();
+        let changed = idle.change(&bucket, gate.rung, |state| state.lists = vec!["list".into()]);
+        changed.await.unwrap().unwrap();
+        Self {
+            bucket,
+            gate,
+            name,
+            digest,
+        }
+    }
+
+    async fn link() -> Self {
+        Self::with(|name, digest| vec![Victim::Link(name.clone(), *digest)]).await
+    }
+
+    async fn promise(&self) -> Result<()> {
+        let view = self.gate.view(&self.bucket).await?;
+        let items = [Promised::Blob(&self.name, &self.digest)];
+        self.gate.promise(&self.bucket, &view, &items).await
+    }
+
+    async fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<_> = self
+            .bucket
+            .list(&keys::all_rescued(0))
+            .map_ok(|meta| meta.key)
+            .try_collect()
+            .await
+            .unwrap();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// Announces removals which take effect until a time after now, or have not after a time before.
+    async fn dying(&self, victims: &[Victim], until: SystemTime) -> Batch {
+        let batch = Batch {
+            epoch: 0,
+            name: "1-run".into(),
+        };
+        let marks: Vec<_> = victims.iter().map(Mark::of).collect();
+        let content = Batch::content(StoreTime::of(until), &marks);
+        self.bucket.put(&batch.dying(), content).await.unwrap();
+        batch
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+#[tokio::test]
+async fn a_promise_writes_something_only_for_condemned_items() {
+    let other = Digest::of(Algorithm::Sha256, b"other");
+    let setting = Setting::with(|name, _| vec![Victim::Link(name.clone(), other)]).await;
+    setting.promise().await.unwrap();
+    assert!(setting.keys().await.is_empty());
+
+    let setting = Setting::link().await;
+    setting.promise().await.unwrap();
+    let mark = Mark::link(&setting.name, &setting.digest);
+    assert_eq!(setting.keys().await, [keys::rescued(0, mark)]);
+}
+
+#[tokio::test]
+async fn a_promise_of_a_manifest_protects_its_record_and_names_it() {
+    let setting = Setting::with(|name, digest| vec![Victim::Manifest(name.clone(), *digest)]).await;
+    let view = setting.gate.view(&setting.bucket).await.unwrap();
+    let items = [Promised::Manifest(&setting.name, &setting.digest)];
+    setting
+        .gate
+        .promise(&setting.bucket, &view, &items)
+        .await
+        .unwrap();
+
+    let key = keys::rescued(0, Mark::manifest(&setting.name, &setting.digest));
+    let named = setting.bucket.get(&key).await.unwrap().unwrap().bytes;
+    assert_eq!(named, format!("team/app@{}", setting.digest));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promise_of_what_is_being_removed_waits_until_that_is_over() {
+    let setting = Setting::link().await;
+    let victims = [Victim::Link(setting.name.clone(), setting.digest)];
+    let batch = setting.dying(&victims, SystemTime::now() + HOUR).await;
+
+    let refused = setting.promise().await;
+    assert!(
+        matches!(refused, Err(StorageError::Unavailable { .. })),
+        "{refused:?}"
+    );
+
+    let done = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        setting.bucket.put(&batch.done(), Bytes::new()).await.unwrap();
+    };
+    let began = Instant::now();
+    let (promised, ()) = tokio::join!(setting.promise(), done);
+    promised.unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promise_does_not_wait_for_other_removals_or_for_those_that_have_expired() {
+    let setting = Setting::link().await;
+    let victims = [Victim::Link(setting.name.clone(), setting.digest)];
+    setting.dying(&victims, SystemTime::now() - HOUR).await;
+    setting.promise().await.unwrap();
+
+    let setting = Setting::link().await;
+    let others = [Victim::Data(setting.digest)];
+    setting.dying(&others, SystemTime::now() + HOUR).await;
+    setting.promise().await.unwrap();
+}
+
+#[tokio::test]
+async fn of_two_changes_from_the_same_state_one_is_made() {
+    for rung in [Rung::Conditional, Rung::Log] {
+        let location = Location::memory();
+        let bucket = location.bucket("").unwrap();
+        let mut before = Stored::load(&bucket, rung).await.unwrap();
+        for _ in 0..3 {
+            let change = |holder: &'static str| {
+                let change = move |state: &mut State| state.holder = Some(holder.into());
+                before.change(&bucket, rung, change)
+            };
+            let (one, two) = tokio::join!(change("one"), change("two"));
+            let (one, two) = (one.unwrap(), two.unwrap());
+            assert!(one.is_some() != two.is_some(), "{rung:?}");
+            before = one.or(two).unwrap();
+            let stored = Stored::load(&bucket, rung).await.unwrap();
+            assert_eq!(stored.state, before.state);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_collection_waits_for_the_sections_that_began_before() {
+    let setting = Setting::link().await;
+    let process = &setting.gate.process;
+    let view = setting.gate.view(&setting.bucket).await.unwrap();
+    let mut drained = std::pin::pin!(process.drain());
+    assert!(futures_util::poll!(&mut drained).is_pending());
+
+    let later = setting.gate.view(&setting.bucket).await.unwrap();
+    drop(view);
+    drained.await;
+    drop(later);
+}
+
+#[tokio::test]
+async fn the_end_of_a_collection_is_known_once_it_is_forgotten_here() {
+    let setting = Setting::link().await;
+    let view = setting.gate.view(&setting.bucket).await.unwrap();
+    assert!(!view.condemned.is_empty());
+    let stored = Stored::load(&setting.bucket, setting.gate.rung).await.unwrap();
+    let ended = stored.change(&setting.bucket, setting.gate.rung, |state| {
+        state.lists.clear();
+        state.epoch += 1;
+    });
+    ended.await.unwrap().unwrap();
+
+    setting.gate.process.forget().await;
+
+    let view = setting.gate.view(&setting.bucket).await.unwrap();
+    assert!(view.condemned.is_empty());
+    assert_eq!(view.epoch, 1);
+}

@@ -1,0 +1,120 @@
+//! [`Process`]: the state that all handles of a bucket in this process share.
+
+use crate::gate::{Known, Mark};
+use std::{
+    collections::{BTreeMap, HashSet},
+    convert::Infallible,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::mpsc;
+
+/// Maximum number of rescued items that are remembered. Those beyond it are rescued again.
+const REMEMBERED: usize = 1 << 20;
+
+/// The states of a bucket, by root directory.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Processes(Arc<Mutex<BTreeMap<String, Arc<Process>>>>);
+
+impl Processes {
+    /// Returns the state of the content below a root directory.
+    pub(crate) fn of(&self, root: &str) -> Arc<Process> {
+        Arc::clone(lock(&self.0).entry(root.to_owned()).or_default())
+    }
+}
+
+/// State that all handles of a bucket in this process share.
+#[derive(Debug, Default)]
+pub(crate) struct Process {
+    /// State of the collection as it was read last.
+    known: Mutex<Option<Known>>,
+    /// Held while the state is read, so that one request reads it for all.
+    pub(crate) reading: tokio::sync::Mutex<()>,
+    sections: Mutex<Generation>,
+    rescued: Mutex<Rescued>,
+    /// Id of the run that is open here.
+    pub(crate) open: Mutex<Option<u64>>,
+    /// Held while a batch is removed, also if its caller has gone.
+    pub(crate) removing: tokio::sync::Mutex<()>,
+}
+
+/// Items that requests of this process have rescued in an epoch.
+#[derive(Debug, Default)]
+struct Rescued {
+    epoch: u64,
+    marks: HashSet<Mark>,
+}
+
+/// Sections that began since the last call of [`Process::drain`].
+#[derive(Debug)]
+struct Generation {
+    entry: mpsc::Sender<Infallible>,
+    left: mpsc::Receiver<Infallible>,
+}
+
+impl Default for Generation {
+    fn default() -> Self {
+        let (entry, left) = mpsc::channel(1);
+        Self { entry, left }
+    }
+}
+
+/// A protected section is going on until the last clone is dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Section {
+    _entry: mpsc::Sender<Infallible>,
+}
+
+impl Process {
+    /// Begins a protected section.
+    pub(crate) fn section(&self) -> Section {
+        Section {
+            _entry: lock(&self.sections).entry.clone(),
+        }
+    }
+
+    /// Waits until all sections have ended that have begun before. Others may begin meanwhile.
+    pub(crate) async fn drain(&self) {
+        let Generation { entry, mut left } = std::mem::take(&mut *lock(&self.sections));
+        drop(entry);
+        // Nothing is ever sent: the answer is that all senders have gone.
+        let _ = left.recv().await;
+    }
+
+    pub(crate) fn known(&self) -> Option<Known> {
+        lock(&self.known).clone()
+    }
+
+    pub(crate) fn learn(&self, known: Known) {
+        *lock(&self.known) = Some(known);
+    }
+
+    /// Makes the next section read the state of the collection again.
+    pub(crate) async fn forget(&self) {
+        let _reading = self.reading.lock().await;
+        *lock(&self.known) = None;
+    }
+
+    /// Removes those marks that were rescued in an epoch before.
+    pub(crate) fn drop_rescued<T>(&self, epoch: u64, marks: &mut Vec<(Mark, T)>) {
+        let rescued = lock(&self.rescued);
+        if rescued.epoch == epoch {
+            marks.retain(|(mark, _)| !rescued.marks.contains(mark));
+        }
+    }
+
+    /// Remembers marks that were rescued in an epoch.
+    pub(crate) fn add_rescued(&self, epoch: u64, marks: &[Mark]) {
+        let mut rescued = lock(&self.rescued);
+        if rescued.epoch != epoch || rescued.marks.len() + marks.len() > REMEMBERED {
+            *rescued = Rescued {
+                epoch,
+                marks: HashSet::new(),
+            };
+        }
+        rescued.marks.extend(marks);
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -3,10 +3,13 @@
 //! - [`SeaweedFs`] and [`Versitygw`] start real S3 servers, which check signatures. [`S3Server`] pauses, kills and
 //!   restarts them.
 //! - [`HostileProxy`] delays, doubles, loses and falsifies requests and answers of a store, by rules of the test.
+//! - [`GcsFake`] speaks the XML API of Google Cloud Storage, of which there is no emulator.
 //!
 //! Everything listens on loopback addresses and ends when it is dropped.
 
 mod bucket;
+mod call;
+mod gcs;
 mod http1;
 mod keys;
 pub mod proxy;
@@ -15,4 +18,4 @@ mod seaweedfs;
 mod versitygw;
 mod xml;
 
-pub use self::{proxy::HostileProxy, s3::S3Server, seaweedfs::SeaweedFs, versitygw::Versitygw};
+pub use self::{gcs::GcsFake, proxy::HostileProxy, s3::S3Server, seaweedfs::SeaweedFs, versitygw::Versitygw};

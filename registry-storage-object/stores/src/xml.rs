@@ -34,6 +34,14 @@ pub(crate) fn without(document: &str, name: &str, removed: impl Fn(&str) -> bool
     kept
 }
 
+/// Escapes text of an element.
+pub(crate) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
 /// Reads text of an element.
 pub(crate) fn unescape(text: &str) -> String {
     text.replace("&lt;", "<")

@@ -1,7 +1,6 @@
 //! Removes the conditions of a request, although they may be signed.
 
-use super::kind::CONDITIONS;
-use crate::keys::KEYS;
+use crate::{call::CONDITIONS, keys::KEYS};
 use bytes::Bytes;
 use http::{Request, Uri, header};
 

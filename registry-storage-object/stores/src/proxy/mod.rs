@@ -7,25 +7,23 @@
 mod condition;
 mod fault;
 mod gate;
-mod kind;
 mod on;
 mod repeat;
 mod rule;
 
+pub use crate::call::Kind;
+
 pub use self::{
     fault::Fault,
     gate::Gate,
-    kind::Kind,
     on::{On, on, on_any},
     repeat::Repeat,
     rule::Rule,
 };
 
-use self::{
-    kind::Call,
-    rule::{Acting, Rules},
-};
+use self::rule::{Acting, Rules};
 use crate::{
+    call::Call,
     http1::{self, HttpServer},
     xml,
 };

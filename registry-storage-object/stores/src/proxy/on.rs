@@ -1,6 +1,7 @@
 //! [`On`]: the requests to which a fault happens.
 
-use super::{Kind, kind::Call};
+use super::Kind;
+use crate::call::Call;
 
 /// The requests to which a fault happens: by default the first that matches.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! [`Rule`]: a fault with the requests to which it happens.
 
-use super::{Fault, On, kind::Call};
+use super::{Fault, On};
+use crate::call::Call;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A fault with the requests to which it happens. It stays in force when it is dropped.

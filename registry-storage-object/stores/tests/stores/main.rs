@@ -5,20 +5,26 @@
 )]
 
 use futures_util::TryStreamExt as _;
+use http::{Method, Request, StatusCode};
 use libtest_mimic::{Arguments, Failed, Trial};
 use object_store::{
-    Error, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload, multipart::MultipartStore, path::Path,
+    ClientOptions, Error, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload,
+    client::{HttpConnector as _, HttpRequestBody, ReqwestConnector},
+    multipart::MultipartStore,
+    path::Path,
+    signer::{SignedUrlOptions, Signer},
 };
 use object_stores::{S3Server, SeaweedFs, Versitygw};
 use registry_conformance::tools;
-use std::{io, process::ExitCode};
+use std::{io, process::ExitCode, time::Duration};
 
+mod gcs;
 mod proxy;
 mod servers;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let trials = [servers::trials(), proxy::trials()];
+    let trials = [gcs::trials(), servers::trials(), proxy::trials()];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }
 
@@ -107,6 +113,33 @@ async fn list(store: &impl ObjectStore, prefix: &str) -> Vec<String> {
 
 async fn read(store: &impl ObjectStore, path: &Path) -> Vec<u8> {
     store.get(path).await.unwrap().bytes().await.unwrap().to_vec()
+}
+
+/// Sends an empty body by a signed URL, and returns the status.
+async fn send(
+    store: &impl Signer,
+    method: Method,
+    path: &Path,
+    options: SignedUrlOptions,
+    headers: &[(&str, &str)],
+) -> StatusCode {
+    let valid = Duration::from_secs(60);
+    let url = store
+        .signed_url_opts(method.clone(), path, valid, &options)
+        .await
+        .unwrap();
+    send_to(url.as_str(), method, headers).await
+}
+
+async fn send_to(url: &str, method: Method, headers: &[(&str, &str)]) -> StatusCode {
+    let mut request = Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let settings = ClientOptions::new().with_allow_http(true);
+    let client = ReqwestConnector::default().connect(&settings).unwrap();
+    let request = request.body(HttpRequestBody::empty()).unwrap();
+    client.execute(request).await.unwrap().status()
 }
 
 fn wait_for<T>(future: impl Future<Output = T>) -> T {

@@ -1,14 +1,11 @@
 //! The proxy in front of real servers.
 
-use crate::{Test, VERSITYGW, list, on_each_server, on_server, read, round_trip, wait_for};
-use http::{Method, Request, StatusCode};
+use crate::{Test, VERSITYGW, list, on_each_server, on_server, read, round_trip, send, wait_for};
+use http::{Method, StatusCode};
 use libtest_mimic::Trial;
 use object_store::{
-    Error, ObjectStore as _, ObjectStoreExt as _, PutMode, RetryConfig,
-    aws::AmazonS3,
-    client::{ClientOptions, HttpConnector as _, HttpRequestBody, ReqwestConnector},
-    path::Path,
-    signer::{SignedUrlOptions, Signer as _},
+    Error, ObjectStore as _, ObjectStoreExt as _, PutMode, RetryConfig, aws::AmazonS3, path::Path,
+    signer::SignedUrlOptions,
 };
 use object_stores::{
     S3Server,
@@ -265,27 +262,4 @@ fn in_front_of(server: &S3Server) -> (HostileProxy, AmazonS3) {
     };
     let client = server.bucket("bucket").unwrap().with_endpoint(proxy.endpoint());
     (proxy, client.with_retry(once).build().unwrap())
-}
-
-/// Sends a request by a signed URL, and returns the status.
-async fn send(
-    store: &AmazonS3,
-    method: Method,
-    path: &Path,
-    options: SignedUrlOptions,
-    headers: &[(&str, &str)],
-) -> StatusCode {
-    let valid = Duration::from_secs(60);
-    let url = store
-        .signed_url_opts(method.clone(), path, valid, &options)
-        .await
-        .unwrap();
-    let mut request = Request::builder().method(method).uri(url.as_str());
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let settings = ClientOptions::new().with_allow_http(true);
-    let client = ReqwestConnector::default().connect(&settings).unwrap();
-    let request = request.body(HttpRequestBody::empty()).unwrap();
-    client.execute(request).await.unwrap().status()
 }

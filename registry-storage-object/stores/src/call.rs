@@ -1,11 +1,11 @@
-//! [`Kind`]: what a request asks of an object store.
+//! [`Call`]: a request in the terms of object stores, and its [`Kind`].
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use percent_encoding::percent_decode_str;
 
 /// Headers that make a request conditional.
-pub(super) const CONDITIONS: [&str; 3] = ["if-match", "if-none-match", "x-goog-if-generation-match"];
+pub(crate) const CONDITIONS: [&str; 3] = ["if-match", "if-none-match", "x-goog-if-generation-match"];
 
 /// Names for what a request asks of an object store, after the operations of S3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,29 +47,32 @@ pub enum Kind {
     Other,
 }
 
-/// A request, as rules see it.
+/// A request in the terms of object stores.
 #[derive(Debug)]
-pub(super) struct Call {
-    pub(super) kind: Kind,
+pub(crate) struct Call {
+    pub(crate) kind: Kind,
+    pub(crate) bucket: String,
     /// Key of the object, or the prefix of a listing.
-    pub(super) key: String,
+    pub(crate) key: String,
 }
 
 impl Call {
-    pub(super) fn of(request: &Request<Bytes>) -> Self {
+    pub(crate) fn of(request: &Request<Bytes>) -> Self {
         let uri = request.uri();
         let path = decoded(uri.path());
-        let key = path
-            .trim_start_matches('/')
-            .split_once('/')
-            .map_or("", |(_bucket, key)| key);
+        let path = path.trim_start_matches('/');
+        let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
         let query = Query(uri.query().unwrap_or_default());
         let kind = kind(request.method(), key, &query, request.headers());
         let key = match kind {
             Kind::List | Kind::ListMultiparts => query.get("prefix").unwrap_or_default(),
             _ => key.to_owned(),
         };
-        Self { kind, key }
+        Self {
+            kind,
+            bucket: bucket.to_owned(),
+            key,
+        }
     }
 }
 
@@ -104,11 +107,18 @@ fn kind(method: &Method, key: &str, query: &Query<'_>, headers: &HeaderMap) -> K
 pub(crate) struct Query<'a>(pub(crate) &'a str);
 
 impl Query<'_> {
-    pub(crate) fn get(&self, name: &str) -> Option<String> {
-        self.0.split('&').find_map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (key == name).then(|| decoded(&value.replace('+', " ")))
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (String, String)> {
+        let pairs = self.0.split('&').filter(|pair| !pair.is_empty());
+        pairs.map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decoded(name), decoded(&value.replace('+', " ")))
         })
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<String> {
+        self.pairs()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value)
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {

@@ -1,0 +1,105 @@
+//! Requests for objects that arrive in parts.
+
+use super::{
+    answer::{Refusal, respond},
+    bucket::{Bucket, Write},
+    object,
+    parts::{Multipart, Part},
+    signature::hex,
+};
+use crate::{
+    call::{Call, Query},
+    xml,
+};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use md5::{Digest as _, Md5};
+use std::collections::BTreeMap;
+
+impl Bucket {
+    pub(super) fn create_multipart(
+        &mut self,
+        call: &Call,
+        request: &Request<Bytes>,
+        id: u64,
+    ) -> Response<Bytes> {
+        let id = format!("multipart-{id}");
+        let multipart = Multipart {
+            key: call.key.clone(),
+            kept: object::kept(request.headers()),
+            parts: BTreeMap::new(),
+        };
+        self.multiparts.insert(id.clone(), multipart);
+        let body = format!(
+            "<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
+        );
+        respond(StatusCode::OK, body)
+    }
+
+    pub(super) fn put_part(
+        &mut self,
+        key: &str,
+        query: &Query<'_>,
+        bytes: Bytes,
+    ) -> Result<Response<Bytes>, Refusal> {
+        let number = query.get("partNumber").and_then(|number| number.parse().ok());
+        let number = number
+            .filter(|number| (1..=10_000).contains(number))
+            .ok_or(Refusal::INVALID)?;
+        let (_, multipart) = self.multipart(key, query)?;
+        let tag = format!("\"{}\"", hex(&Md5::digest(&bytes)));
+        let mut response = respond(StatusCode::OK, Bytes::new());
+        let value = tag.parse().expect("a tag is ASCII");
+        response.headers_mut().insert("etag", value);
+        multipart.parts.insert(number, Part { tag, bytes });
+        Ok(response)
+    }
+
+    /// Makes the object of the parts that the request lists. Another request for the same upload finds none.
+    pub(super) fn complete_multipart(
+        &mut self,
+        write: &Write<'_>,
+        query: &Query<'_>,
+        listed: &Bytes,
+    ) -> Result<Response<Bytes>, Refusal> {
+        let listed = std::str::from_utf8(listed).map_err(|_invalid| Refusal::INVALID)?;
+        let (id, multipart) = self.multipart(write.key, query)?;
+        let bytes = multipart.joined(listed)?;
+        let headers = multipart.kept.clone();
+        object::check(write.headers, self.objects.get(write.key))?;
+        let whole = Write {
+            headers: &headers,
+            ..*write
+        };
+        // No digest of the content, as for all objects of several parts.
+        let tag = format!("\"parts-{}\"", write.generation);
+        let object = self.store(&whole, bytes, tag)?;
+        let mut response = object.stored();
+        *response.body_mut() = format!(
+            "<CompleteMultipartUploadResult><ETag>{}</ETag></CompleteMultipartUploadResult>",
+            xml::escape(&object.tag)
+        )
+        .into();
+        self.multiparts.remove(&id);
+        Ok(response)
+    }
+
+    pub(super) fn abort_multipart(
+        &mut self,
+        key: &str,
+        query: &Query<'_>,
+    ) -> Result<Response<Bytes>, Refusal> {
+        let (id, _) = self.multipart(key, query)?;
+        self.multiparts.remove(&id);
+        Ok(respond(StatusCode::NO_CONTENT, Bytes::new()))
+    }
+
+    fn multipart(&mut self, key: &str, query: &Query<'_>) -> Result<(String, &mut Multipart), Refusal> {
+        let id = query.get("uploadId").ok_or(Refusal::INVALID)?;
+        let multipart = self
+            .multiparts
+            .get_mut(&id)
+            .filter(|multipart| multipart.key == key);
+        Ok((id, multipart.ok_or(Refusal::NO_UPLOAD)?))
+    }
+}

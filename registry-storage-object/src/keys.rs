@@ -15,6 +15,8 @@ pub(crate) const TOP: &str = "docker/registry/v2";
 pub(crate) const REPOSITORIES: &str = "docker/registry/v2/repositories";
 /// Directory of data derived from the repositories.
 pub(crate) const INDEX: &str = "docker/registry/v2/_index";
+/// Directory of the markers of repositories that exist.
+pub(crate) const MARKERS: &str = "docker/registry/v2/_index/_repositories";
 /// Directory of the records of open upload sessions.
 pub(crate) const SESSIONS: &str = "docker/registry/v2/_sessions";
 /// Directory of records of deletions, by repository.
@@ -51,9 +53,13 @@ pub(crate) fn repository(name: &RepositoryName) -> String {
     format!("{REPOSITORIES}/{}", name.as_str())
 }
 
-/// Directory by which registry:2's collector recognizes a repository.
+/// Directory of the blobs that a repository holds, by which registry:2's collector recognizes it.
+pub(crate) fn all_layers(name: &RepositoryName) -> String {
+    format!("{}/_layers", repository(name))
+}
+
 pub(crate) fn layers(name: &RepositoryName, algorithm: Algorithm) -> String {
-    format!("{}/_layers/{}", repository(name), algorithm.as_str())
+    format!("{}/{}", all_layers(name), algorithm.as_str())
 }
 
 pub(crate) fn layer(name: &RepositoryName, digest: &Digest) -> String {
@@ -65,8 +71,13 @@ pub(crate) fn manifests(name: &RepositoryName) -> String {
     format!("{}/_manifests", repository(name))
 }
 
+/// Directory of the records of all manifests of a repository.
+pub(crate) fn all_revisions(name: &RepositoryName) -> String {
+    format!("{}/revisions", manifests(name))
+}
+
 pub(crate) fn revisions(name: &RepositoryName, algorithm: Algorithm) -> String {
-    format!("{}/revisions/{}", manifests(name), algorithm.as_str())
+    format!("{}/{}", all_revisions(name), algorithm.as_str())
 }
 
 pub(crate) fn revision(name: &RepositoryName, digest: &Digest) -> String {
@@ -80,6 +91,12 @@ pub(crate) fn tags(name: &RepositoryName) -> String {
 /// The target of a tag, and nothing else.
 pub(crate) fn tag(name: &RepositoryName, tag: &Tag) -> String {
     format!("{}/{}/current/link", tags(name), tag.as_str())
+}
+
+/// Returns the tag in the key of its target. `directory` is that of all tags.
+pub(crate) fn current_tag(directory: &str, key: &str) -> Option<Tag> {
+    let rest = key.strip_prefix(directory)?.strip_prefix('/')?;
+    Tag::parse(rest.strip_suffix("/current/link")?).ok()
 }
 
 /// Entry of registry:2's list of the past targets of a tag.
@@ -96,6 +113,44 @@ pub(crate) fn tag_index(name: &RepositoryName, tag: &Tag, digest: &Digest) -> St
 /// Directory of registry:2's files of open upload sessions.
 pub(crate) fn uploads(name: &RepositoryName) -> String {
     format!("{}/_uploads", repository(name))
+}
+
+/// Object that makes a repository exist when nothing is left in it.
+pub(crate) fn marker(name: &RepositoryName) -> String {
+    // One directory for all: some stores cannot have both `a` and `a/b`.
+    format!("{MARKERS}/{}", name.as_str().replace('/', "="))
+}
+
+/// Returns the repository of a marker.
+pub(crate) fn marked(key: &str) -> Option<RepositoryName> {
+    let (directory, name) = key.rsplit_once('/')?;
+    (directory == MARKERS).then(|| RepositoryName::parse(&name.replace('=', "/")).ok())?
+}
+
+/// Returns the name after a directory in a key: `tag` of `…/tags/tag/current/link`.
+pub(crate) fn name_in<'a>(directory: &str, key: &'a str) -> Option<&'a str> {
+    let rest = key.strip_prefix(directory)?.strip_prefix('/')?;
+    rest.split('/').next()
+}
+
+/// Returns the digest in the key of a link below the directories of both algorithms.
+pub(crate) fn linked(directory: &str, key: &str) -> Option<Digest> {
+    let rest = key.strip_prefix(directory)?.strip_prefix('/')?;
+    let (algorithm, hex) = rest.strip_suffix("/link")?.split_once('/')?;
+    digest_of(algorithm, hex)
+}
+
+/// Returns the digest in the key of the data of a blob.
+pub(crate) fn stored(key: &str) -> Option<Digest> {
+    let rest = key.strip_prefix(TOP)?.strip_prefix("/blobs/")?;
+    let (algorithm, rest) = rest.strip_suffix("/data")?.split_once('/')?;
+    let (fan, hex) = rest.split_once('/')?;
+    digest_of(algorithm, hex).filter(|_| hex.starts_with(fan) && fan.len() == 2)
+}
+
+fn digest_of(algorithm: &str, hex: &str) -> Option<Digest> {
+    let algorithm = Algorithm::ALL.into_iter().find(|one| one.as_str() == algorithm)?;
+    Digest::from_hex(algorithm, hex).ok()
 }
 
 /// Derived data of a repository.
@@ -149,14 +204,23 @@ pub(crate) fn history(name: &RepositoryName, tag: &Tag) -> String {
     format!("{}/{}", histories(name), tag.as_str())
 }
 
+/// Directory of the damaged content of a digest.
+pub(crate) fn quarantines(digest: &Digest) -> String {
+    format!("{QUARANTINE}/{}/{}", digest.algorithm().as_str(), digest.hex())
+}
+
 /// Directory of one piece of damaged content.
 pub(crate) fn quarantine(id: &QuarantineId) -> String {
-    format!(
-        "{QUARANTINE}/{}/{}/{}",
-        id.digest.algorithm().as_str(),
-        id.digest.hex(),
-        id.number
-    )
+    format!("{}/{}", quarantines(&id.digest), id.number)
+}
+
+/// Returns the item whose bytes are at a key.
+pub(crate) fn quarantined(key: &str) -> Option<QuarantineId> {
+    let rest = key.strip_prefix(QUARANTINE)?.strip_prefix('/')?;
+    let mut parts = rest.strip_suffix("/bytes")?.split('/');
+    let digest = digest_of(parts.next()?, parts.next()?)?;
+    let number = parts.next()?.parse().ok()?;
+    parts.next().is_none().then(|| QuarantineId::new(digest, number))
 }
 
 pub(crate) fn collection_entry(number: u64) -> String {

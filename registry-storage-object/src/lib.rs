@@ -19,6 +19,7 @@ mod probe;
 mod process;
 mod referrers;
 mod rung;
+mod scans;
 mod storage;
 mod store;
 mod tags;

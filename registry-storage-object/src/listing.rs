@@ -1,32 +1,152 @@
-//! Listings for readers.
+//! Listings for readers: tags and repositories, in byte order.
 
-use crate::store::Store;
+use crate::{keys, scans::Holding, store::Store};
+use futures_util::TryStreamExt as _;
 use registry_core::{
     Digest, RepositoryName, Tag,
-    storage::{Listing, Page, Result, StorageError},
+    storage::{Listing, Page, Result},
 };
+use std::{collections::BTreeSet, ops::Bound};
 
 impl Store {
+    /// Lists the tags of a repository, or returns `None` if it does not exist.
     pub(crate) async fn tag_page(
         &self,
-        _: &RepositoryName,
-        _: Page<'_, Tag>,
+        repository: &RepositoryName,
+        page: Page<'_, Tag>,
     ) -> Result<Option<Listing<Tag>>> {
-        Err(StorageError::Unsupported("list"))
+        let tags = self.scan_tags(repository).await?;
+        if tags.is_empty() && !self.exists(repository).await? {
+            return Ok(None);
+        }
+        Ok(Some(page_of(&tags, page)))
     }
 
     pub(crate) async fn repository_page(
         &self,
-        _: Page<'_, RepositoryName>,
+        page: Page<'_, RepositoryName>,
     ) -> Result<Listing<RepositoryName>> {
-        Err(StorageError::Unsupported("list"))
+        let (mut names, walked) = tokio::try_join!(
+            self.marked_repositories(),
+            self.walk_repositories(Holding::Manifests)
+        )?;
+        names.extend(walked);
+        Ok(page_of(&names, page))
     }
 
+    /// Lists nobody: see [`Abilities::holders`](registry_core::storage::Abilities::holders).
+    #[expect(clippy::unused_async, reason = "the calls of the contract are asynchronous")]
     pub(crate) async fn holder_page(
         &self,
         _: &Digest,
         _: Page<'_, RepositoryName>,
     ) -> Result<Listing<RepositoryName>> {
-        Err(StorageError::Unsupported("list"))
+        Ok(Listing::default())
+    }
+
+    /// Returns all tags of a repository. 1 request for 1,000 links: a tag has one, and one for each manifest that it ever
+    /// pointed at.
+    async fn scan_tags(&self, repository: &RepositoryName) -> Result<BTreeSet<Tag>> {
+        let directory = keys::tags(repository);
+        let mut objects = self.bucket.list(&directory);
+        let mut tags = BTreeSet::new();
+        while let Some(object) = objects.try_next().await? {
+            tags.extend(keys::current_tag(&directory, &object.key).filter(|_| object.size > 0));
+        }
+        Ok(tags)
+    }
+
+    /// Returns true if a repository exists for readers. 2 requests at once.
+    pub(crate) async fn exists(&self, repository: &RepositoryName) -> Result<bool> {
+        let marker = keys::marker(repository);
+        let (marker, has_manifests) =
+            tokio::try_join!(self.bucket.head(&marker), self.has_manifests(repository))?;
+        Ok(marker.is_some() || has_manifests)
+    }
+
+    /// Records that a repository exists, before its first manifest is published. 1 request.
+    pub(crate) async fn note_repository(&self, repository: &RepositoryName) -> Result<()> {
+        self.bucket.put(&keys::marker(repository), "").await
+    }
+}
+
+/// Returns a page of sorted names.
+fn page_of<K: Ord + Clone>(names: &BTreeSet<K>, page: Page<'_, K>) -> Listing<K> {
+    let after = page.after.map_or(Bound::Unbounded, Bound::Excluded);
+    Listing::first(page.limit, names.range((after, Bound::Unbounded)).cloned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Location, ObjectStorage};
+    use registry_core::{Algorithm, storage::Storage as _};
+
+    async fn open() -> ObjectStorage {
+        ObjectStorage::options().open(Location::memory()).await.unwrap()
+    }
+
+    fn name(text: &str) -> RepositoryName {
+        RepositoryName::parse(text).unwrap()
+    }
+
+    async fn tags(storage: &ObjectStorage, repository: &str) -> Option<Vec<String>> {
+        let listed = storage.tags(&name(repository), Page::first(100)).await.unwrap();
+        listed.map(|listed| listed.items.iter().map(ToString::to_string).collect())
+    }
+
+    async fn repositories(storage: &ObjectStorage) -> Vec<String> {
+        let listed = storage.repositories(Page::first(100)).await.unwrap();
+        listed.items.iter().map(ToString::to_string).collect()
+    }
+
+    #[tokio::test]
+    async fn what_registry_2_wrote_is_listed() {
+        let storage = open().await;
+        let bucket = &storage.store.bucket;
+        let digest = Digest::of(Algorithm::Sha256, b"x");
+        for (repository, tag) in [("team/app", "1"), ("team/app", "1-alpine"), ("team", "v1")] {
+            let (repository, tag) = (name(repository), Tag::parse(tag).unwrap());
+            let index = keys::tag_index(&repository, &tag, &digest);
+            for key in [
+                keys::tag(&repository, &tag),
+                index,
+                keys::revision(&repository, &digest),
+            ] {
+                bucket.put(&key, digest.to_string()).await.unwrap();
+            }
+        }
+        let blob = keys::layer(&name("blobs/only"), &digest);
+        bucket.put(&blob, digest.to_string()).await.unwrap();
+
+        assert_eq!(repositories(&storage).await, ["team", "team/app"]);
+        let listed = tags(&storage, "team/app").await.unwrap();
+        assert_eq!(listed, ["1", "1-alpine"]);
+        assert_eq!(tags(&storage, "blobs/only").await, None);
+        assert_eq!(tags(&storage, "absent").await, None);
+    }
+
+    #[tokio::test]
+    async fn a_deleted_tag_whose_entries_are_left_is_not_listed() {
+        let storage = open().await;
+        let (repository, digest) = (name("a"), Digest::of(Algorithm::Sha256, b"x"));
+        let index = keys::tag_index(&repository, &Tag::parse("v1").unwrap(), &digest);
+        storage
+            .store
+            .bucket
+            .put(&index, digest.to_string())
+            .await
+            .unwrap();
+        assert_eq!(tags(&storage, "a").await, Some(vec![]));
+    }
+
+    #[tokio::test]
+    async fn a_noted_repository_exists_with_nothing_in_it() {
+        let storage = open().await;
+        for repository in ["a/b-c", "a", "a-b.c__d/e"] {
+            storage.store.note_repository(&name(repository)).await.unwrap();
+        }
+        assert_eq!(repositories(&storage).await, ["a", "a-b.c__d/e", "a/b-c"]);
+        assert_eq!(tags(&storage, "a/b-c").await, Some(vec![]));
     }
 }

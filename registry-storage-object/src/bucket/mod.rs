@@ -253,6 +253,33 @@ impl Bucket {
             .boxed()
     }
 
+    /// Returns true if there is an object below a directory. 1 request.
+    pub(crate) async fn any(&self, directory: &str) -> Result<bool> {
+        let Some(pages) = &self.clients.pages else {
+            return Ok(self.list(directory).next().await.transpose()?.is_some());
+        };
+        let prefix = format!("{}/", self.path(directory));
+        let mut token = None;
+        loop {
+            let options = object_store::list::PaginatedListOptions {
+                max_keys: Some(1),
+                page_token: token,
+                ..Default::default()
+            };
+            let page = pages
+                .list_paginated(Some(&prefix), options)
+                .await
+                .map_err(|error| failed("list", directory, error))?;
+            if !page.result.objects.is_empty() {
+                return Ok(true);
+            }
+            token = page.page_token;
+            if token.is_none() {
+                return Ok(false);
+            }
+        }
+    }
+
     /// Lists the objects and the common prefixes directly below a directory, whole and in any order.
     pub(crate) async fn directory(&self, directory: &str) -> Result<KeyPage> {
         let listed = self

@@ -1,0 +1,178 @@
+//! Scans: all keys below a directory, and all repositories. They rely on the store's own tokens alone.
+//!
+//! No order of a store is trusted, and no common prefix: a store may go on showing the prefix of objects that were removed.
+//! What is found by a prefix is looked for by a listing of its keys.
+
+use crate::{
+    bucket::{Meta, StoreTime},
+    keys,
+    store::Store,
+};
+use futures_util::{FutureExt as _, TryStreamExt as _, future::BoxFuture, stream};
+use registry_core::{
+    RepositoryName,
+    storage::{Result, StorageError},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// Number of requests of a scan at a time.
+const AT_ONCE: usize = 16;
+
+/// Time by which the clocks of the servers of a store may differ, and an object's time from that of its answer.
+const SKEW: Duration = Duration::from_secs(120);
+
+/// Content that a scan has to find in a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holding {
+    /// A manifest or a tag.
+    Manifests,
+    /// Anything.
+    Anything,
+}
+
+impl Store {
+    /// Lists all objects below a directory. 1 request for 1,000 objects.
+    pub(crate) async fn list_all(&self, directory: &str) -> Result<Vec<Meta>> {
+        self.bucket.list(directory).try_collect().await
+    }
+
+    /// Lists all objects below a directory twice, and compares. Removals are decided by these listings.
+    ///
+    /// # Errors
+    ///
+    /// Any error if one of the listings lacks an object that exists, and that did already when it began.
+    pub(crate) async fn list_twice(&self, directory: &str) -> Result<Vec<Meta>> {
+        let began = self.bucket.observed().latest();
+        let first = self.list_all(directory).await?;
+        let second = self.list_all(directory).await?;
+        let keys = |listed: &[Meta]| -> BTreeSet<String> {
+            listed.iter().map(|object| object.key.clone()).collect()
+        };
+        let (first, second_keys) = (keys(&first), keys(&second));
+        let incomplete = |key: &str| {
+            let context = format!("the object store has left {key} out of a listing of {directory}");
+            StorageError::unavailable(context, None, None)
+        };
+        for object in second.iter().filter(|object| !first.contains(&object.key)) {
+            let modified = StoreTime::of(object.modified).after(SKEW);
+            if began.is_some_and(|began| modified < began) {
+                return Err(incomplete(&object.key));
+            }
+        }
+        let missing = first.difference(&second_keys).cloned();
+        let looks = missing.map(|key| async move {
+            let found = self.bucket.head(&key).await?;
+            Ok(found.map(|_| key))
+        });
+        let there = at_once(looks.map(|look| look.boxed())).await?;
+        if let Some(key) = there.iter().flatten().next() {
+            return Err(incomplete(key));
+        }
+        Ok(second)
+    }
+
+    /// Returns true if a repository has a manifest or a tag. 1 request.
+    pub(crate) async fn has_manifests(&self, name: &RepositoryName) -> Result<bool> {
+        self.bucket.any(&keys::manifests(name)).await
+    }
+
+    /// Returns the repositories that have a marker. 1 request for 1,000.
+    pub(crate) async fn marked_repositories(&self) -> Result<BTreeSet<RepositoryName>> {
+        let mut objects = self.bucket.list(keys::MARKERS);
+        let mut marked = BTreeSet::new();
+        while let Some(object) = objects.try_next().await? {
+            marked.extend(keys::marked(&object.key));
+        }
+        Ok(marked)
+    }
+
+    /// Returns the repositories of which there is something in the bucket. 1 request for each directory of a name, and 1 to
+    /// 2 for each repository.
+    pub(crate) async fn walk_repositories(&self, holding: Holding) -> Result<BTreeSet<RepositoryName>> {
+        let mut found = BTreeSet::new();
+        let mut above: Vec<Option<RepositoryName>> = vec![None];
+        // Level by level.
+        while !above.is_empty() {
+            let looks = std::mem::take(&mut above).into_iter();
+            let looks = looks.map(|name| self.parts(name).boxed());
+            for (name, parts) in at_once(looks).await? {
+                let may_hold = match holding {
+                    Holding::Manifests => parts.has_manifests,
+                    Holding::Anything => parts.has_manifests || parts.has_layers,
+                };
+                found.extend(name.filter(|_| may_hold));
+                above.extend(parts.below.into_iter().map(Some));
+            }
+        }
+        let looks = found
+            .into_iter()
+            .map(|name| self.if_it_holds(name, holding).boxed());
+        Ok(at_once(looks).await?.into_iter().flatten().collect())
+    }
+
+    async fn if_it_holds(&self, name: RepositoryName, holding: Holding) -> Result<Option<RepositoryName>> {
+        let holds = self.holds(&name, holding).await?;
+        Ok(holds.then_some(name))
+    }
+
+    async fn holds(&self, name: &RepositoryName, holding: Holding) -> Result<bool> {
+        let has_manifests = self.has_manifests(name).await?;
+        match holding {
+            Holding::Manifests => Ok(has_manifests),
+            Holding::Anything => Ok(has_manifests || self.bucket.any(&keys::all_layers(name)).await?),
+        }
+    }
+
+    /// Returns what is directly below the directory of a repository, or of all.
+    async fn parts(&self, name: Option<RepositoryName>) -> Result<(Option<RepositoryName>, Parts)> {
+        let directory = name
+            .as_ref()
+            .map_or_else(|| keys::REPOSITORIES.to_owned(), keys::repository);
+        let mut parts = Parts::default();
+        for path in self.bucket.directory(&directory).await?.directories {
+            match keys::name_in(&directory, &path) {
+                Some("_manifests") => parts.has_manifests = true,
+                Some("_layers") => parts.has_layers = true,
+                Some(segment) => {
+                    let below = match &name {
+                        Some(name) => format!("{name}/{segment}"),
+                        None => segment.to_owned(),
+                    };
+                    // What is no part of a name was made by another program.
+                    parts.below.extend(RepositoryName::parse(&below).ok());
+                }
+                None => {}
+            }
+        }
+        Ok((name, parts))
+    }
+}
+
+/// Parts of the directory of a repository, by its common prefixes. They may be of objects that have gone.
+#[derive(Default)]
+struct Parts {
+    has_manifests: bool,
+    has_layers: bool,
+    below: Vec<RepositoryName>,
+}
+
+/// Runs calls, some at a time, and returns their results in the order of the calls.
+pub(crate) async fn at_once<'a, T: Send>(
+    calls: impl Iterator<Item = BoxFuture<'a, Result<T>>>,
+) -> Result<Vec<T>> {
+    let calls: Vec<_> = calls.collect();
+    futures_util::StreamExt::buffered(stream::iter(calls), AT_ONCE)
+        .try_collect()
+        .await
+}
+
+/// Sorts listed objects by the names that `name` finds in their keys. One of several objects of a name counts.
+pub(crate) fn by_name<K: Ord>(objects: Vec<Meta>, name: impl Fn(&str) -> Option<K>) -> BTreeMap<K, Meta> {
+    objects
+        .into_iter()
+        .filter_map(|object| Some((name(&object.key)?, object)))
+        .collect()
+}

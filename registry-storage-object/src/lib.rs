@@ -1,11 +1,15 @@
 //! Storage in a bucket of an object store, for any number of replicas. The layout is registry:2's.
 
+mod ahead;
 mod blobs;
 mod bucket;
 mod deletions;
+mod documents;
 mod error;
 mod gate;
+mod health;
 mod history;
+mod inspect;
 mod keys;
 mod lease;
 mod links;
@@ -18,6 +22,7 @@ mod planes;
 mod probe;
 mod process;
 mod referrers;
+mod repair;
 mod rung;
 mod scans;
 mod storage;

@@ -194,7 +194,7 @@ impl Store {
     }
 
     /// Waits until the store's clock has passed a time.
-    async fn outlast(&self, time: StoreTime, key: &str) -> Result<()> {
+    pub(crate) async fn outlast(&self, time: StoreTime, key: &str) -> Result<()> {
         while self.bucket.observed().latest().is_none_or(|now| now <= time) {
             tokio::time::sleep(Duration::from_secs(1)).await;
             // Only answers tell the clock.

@@ -7,8 +7,8 @@ use registry_core::{
     hash::Hasher,
     storage::{
         Abilities, BlobInfo, BlobRead, Deletion, Listing, Mount, NewUpload, Page, PutManifest, PutOutcome,
-        ReadBlob, Referring, Result, Storage, StorageWrite, StoredManifest, TagExpect, UploadBody,
-        UploadState, Verified,
+        ReadBlob, Referring, Result, Storage, StorageHealth, StorageInspect, StorageRepair, StorageWrite,
+        StoredManifest, TagExpect, UploadBody, UploadState, Verified,
     },
 };
 
@@ -70,6 +70,18 @@ impl Storage for ObjectStorage {
 
     fn write(&self) -> Option<&dyn StorageWrite> {
         (!self.store.options.read_only).then_some(self)
+    }
+
+    fn inspect(&self) -> Option<&dyn StorageInspect> {
+        Some(self)
+    }
+
+    fn repair(&self) -> Option<&dyn StorageRepair> {
+        Some(self)
+    }
+
+    fn health(&self) -> Option<&dyn StorageHealth> {
+        Some(self)
     }
 }
 

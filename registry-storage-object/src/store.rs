@@ -1,6 +1,7 @@
 //! [`Store`]: the state that the planes share.
 
 use crate::{
+    ahead::KeptListings,
     bucket::{Bucket, Dialect},
     gate::{Gate, Reach},
     lease::Lease,
@@ -26,6 +27,8 @@ pub(crate) struct Store {
     pub(crate) rung: Rung,
     /// True if the store lists in byte order, and `start-after` loses no key.
     pub(crate) ordered_listing: bool,
+    /// Items that listings have read beyond their pages.
+    pub(crate) kept: KeptListings,
 }
 
 impl Store {
@@ -56,6 +59,7 @@ impl Store {
             gate: Gate::new(process, rung, reach, lateness),
             rung,
             ordered_listing: probe.is_some_and(|probe| probe.byte_order == Kept::Always),
+            kept: KeptListings::default(),
         }
     }
 

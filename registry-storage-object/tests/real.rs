@@ -83,5 +83,5 @@ fn of(program: &'static str, bucket: Option<(Location, Probe)>) -> Vec<Trial> {
             })
         }
     };
-    storage_trials!(program, &[program], fresh, restart)
+    storage_trials!(program, &[program], fresh, health, inspect, repair, restart)
 }

@@ -4,7 +4,9 @@ use crate::store::Store;
 use registry_core::{
     RepositoryName, UploadId,
     hash::Hasher,
-    storage::{BlobInfo, NewUpload, Result, StorageError, UploadBody, UploadState, Verified},
+    storage::{
+        BlobInfo, Listing, NewUpload, Page, Result, Seen, StorageError, UploadBody, UploadState, Verified,
+    },
 };
 
 impl Store {
@@ -40,5 +42,20 @@ impl Store {
 
     pub(crate) async fn cancel(&self, _: &RepositoryName, _: &UploadId) -> Result<bool> {
         Err(StorageError::Unsupported("write"))
+    }
+
+    pub(crate) async fn uploading_page(
+        &self,
+        _: Page<'_, RepositoryName>,
+    ) -> Result<Listing<Seen<RepositoryName>>> {
+        Ok(Listing::default())
+    }
+
+    pub(crate) async fn upload_page(
+        &self,
+        _: &RepositoryName,
+        _: Page<'_, UploadId>,
+    ) -> Result<Listing<Seen<UploadState, UploadId>>> {
+        Ok(Listing::default())
     }
 }

@@ -1,0 +1,348 @@
+//! The plane for inspection: everything stored, including content that readers are not shown, and what cannot be read.
+//!
+//! The records of a repository are listed twice: see [`Store::list_twice`]. What their listing lacks would be removed by a
+//! collection. Requests, for N objects in the listed directory:
+//!
+//! - `all_repositories`: 1 for each directory of a name, 1 to 2 for each repository, N / 1,000 for the markers.
+//! - `blobs`: N / 1,000, and up to 256 more.
+//! - `held_blobs`: N / 500.
+//! - `manifests`: N / 500, and 1 for each manifest of the page.
+//! - `tag_targets`: N / 500, and 1 for each tag of the page. A tag has 1 object, and 1 for each manifest that it ever
+//!   pointed at.
+//! - `tags_of`: N / 500, and 1 for each tag that ever pointed at the manifest.
+//! - `document`: 3, one of them after the others.
+//!
+//! A long page keeps what its listing has read, so that a listing by pages reads each directory once.
+
+use crate::{
+    bucket::Meta,
+    keys,
+    links::read_link,
+    scans::{Holding, at_once, by_name},
+    storage::ObjectStorage,
+    store::Store,
+};
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use registry_core::{
+    Algorithm, Digest, RepositoryName, Tag, UploadId,
+    storage::{
+        BlobInfo, Document, HeldBlob, HeldManifest, Listing, Page, Result, Seen, StorageInspect, TagTarget,
+        UploadState,
+    },
+};
+use std::collections::BTreeSet;
+
+/// Number of tags that are looked at before the next ones are.
+const LOOKS: usize = 256;
+
+#[async_trait]
+impl StorageInspect for ObjectStorage {
+    async fn all_repositories(
+        &self,
+        page: Page<'_, RepositoryName>,
+    ) -> Result<Listing<Seen<RepositoryName>>> {
+        self.store.all_repository_page(page).await
+    }
+
+    async fn blobs(&self, page: Page<'_, Digest>) -> Result<Listing<Seen<BlobInfo, Digest>>> {
+        self.store.blob_page(page).await
+    }
+
+    async fn held_blobs(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Digest>,
+    ) -> Result<Listing<Seen<HeldBlob, Digest>>> {
+        self.store.held_blob_page(repository, page).await
+    }
+
+    async fn manifests(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Digest>,
+    ) -> Result<Listing<Seen<HeldManifest, Digest>>> {
+        self.store.held_manifest_page(repository, page).await
+    }
+
+    async fn document(&self, repository: &RepositoryName, digest: &Digest) -> Result<Document> {
+        self.store.document(repository, digest).await
+    }
+
+    async fn tag_targets(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Tag>,
+    ) -> Result<Listing<Seen<TagTarget, Tag>>> {
+        self.store.tag_target_page(repository, page).await
+    }
+
+    async fn tags_of(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        page: Page<'_, Tag>,
+    ) -> Result<Listing<Tag>> {
+        self.store.tag_of_page(repository, digest, page).await
+    }
+
+    async fn uploading(&self, page: Page<'_, RepositoryName>) -> Result<Listing<Seen<RepositoryName>>> {
+        self.store.uploading_page(page).await
+    }
+
+    async fn uploads(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, UploadId>,
+    ) -> Result<Listing<Seen<UploadState, UploadId>>> {
+        self.store.upload_page(repository, page).await
+    }
+}
+
+impl Store {
+    async fn all_repository_page(
+        &self,
+        page: Page<'_, RepositoryName>,
+    ) -> Result<Listing<Seen<RepositoryName>>> {
+        let kept = &self.kept.repositories;
+        let items = match kept.take(keys::REPOSITORIES, &page) {
+            Some(items) => items,
+            None => {
+                let (mut all, walked, uploading) = tokio::try_join!(
+                    self.marked_repositories(),
+                    self.walk_repositories(Holding::Anything),
+                    self.all_uploading()
+                )?;
+                all.extend(walked);
+                all.extend(uploading);
+                let beyond = |name: &RepositoryName| page.after.is_none_or(|after| name > after);
+                all.into_iter().filter(beyond).map(|name| (name, ())).collect()
+            }
+        };
+        let (items, more) = kept.split(keys::REPOSITORIES, &page, items);
+        let items = items.into_iter().map(|(name, ())| Seen::Whole(name)).collect();
+        Ok(Listing::new(items, more))
+    }
+
+    /// Returns the repositories with an open upload session.
+    async fn all_uploading(&self) -> Result<BTreeSet<RepositoryName>> {
+        let mut all: BTreeSet<RepositoryName> = BTreeSet::new();
+        loop {
+            let last = all.last().cloned();
+            let listed = self
+                .uploading_page(Page::first(1000).after(last.as_ref()))
+                .await?;
+            all.extend(listed.items.into_iter().map(|seen| seen.key().clone()));
+            if !listed.more {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Lists the data of blobs. What is listed once only is no worse: nothing is removed for its absence here.
+    async fn blob_page(&self, page: Page<'_, Digest>) -> Result<Listing<Seen<BlobInfo, Digest>>> {
+        const BLOBS: &str = "blobs";
+        let mut found = match self.kept.digests.take(BLOBS, &page) {
+            Some(items) => items,
+            None => Vec::new(),
+        };
+        let begun = found.last().map(|(digest, _)| *digest).or(page.after.copied());
+        for algorithm in Algorithm::ALL {
+            if begun.is_some_and(|begun| begun.algorithm() > algorithm) {
+                continue;
+            }
+            for directory in self.fans(algorithm, begun.as_ref()).await? {
+                if found.len() > page.limit {
+                    break;
+                }
+                let listed = by_name(self.list_all(&directory).await?, keys::stored);
+                let beyond = |digest: &Digest| begun.is_none_or(|begun| *digest > begun);
+                found.extend(listed.into_iter().filter(|(digest, _)| beyond(digest)));
+            }
+        }
+        let (items, more) = self.kept.digests.split(BLOBS, &page, found);
+        let items = items.into_iter().map(|(digest, data)| {
+            let blob = BlobInfo::new(digest, data.size);
+            Seen::Whole(blob.with_modified(Some(data.modified)))
+        });
+        Ok(Listing::new(items.collect(), more))
+    }
+
+    /// Returns the directories of the blobs after `after`, in order: one for all if there are few, else one for each of the
+    /// first two digits.
+    async fn fans(&self, algorithm: Algorithm, after: Option<&Digest>) -> Result<Vec<String>> {
+        let directory = keys::blobs(algorithm);
+        if self.bucket.page(&directory, None).await?.next.is_none() {
+            return Ok(vec![directory]);
+        }
+        let mut fans = self.bucket.directory(&directory).await?.directories;
+        let first = after
+            .filter(|after| after.algorithm() == algorithm)
+            .map(|after| format!("{directory}/{}", after.hex().get(..2).unwrap_or_default()));
+        fans.retain(|fan| first.as_ref().is_none_or(|first| fan >= first));
+        fans.sort_unstable();
+        Ok(fans)
+    }
+
+    async fn held_blob_page(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Digest>,
+    ) -> Result<Listing<Seen<HeldBlob, Digest>>> {
+        let (links, more) = self.links_of(&keys::all_layers(repository), &page).await?;
+        let looks = links
+            .iter()
+            .map(|(digest, link)| self.held_blob(digest, link).boxed());
+        Ok(Listing::new(at_once(looks).await?, more))
+    }
+
+    async fn held_blob(&self, digest: &Digest, link: &Meta) -> Result<Seen<HeldBlob, Digest>> {
+        Ok(match self.named_by(digest, link).await? {
+            Ok(stored) => Seen::Whole(HeldBlob::new(*digest).with_stored(stored)),
+            Err(reason) => Seen::unreadable(*digest, reason),
+        })
+    }
+
+    async fn held_manifest_page(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Digest>,
+    ) -> Result<Listing<Seen<HeldManifest, Digest>>> {
+        let (links, more) = self.links_of(&keys::all_revisions(repository), &page).await?;
+        let looks = links
+            .iter()
+            .map(|(digest, link)| self.held_manifest(digest, link).boxed());
+        Ok(Listing::new(at_once(looks).await?, more))
+    }
+
+    async fn held_manifest(&self, digest: &Digest, link: &Meta) -> Result<Seen<HeldManifest, Digest>> {
+        let stored = match self.named_by(digest, link).await? {
+            Ok(stored) => stored,
+            Err(reason) => return Ok(Seen::unreadable(*digest, reason)),
+        };
+        let data = self.bucket.head(&keys::blob(&stored)).await?;
+        let held = HeldManifest::new(*digest).with_stored(stored);
+        Ok(Seen::Whole(match data {
+            Some(data) => held.with_size(Some(data.size)).with_modified(Some(data.modified)),
+            None => held,
+        }))
+    }
+
+    /// Returns a page of the links below a directory, which are those of both algorithms.
+    async fn links_of(
+        &self,
+        directory: &str,
+        page: &Page<'_, Digest>,
+    ) -> Result<(Vec<(Digest, Meta)>, bool)> {
+        let kept = &self.kept.digests;
+        let items = match kept.take(directory, page) {
+            Some(items) => items,
+            None => {
+                let objects = self.list_twice(directory).await?;
+                let links = by_name(objects, |key| keys::linked(directory, key));
+                let beyond = |digest: &Digest| page.after.is_none_or(|after| digest > after);
+                links.into_iter().filter(|(digest, _)| beyond(digest)).collect()
+            }
+        };
+        Ok(kept.split(directory, page, items))
+    }
+
+    /// Returns the digest by which the content of a link is stored, or the reason why it names none.
+    ///
+    /// A link of the usual size names its own digest. registry:2 writes others: it stores content that was pushed by its sha512
+    /// digest by the sha256 digest.
+    async fn named_by(&self, digest: &Digest, link: &Meta) -> Result<Result<Digest, String>> {
+        let own = digest.to_string();
+        if link.size == own.len() as u64 {
+            return Ok(Ok(*digest));
+        }
+        let Some(read) = self.bucket.get(&link.key).await? else {
+            // It is being removed. What it named stays until the next look.
+            return Ok(Ok(*digest));
+        };
+        Ok(read_link(&read.bytes, digest)
+            .ok_or_else(|| format!("{} contains no digest, or a wrong one", link.key)))
+    }
+
+    async fn tag_target_page(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Tag>,
+    ) -> Result<Listing<Seen<TagTarget, Tag>>> {
+        let directory = keys::tags(repository);
+        let kept = &self.kept.tags;
+        let items = match kept.take(&directory, &page) {
+            Some(items) => items,
+            None => {
+                let objects = self.list_twice(&directory).await?;
+                let tags = by_name(objects, |key| keys::current_tag(&directory, key));
+                let beyond = |tag: &Tag| page.after.is_none_or(|after| tag > after);
+                tags.into_iter().filter(|(tag, _)| beyond(tag)).collect()
+            }
+        };
+        let (tags, more) = kept.split(&directory, &page, items);
+        let looks = tags.iter().map(|(tag, _)| self.seen_tag(repository, tag).boxed());
+        let seen = at_once(looks).await?;
+        Ok(Listing::new(seen.into_iter().flatten().collect(), more))
+    }
+
+    /// Reads a tag that was listed. Returns `None` if it has been deleted since.
+    async fn seen_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<Seen<TagTarget, Tag>>> {
+        let key = keys::tag(repository, tag);
+        let Some(link) = self.bucket.get(&key).await? else {
+            return Ok(None);
+        };
+        let target = std::str::from_utf8(&link.bytes).ok();
+        Ok(Some(match target.and_then(|text| Digest::parse(text).ok()) {
+            Some(digest) => Seen::Whole(TagTarget::new(tag.clone(), digest).with_moved(Some(link.modified))),
+            None => Seen::unreadable(tag.clone(), format!("{key} contains no digest")),
+        }))
+    }
+
+    /// Lists the tags that point at a manifest. Those that ever did have an entry of registry:2's list of past targets, which
+    /// is written before the target is. A tag that has no entry at all was made by another program.
+    pub(crate) async fn tag_of_page(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        page: Page<'_, Tag>,
+    ) -> Result<Listing<Tag>> {
+        let directory = keys::tags(repository);
+        let (mut current, mut with_entries, mut candidates) =
+            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for object in self.list_twice(&directory).await? {
+            let name = keys::name_in(&directory, &object.key);
+            let Some(tag) = name.and_then(|name| Tag::parse(name).ok()) else {
+                continue;
+            };
+            if page.after.is_some_and(|after| tag <= *after) {
+                continue;
+            }
+            if object.key == keys::tag(repository, &tag) {
+                current.insert(tag);
+            } else {
+                if object.key == keys::tag_index(repository, &tag, digest) {
+                    candidates.insert(tag.clone());
+                }
+                with_entries.insert(tag);
+            }
+        }
+        candidates.extend(current.difference(&with_entries).cloned());
+        let candidates: Vec<Tag> = candidates.into_iter().collect();
+        let mut found = Vec::new();
+        for some in candidates.chunks(LOOKS) {
+            let looks = some.iter().map(|tag| self.seen_tag(repository, tag).boxed());
+            for seen in at_once(looks).await?.into_iter().flatten() {
+                match seen {
+                    Seen::Whole(target) if target.digest == *digest => found.push(target.tag),
+                    _ => {}
+                }
+            }
+            // One item beyond the page shows that there are more.
+            if found.len() > page.limit {
+                break;
+            }
+        }
+        Ok(Listing::first(page.limit, found))
+    }
+}

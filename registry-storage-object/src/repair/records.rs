@@ -1,0 +1,221 @@
+//! Records: links and tags that name nothing, or content that is gone.
+//!
+//! A link can be written again from its key. In a bucket, a record that was lost looks like one that was deleted, so that
+//! it is not written again, except that of a manifest at which a tag still points: a deletion removes the tags first.
+
+use crate::{
+    bucket::{Condition, Sent},
+    error::restart,
+    keys,
+    links::{SECTIONS, read_link},
+    scans::{at_once, by_name},
+    store::Store,
+};
+use futures_util::FutureExt as _;
+use registry_core::{
+    Digest, RepositoryName, Tag,
+    manifest::Manifest,
+    storage::{Document, Fault, FaultKind, Listing, Page, Record, Result, StorageError},
+};
+
+/// Number of records that are looked at before the next ones are.
+const LOOKS: usize = 256;
+
+impl Store {
+    /// Lists the faulty records of a repository, in order.
+    pub(super) async fn fault_page(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Record>,
+    ) -> Result<Listing<Fault>> {
+        let records = self.records(repository).await?;
+        let beyond = |record: &Record| page.after.is_none_or(|after| record > after);
+        let records: Vec<Record> = records.into_iter().filter(beyond).collect();
+        let mut found = Vec::new();
+        for some in records.chunks(LOOKS) {
+            let looks = some.iter().map(|record| self.fault(repository, record).boxed());
+            let faults = at_once(looks).await?.into_iter().flatten();
+            // A missing one was deleted since it was listed.
+            found.extend(faults.filter(|fault| !matches!(fault.kind, FaultKind::Missing | FaultKind::Lost)));
+            // One item beyond the page shows that there are more.
+            if found.len() > page.limit {
+                break;
+            }
+        }
+        Ok(Listing::first(page.limit, found))
+    }
+
+    /// Returns the records of a repository, in order.
+    async fn records(&self, repository: &RepositoryName) -> Result<Vec<Record>> {
+        let (layers, revisions, tags) = (
+            keys::all_layers(repository),
+            keys::all_revisions(repository),
+            keys::tags(repository),
+        );
+        let (blobs, manifests, targets) = tokio::try_join!(
+            self.list_all(&layers),
+            self.list_all(&revisions),
+            self.list_all(&tags)
+        )?;
+        let blobs = by_name(blobs, |key| keys::linked(&layers, key)).into_keys();
+        let manifests = by_name(manifests, |key| keys::linked(&revisions, key)).into_keys();
+        let targets = by_name(targets, |key| keys::current_tag(&tags, key)).into_keys();
+        let records = blobs.map(Record::Blob);
+        let records = records.chain(manifests.map(Record::Manifest));
+        let records = records.chain(targets.map(Record::Tag));
+        Ok(records.chain([Record::Referrers]).collect())
+    }
+
+    pub(super) async fn fault(&self, repository: &RepositoryName, record: &Record) -> Result<Option<Fault>> {
+        let (key, looked) = match record {
+            Record::Blob(digest) => {
+                let key = keys::layer(repository, digest);
+                let looked = self.fault_of_link(record, digest, &key).await;
+                (key, looked)
+            }
+            Record::Manifest(digest) => {
+                let key = keys::revision(repository, digest);
+                let looked = self.fault_of_manifest(repository, record, digest, &key).await;
+                (key, looked)
+            }
+            Record::Tag(tag) => {
+                let key = keys::tag(repository, tag);
+                let looked = self.fault_of_tag(record, &key).await;
+                (key, looked)
+            }
+            // An entry is compared with its manifest whenever it is listed.
+            Record::Referrers => return Ok(None),
+            _ => return Err(StorageError::Unsupported("look at this kind of record")),
+        };
+        match looked {
+            // The store cannot read this object, and works.
+            Err(error @ StorageError::Internal { .. }) => {
+                let fault = Fault::new(record.clone(), FaultKind::Unreadable, key, error.to_string());
+                Ok(Some(fault))
+            }
+            looked => looked,
+        }
+    }
+
+    async fn fault_of_link(&self, record: &Record, digest: &Digest, key: &str) -> Result<Option<Fault>> {
+        let fault = |kind, reason: &str| Fault::new(record.clone(), kind, key, reason);
+        let (link, own) = tokio::try_join!(self.bucket.get(key), self.stored(digest))?;
+        let Some(link) = link else {
+            return Ok(Some(fault(FaultKind::Missing, "there is no link")));
+        };
+        let Some(target) = read_link(&link.bytes, digest) else {
+            let reason = "the link contains no digest, or a wrong one";
+            let garbled = fault(FaultKind::Garbled, reason);
+            return Ok(Some(garbled.with_mendable(own.is_some())));
+        };
+        let data = match target == *digest {
+            true => own,
+            false => self.stored(&target).await?,
+        };
+        let dangling = || {
+            let reason = format!("the content is gone: {}", keys::blob(&target));
+            fault(FaultKind::Dangling, &reason)
+        };
+        Ok(data.is_none().then(dangling))
+    }
+
+    async fn fault_of_manifest(
+        &self,
+        repository: &RepositoryName,
+        record: &Record,
+        digest: &Digest,
+        key: &str,
+    ) -> Result<Option<Fault>> {
+        let fault = self.fault_of_link(record, digest, key).await?;
+        match fault {
+            Some(missing) if missing.kind == FaultKind::Missing => {
+                let document = self.document(repository, digest).await?;
+                let is_manifest = matches!(
+                    document,
+                    Document::Whole(found) if Manifest::parse_stored(&found.bytes, &found.media_type).is_ok()
+                );
+                Ok(Some(missing.with_mendable(is_manifest)))
+            }
+            fault => Ok(fault),
+        }
+    }
+
+    async fn fault_of_tag(&self, record: &Record, key: &str) -> Result<Option<Fault>> {
+        let fault = |kind, reason: &str| Fault::new(record.clone(), kind, key, reason);
+        Ok(match self.bucket.get(key).await? {
+            None => Some(fault(FaultKind::Missing, "there is no link")),
+            Some(link) if names_a_digest(&link.bytes) => None,
+            Some(_) => {
+                let garbled = fault(FaultKind::Garbled, "the link contains no digest");
+                Some(garbled.with_mendable(true))
+            }
+        })
+    }
+
+    pub(super) async fn mend(&self, repository: &RepositoryName, record: &Record) -> Result<bool> {
+        match record {
+            Record::Blob(digest) => {
+                self.mend_link(repository, record, digest, &keys::layer(repository, digest))
+                    .await
+            }
+            Record::Manifest(digest) => {
+                self.mend_link(repository, record, digest, &keys::revision(repository, digest))
+                    .await
+            }
+            Record::Tag(tag) => self.mend_tag(repository, tag).await,
+            _ => Ok(false),
+        }
+    }
+
+    /// Writes a link again, if that mends it, and if nobody has written or removed it meanwhile.
+    async fn mend_link(
+        &self,
+        repository: &RepositoryName,
+        record: &Record,
+        digest: &Digest,
+        key: &str,
+    ) -> Result<bool> {
+        for _ in 0..SECTIONS {
+            let view = self.gate.view(&self.bucket).await?;
+            let there = self.bucket.get(key).await?;
+            let fault = self.fault(repository, record).await?;
+            if !fault.is_some_and(|fault| fault.mendable) {
+                return Ok(false);
+            }
+            let condition = match &there {
+                Some(link) => Condition::Is(link.version.clone()),
+                None => Condition::Absent,
+            };
+            let text = digest.to_string().into();
+            match self.bucket.put_once(key, text, &condition, view.fence()).await? {
+                Sent::Done(_) => return Ok(true),
+                Sent::Refused | Sent::Expired | Sent::Unclear => {}
+            }
+        }
+        Err(restart(&format!("write {key}")))
+    }
+
+    /// Removes a tag that names nothing.
+    async fn mend_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool> {
+        let key = keys::tag(repository, tag);
+        for _ in 0..SECTIONS {
+            let view = self.gate.view(&self.bucket).await?;
+            let Some(link) = self.bucket.get(&key).await? else {
+                return Ok(false);
+            };
+            if names_a_digest(&link.bytes) {
+                return Ok(false);
+            }
+            let condition = Condition::Is(link.version);
+            match self.bucket.delete_once(&key, &condition, view.fence()).await? {
+                Sent::Done(_) => return Ok(true),
+                Sent::Refused | Sent::Expired | Sent::Unclear => {}
+            }
+        }
+        Err(restart(&format!("remove {key}")))
+    }
+}
+
+fn names_a_digest(bytes: &[u8]) -> bool {
+    str::from_utf8(bytes).is_ok_and(|text| Digest::parse(text).is_ok())
+}

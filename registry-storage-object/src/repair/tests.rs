@@ -1,0 +1,170 @@
+use crate::{Location, ObjectStorage, keys};
+use registry_core::{
+    Algorithm, Digest, RepositoryName, Tag,
+    storage::{
+        Checked, Document, Evidence, Fault, FaultKind, Page, Record, StorageInspect as _, StorageRepair as _,
+    },
+};
+
+async fn open() -> ObjectStorage {
+    ObjectStorage::options().open(Location::memory()).await.unwrap()
+}
+
+fn a() -> RepositoryName {
+    RepositoryName::parse("a").unwrap()
+}
+
+fn v1() -> Tag {
+    Tag::parse("v1").unwrap()
+}
+
+async fn write(storage: &ObjectStorage, key: &str, bytes: &'static [u8]) {
+    storage.store.bucket.put(key, bytes).await.unwrap();
+}
+
+async fn link(storage: &ObjectStorage, key: &str, to: &Digest) {
+    storage.store.bucket.put(key, to.to_string()).await.unwrap();
+}
+
+async fn faults(storage: &ObjectStorage) -> Vec<Fault> {
+    storage.faults(&a(), Page::first(10)).await.unwrap().items
+}
+
+async fn evidence(storage: &ObjectStorage, digest: &Digest) -> Evidence {
+    match storage.check(digest).await.unwrap() {
+        Checked::Corrupt(evidence) => evidence,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn corrupt_content_is_moved_aside_and_listed_with_its_damage() {
+    let storage = open().await;
+    for algorithm in Algorithm::ALL {
+        let digest = Digest::of(algorithm, b"sound");
+        write(&storage, &keys::blob(&digest), b"damaged").await;
+        let found = evidence(&storage, &digest).await;
+
+        assert!(storage.quarantine(found.clone()).await.unwrap());
+
+        assert!(matches!(storage.check(&digest).await.unwrap(), Checked::Absent));
+        let listed = storage.quarantined(Page::first(10)).await.unwrap().items;
+        let item = listed.iter().find(|item| item.id.digest == digest).unwrap();
+        assert_eq!((item.size, &item.reason), (7, &found.reason));
+        assert!(!storage.quarantine(found).await.unwrap(), "it has gone");
+        assert!(storage.remove_quarantined(&item.id).await.unwrap());
+        assert!(!storage.remove_quarantined(&item.id).await.unwrap());
+    }
+    assert!(storage.store.list_all(keys::QUARANTINE).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn content_that_was_pushed_again_stays() {
+    let storage = open().await;
+    let digest = Digest::of(Algorithm::Sha256, b"sound");
+    write(&storage, &keys::blob(&digest), b"damag").await;
+    let found = evidence(&storage, &digest).await;
+    write(&storage, &keys::blob(&digest), b"sound").await;
+
+    assert!(!storage.quarantine(found).await.unwrap());
+
+    assert!(matches!(
+        storage.check(&digest).await.unwrap(),
+        Checked::Sound { size: 5, .. }
+    ));
+    assert!(storage.store.list_all(keys::QUARANTINE).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_garbled_link_is_written_again_from_its_key() {
+    let storage = open().await;
+    let [digest, other] = [b"x", b"y"].map(|bytes| Digest::of(Algorithm::Sha256, bytes));
+    write(&storage, &keys::blob(&digest), b"x").await;
+    let records = [
+        (Record::Blob(digest), keys::layer(&a(), &digest)),
+        (Record::Manifest(digest), keys::revision(&a(), &digest)),
+    ];
+    for garbage in [String::new(), "sha256:".into(), other.to_string()] {
+        for (record, key) in &records {
+            storage.store.bucket.put(key, garbage.clone()).await.unwrap();
+
+            let found = faults(&storage).await;
+
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert_eq!((found[0].kind, &found[0].record), (FaultKind::Garbled, record));
+            assert!(storage.mend(&a(), record).await.unwrap());
+            assert!(faults(&storage).await.is_empty());
+            assert!(!storage.mend(&a(), record).await.unwrap(), "once");
+            storage.store.bucket.delete(key).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_link_to_content_that_is_gone_dangles_and_cannot_be_mended() {
+    let storage = open().await;
+    let digest = Digest::of(Algorithm::Sha256, b"x");
+    link(&storage, &keys::layer(&a(), &digest), &digest).await;
+
+    let found = faults(&storage).await;
+
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].kind, FaultKind::Dangling);
+    assert!(!found[0].mendable && !storage.mend(&a(), &found[0].record).await.unwrap());
+}
+
+#[tokio::test]
+async fn the_link_of_registry_2_to_another_algorithm_is_sound() {
+    let storage = open().await;
+    let [stored, known] = Algorithm::ALL.map(|algorithm| Digest::of(algorithm, b"x"));
+    write(&storage, &keys::blob(&stored), b"x").await;
+    link(&storage, &keys::layer(&a(), &known), &stored).await;
+
+    assert!(faults(&storage).await.is_empty());
+    let held = storage.held_blobs(&a(), Page::first(10)).await.unwrap().items;
+    let held: Vec<_> = held
+        .into_iter()
+        .filter_map(registry_core::storage::Seen::whole)
+        .collect();
+    assert_eq!((held[0].digest, held[0].stored), (known, stored));
+}
+
+#[tokio::test]
+async fn a_tag_that_names_nothing_is_removed() {
+    let storage = open().await;
+    write(&storage, &keys::tag(&a(), &v1()), b"garbage").await;
+    let record = Record::Tag(v1());
+
+    let found = faults(&storage).await;
+
+    assert_eq!((found[0].kind, &found[0].record), (FaultKind::Garbled, &record));
+    assert!(storage.mend(&a(), &record).await.unwrap());
+    assert!(faults(&storage).await.is_empty());
+    let missing = storage.fault(&a(), &record).await.unwrap().unwrap();
+    assert_eq!(missing.kind, FaultKind::Missing);
+}
+
+#[tokio::test]
+async fn the_lost_record_of_a_tagged_manifest_is_written_again() {
+    const INDEX: &[u8] =
+        br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    let storage = open().await;
+    let digest = Digest::of(Algorithm::Sha256, INDEX);
+    let record = Record::Manifest(digest);
+    write(&storage, &keys::blob(&digest), INDEX).await;
+    let lost = storage.document(&a(), &digest).await.unwrap();
+    assert!(
+        matches!(lost, Document::Lost),
+        "the bytes may be another repository's"
+    );
+    assert!(!storage.mend(&a(), &record).await.unwrap());
+    link(&storage, &keys::tag(&a(), &v1()), &digest).await;
+
+    let document = storage.document(&a(), &digest).await.unwrap();
+
+    assert!(matches!(document, Document::Whole(found) if found.bytes == INDEX));
+    let fault = storage.fault(&a(), &record).await.unwrap().unwrap();
+    assert!(fault.kind == FaultKind::Missing && fault.mendable, "{fault:?}");
+    assert!(storage.mend(&a(), &record).await.unwrap());
+    assert_eq!(storage.fault(&a(), &record).await.unwrap(), None);
+}

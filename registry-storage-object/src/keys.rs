@@ -31,6 +31,8 @@ pub(crate) const QUARANTINE: &str = "docker/registry/v2/_quarantine";
 pub(crate) const PROBE: &str = "docker/registry/v2/_probe";
 /// Record of the process that writes, where only one may.
 pub(crate) const WRITER: &str = "docker/registry/v2/_leases/writer";
+/// Directory of the notes of recurring work.
+pub(crate) const NOTES: &str = "docker/registry/v2/_notes";
 /// Progress of the verification. A hint.
 pub(crate) const VERIFICATION: &str = "docker/registry/v2/_verify/state";
 

@@ -17,6 +17,7 @@ mod listing;
 mod location;
 mod manifests;
 mod nonce;
+mod notes;
 mod options;
 mod planes;
 mod probe;

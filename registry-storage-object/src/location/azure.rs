@@ -29,7 +29,7 @@ pub struct Azure {
 
 #[derive(Clone)]
 enum Identity {
-    /// As the variables say, or that of the instance.
+    /// Taken from the variables, or from the instance.
     Ambient(Vec<(AzureConfigKey, String)>),
     AccessKey(String),
     ClientSecret {

@@ -43,6 +43,8 @@ CRATES = {
     "registry-axum": Rule(may_use=CORE, names_axum=True, packages=60),
     "registry-listener": Rule(may_use=CORE | {"registry-tls"}, never=frozenset({"axum"}), packages=65),
     "registry-storage-fs": Rule(may_use=CORE, never=SERVERS),
+    # The client of object stores brings hyper.
+    "registry-storage-object": Rule(may_use=CORE, never=frozenset({"axum"})),
     "registry-auth-htpasswd": Rule(may_use=CORE | RELOAD, never=SERVERS),
     "registry-auth-rules": Rule(may_use=CORE | RELOAD, never=SERVERS),
     "registry-metrics": Rule(may_use=CORE, never=RUNTIMES | SERVERS | {"rustix"}),

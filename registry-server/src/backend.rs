@@ -1,14 +1,15 @@
-//! The storage that the server runs on: a directory that this process owns or reads, or memory.
+//! The storage that the server runs on: a directory that this process owns or reads, a bucket, or memory.
 
 use crate::{
-    config::{Settings, StorageKind},
+    bucket::{self, OpenBucket, Use},
+    config::{Bucket, Settings, StorageKind},
     debug::Debug,
     tasks::Tasks,
 };
 use registry_core::{
     Storage,
     maintenance::{MemoryNotes, Notes},
-    storage::MemoryStorage,
+    storage::{MemoryStorage, StorageError},
 };
 use registry_storage_fs::{FsOptions, FsStorage, OpenError};
 use std::{any::Any, future::Future, io, path::Path, pin::Pin, sync::Arc, time::Duration};
@@ -17,12 +18,16 @@ use tokio::time::{Instant, sleep_until};
 /// Interval at which a starting server tries to open a directory that is in use.
 const LOOKS: Duration = Duration::from_millis(100);
 
+/// Interval at which a starting server tries to reach a bucket.
+const TRIES: Duration = Duration::from_secs(5);
+
 /// Number of bytes that are reserved for records of deletions on a full disk, where uploads leave some space free.
 const FOR_RECORDS: u64 = 16 << 20;
 
 /// Storage of the configured kind, opened.
 pub(crate) enum Backend {
     Directory(FsStorage),
+    Bucket(OpenBucket),
     Memory,
     Host(HostStorage),
 }
@@ -49,15 +54,16 @@ impl Backend {
         match self {
             Self::Directory(directory) => Some(directory),
             Self::Host(host) => host.directory.as_ref(),
-            Self::Memory => None,
+            Self::Bucket(_) | Self::Memory => None,
         }
     }
 
-    /// Returns the place for the notes of maintenance. Without a directory, they end with the process.
+    /// Returns the place for the notes of maintenance. Without a directory or bucket, they end with the process.
     pub(crate) fn notes(&self) -> Arc<dyn Notes> {
-        match self.directory() {
-            Some(directory) => Arc::new(directory.clone()),
-            None => Arc::new(MemoryNotes::default()),
+        match (self.directory(), self) {
+            (Some(directory), _) => Arc::new(directory.clone()),
+            (None, Self::Bucket(bucket)) => Arc::clone(&bucket.notes),
+            (None, _) => Arc::new(MemoryNotes::default()),
         }
     }
 
@@ -82,15 +88,23 @@ impl Backend {
         match (self, debug) {
             (Self::Directory(directory), Some(debug)) => Arc::new(debug.watch(directory, check, tasks)),
             (Self::Directory(directory), None) => Arc::new(directory),
+            (Self::Bucket(bucket), Some(debug)) => {
+                let name = match &settings.storage.kind {
+                    StorageKind::Bucket(bucket) => bucket.driver(),
+                    _ => "host",
+                };
+                Arc::new(debug.watch_any(bucket.storage, name, check, tasks))
+            }
+            (Self::Bucket(bucket), None) => bucket.storage,
             (Self::Memory, _) => Arc::new(MemoryStorage::new()),
-            (Self::Host(host), Some(debug)) => Arc::new(debug.watch_any(host.storage, check, tasks)),
+            (Self::Host(host), Some(debug)) => Arc::new(debug.watch_any(host.storage, "host", check, tasks)),
             (Self::Host(host), None) => host.storage,
         }
     }
 }
 
 /// Opens the configured storage, unless the host has one. Returns the output of `stop` if that ends before the directory
-/// is free.
+/// is free, or the bucket is reached.
 pub(crate) async fn open<T>(
     settings: &Settings,
     host: Option<HostStorage>,
@@ -101,6 +115,14 @@ pub(crate) async fn open<T>(
     }
     let (root, min_free, wait) = match &settings.storage.kind {
         StorageKind::Memory => return Ok(Ok(Backend::Memory)),
+        StorageKind::Bucket(bucket) => {
+            let usage = if settings.storage.read_only {
+                Use::Read
+            } else {
+                Use::Write
+            };
+            return Ok(open_bucket(bucket, usage, stop).await?.map(Backend::Bucket));
+        }
         StorageKind::Directory {
             root, min_free, wait, ..
         } => (root, min_free, wait),
@@ -116,6 +138,40 @@ pub(crate) async fn open<T>(
     };
     let directory = opened.map_err(|error| explained(&error))?;
     Ok(directory.map(Backend::Directory))
+}
+
+/// Opens a bucket as soon as its store can be reached, unless `stop` ends before.
+///
+/// A server that starts while the store is down starts to serve by itself once the store is back.
+async fn open_bucket<T>(
+    bucket: &Bucket,
+    usage: Use,
+    mut stop: Pin<&mut (impl Future<Output = T> + Send)>,
+) -> Result<Result<OpenBucket, T>, String> {
+    loop {
+        let opened = tokio::select! {
+            opened = bucket::open(bucket, usage) => opened,
+            stopped = stop.as_mut() => return Ok(Err(stopped)),
+        };
+        match opened {
+            Ok(opened) => {
+                tracing::info!("images are in {bucket}");
+                return Ok(Ok(opened));
+            }
+            Err(error @ StorageError::Unavailable { .. }) => {
+                let (why, seconds) = (bucket::explained(bucket, &error), TRIES.as_secs());
+                tracing::warn!("the bucket cannot be reached, trying again in {seconds} s: {why}");
+            }
+            Err(error) => return Err(bucket::explained(bucket, &error)),
+        }
+        tokio::select! {
+            stopped = stop.as_mut() => {
+                tracing::info!("stopping: the bucket cannot be reached");
+                return Ok(Err(stopped));
+            }
+            () = sleep_until(Instant::now() + TRIES) => {}
+        }
+    }
 }
 
 /// Opens the directory as soon as no other process owns it, unless `stop` ends before.

@@ -91,7 +91,7 @@ impl Debug {
         check: Option<StorageCheck>,
         tasks: &mut Tasks,
     ) -> MeasuredStorage<FsStorage> {
-        self.watch_health(Arc::new(storage.clone()), check, tasks);
+        self.watch_health(Arc::new(storage.clone()), "filesystem", check, tasks);
         let asked = storage.clone();
         gauges::quarantined(&mut self.instruments, move || asked.quarantined());
         StorageMetrics::register(&mut self.instruments, "filesystem").wrap(storage)
@@ -112,27 +112,39 @@ impl Debug {
         gauges::collections(&mut self.instruments, move || collections.counts());
     }
 
-    /// Registers health checks and metrics of a storage of the host. Returns it with its operations measured.
+    /// Registers health checks and metrics of a storage by the name of its kind. Returns it with its operations measured.
     pub(crate) fn watch_any(
         &mut self,
         storage: Arc<dyn Storage>,
+        name: &'static str,
         check: Option<StorageCheck>,
         tasks: &mut Tasks,
     ) -> MeasuredStorage<Arc<dyn Storage>> {
-        self.watch_health(Arc::clone(&storage), check, tasks);
-        StorageMetrics::register(&mut self.instruments, "host").wrap(storage)
+        self.watch_health(Arc::clone(&storage), name, check, tasks);
+        StorageMetrics::register(&mut self.instruments, name).wrap(storage)
     }
 
     /// Registers what any storage tells of its health. Reports and scrapes wait for the storage, on threads where they
     /// may: see [`Shown::answer`].
-    fn watch_health(&mut self, storage: Arc<dyn Storage>, check: Option<StorageCheck>, tasks: &mut Tasks) {
+    fn watch_health(
+        &mut self,
+        storage: Arc<dyn Storage>,
+        name: &str,
+        check: Option<StorageCheck>,
+        tasks: &mut Tasks,
+    ) {
         if storage.health().is_none() {
             return;
         }
         if let Some(StorageCheck { interval, threshold }) = check {
             let watch = Watch::new(interval, threshold);
             // registry:2's name for it.
-            self.health.register("storagedriver_filesystem", watch.verdict());
+            let name = match name {
+                "host" => "filesystem",
+                name => name,
+            };
+            self.health
+                .register(format!("storagedriver_{name}"), watch.verdict());
             let probed = Arc::clone(&storage);
             tasks.require(
                 "check of the storage",

@@ -41,6 +41,11 @@ mod access;
 mod access_log;
 mod admission;
 mod backend;
+#[cfg(feature = "object-storage")]
+mod bucket;
+#[cfg(not(feature = "object-storage"))]
+#[path = "bucket_absent.rs"]
+mod bucket;
 mod builder;
 mod causes;
 mod clock;

@@ -13,6 +13,7 @@ pub(crate) fn announce(address: SocketAddr, settings: &Settings) -> io::Result<(
             .unwrap_or_else(|_| root.clone())
             .display()
             .to_string(),
+        StorageKind::Bucket(bucket) => bucket.to_string(),
         StorageKind::Memory => "memory, and are lost when this process ends".to_owned(),
     };
     let (scheme, skopeo, podman) = match settings.http.scheme() {

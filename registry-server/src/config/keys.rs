@@ -3,63 +3,12 @@
 //! The table drives the environment's rules, the search for unknown keys, the defaults, `registry config check`, and
 //! `docs/configuration.md`. A test asserts that exactly the honoured keys of the table are read.
 
-/// Key of the configuration.
-#[derive(Debug)]
-pub(crate) struct Key {
-    /// Path from the root, separated by dots. A last part `*` stands for names that the user chooses.
-    pub(crate) path: &'static str,
-    pub(crate) form: Form,
-    pub(crate) role: Role,
-    /// Default as written in a file; empty if there is none.
-    pub(crate) default: &'static str,
-    /// Purpose of the key, or the reason for which it is accepted or refused.
-    pub(crate) about: &'static str,
-}
+use super::{
+    bucket_keys::BUCKETS,
+    key::{accepted, honoured, refused},
+};
 
-/// Form of a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    Text,
-    /// Text that is never printed.
-    Secret,
-    Switch,
-    Count,
-    /// Size in bytes: `512m`, `10g`.
-    Size,
-    /// Duration in Go's syntax: `1h30m`. A number without a unit counts nanoseconds.
-    Duration,
-    /// List of texts. A single value is a list of one.
-    List,
-    /// Section that has an effect by its presence.
-    Mark,
-    /// Any value, with everything below it.
-    Any,
-}
-
-/// Treatment of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// The key takes effect.
-    Honoured,
-    /// registry:2 needs the key and this server does not; `config check` says so.
-    Accepted,
-    /// Ignoring the key silently would be wrong: the server does not start.
-    Refused,
-}
-
-/// Refused keys whose items can be disabled one by one.
-const WITH_DISABLED_ITEMS: [&str; 3] = ["log.hooks", "notifications.endpoints", "middleware"];
-
-impl Key {
-    /// Returns true if items below the key with `disabled: true` are ignored.
-    pub(crate) fn has_disabled_items(&self) -> bool {
-        WITH_DISABLED_ITEMS.contains(&self.path)
-    }
-
-    pub(crate) fn segments(&self) -> impl Iterator<Item = &'static str> {
-        self.path.split('.')
-    }
-}
+pub(crate) use super::key::{Form, Key, Role};
 
 /// Entry of the table for a path.
 #[derive(Clone, Copy, Debug)]
@@ -119,38 +68,21 @@ fn covers(key: &Key, path: &[&str]) -> bool {
     names.next().is_none() || matches!(key.form, Form::Any)
 }
 
-const fn honoured(path: &'static str, form: Form, default: &'static str, about: &'static str) -> Key {
-    Key {
-        path,
-        form,
-        role: Role::Honoured,
-        default,
-        about,
-    }
-}
-
-const fn accepted(path: &'static str, form: Form, about: &'static str) -> Key {
-    Key {
-        path,
-        form,
-        role: Role::Accepted,
-        default: "",
-        about,
-    }
-}
-
-const fn refused(path: &'static str, about: &'static str) -> Key {
-    Key {
-        path,
-        form: Form::Any,
-        role: Role::Refused,
-        default: "",
-        about,
-    }
-}
-
 /// Table of all keys. Keys of one section stand together.
-pub(crate) const KEYS: &[Key] = &[
+pub(crate) const KEYS: &[Key] = &joined::<{ FIRST.len() + BUCKETS.len() + REST.len() }>();
+
+const fn joined<const N: usize>() -> [Key; N] {
+    let mut keys = [accepted("", Form::Any, ""); N];
+    let (first, after) = keys.as_mut_slice().split_at_mut(FIRST.len());
+    let (buckets, rest) = after.split_at_mut(BUCKETS.len());
+    first.copy_from_slice(FIRST);
+    buckets.copy_from_slice(BUCKETS);
+    rest.copy_from_slice(REST);
+    keys
+}
+
+/// Keys up to those of the buckets.
+const FIRST: &[Key] = &[
     honoured(
         "version",
         Form::Text,
@@ -229,25 +161,17 @@ pub(crate) const KEYS: &[Key] = &[
         "",
         "keeps the images in memory, for tests; they are lost when the process ends",
     ),
-    refused(
-        "storage.s3",
-        "object storage is not implemented yet; use `storage.filesystem`",
-    ),
-    refused(
-        "storage.azure",
-        "object storage is not implemented yet; use `storage.filesystem`",
-    ),
-    refused(
-        "storage.gcs",
-        "object storage is not implemented yet; use `storage.filesystem`",
-    ),
+];
+
+/// Keys after those of the buckets.
+const REST: &[Key] = &[
     refused(
         "storage.swift",
-        "object storage is not implemented yet, and Swift is not planned, as in registry:3; use `storage.filesystem`",
+        "Swift is not planned, as in registry:3; use `storage.s3` or `storage.filesystem`",
     ),
     refused(
         "storage.oss",
-        "object storage is not implemented yet, and OSS is not planned, as in registry:3; use `storage.filesystem`",
+        "OSS is not planned, as in registry:3; use `storage.s3` with `regionendpoint` and `forcepathstyle: false`",
     ),
     honoured(
         "storage.delete.enabled",
@@ -344,10 +268,12 @@ pub(crate) const KEYS: &[Key] = &[
         "01:00-05:00",
         "part of each day, in UTC, in which content is read for that; `\"\"` in the file reads it at any time",
     ),
-    accepted(
+    honoured(
         "storage.redirect.disable",
         Form::Switch,
-        "a directory has no URL to redirect clients to",
+        "",
+        "if `true`, the server sends the content of blobs itself. By default, clients get it from the bucket, by a URL that is \
+         valid for 20 minutes; with a directory, the server always sends it",
     ),
     accepted(
         "storage.cache.blobdescriptor",
@@ -867,7 +793,9 @@ mod tests {
     #[test]
     fn a_path_is_found_with_what_lies_below_it() {
         assert!(matches!(find(&["http", "addr"]), Known::Key(key) if key.path == "http.addr"));
-        assert!(matches!(find(&["storage", "s3", "bucket"]), Known::Key(key) if key.path == "storage.s3"));
+        assert!(
+            matches!(find(&["storage", "s3", "bucket"]), Known::Key(key) if key.path == "storage.s3.bucket")
+        );
         assert!(matches!(find(&["http"]), Known::Section));
         assert!(matches!(find(&["http", "adr"]), Known::Unknown));
         assert!(matches!(find(&["http", "addr", "more"]), Known::Unknown));

@@ -1,12 +1,13 @@
 //! Loads a configuration: reads the file, merges its sources, and checks every key against the table.
 
 use super::{
+    bucket::Identity,
     keys::{self, Known, Role},
     notice::Notice,
     overlay,
     problem::{ConfigError, Problem},
     reader,
-    settings::Settings,
+    settings::{Settings, StorageKind},
     units,
     unknown::Unknown,
     value::{Content, Map, Origin, Value},
@@ -40,8 +41,8 @@ impl Sources {
         self
     }
 
-    /// Takes settings from environment variables such as `REGISTRY_HTTP_ADDR`, and ignores others. Nothing reads the
-    /// environment of the process: pass it.
+    /// Takes settings from environment variables such as `REGISTRY_HTTP_ADDR`, and the identity for a bucket from those of
+    /// the vendors, such as `AWS_ROLE_ARN`. Ignores others. Nothing reads the environment of the process: pass it.
     #[must_use]
     pub fn variables(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
         self.variables.extend(variables);
@@ -86,6 +87,7 @@ impl Config {
             None => (without_file(), Vec::new()),
         };
         overlay::expand_choices(&mut root);
+        let identity = Identity::of(&sources.variables);
         let overlaid = overlay::overlay(&mut root, sources.variables);
         notices.extend(overlaid.notices);
         let mut problems = overlaid.problems;
@@ -111,7 +113,10 @@ impl Config {
             }
         }
         survey(&root, &mut Vec::new(), &mut notices, &mut problems);
-        let settings = Settings::read(&root, &mut notices, &mut problems);
+        let mut settings = Settings::read(&root, &mut notices, &mut problems);
+        if let StorageKind::Bucket(bucket) = &mut settings.storage.kind {
+            bucket.identity = identity;
+        }
         if problems.is_empty() {
             Ok(Self {
                 settings,

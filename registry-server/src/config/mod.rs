@@ -7,10 +7,13 @@
 //! - [`unknown`] reports keys that are not in the table. A key that would have protected something is refused.
 //! - [`check`] prints the effective configuration.
 
+mod bucket;
+mod bucket_keys;
 mod check;
 mod checks;
 #[cfg(test)]
 mod docs;
+mod key;
 mod keys;
 mod load;
 mod not_yaml;
@@ -36,7 +39,10 @@ pub use self::{
     problem::{ConfigError, Problem},
 };
 
+#[cfg(feature = "object-storage")]
+pub(crate) use self::bucket::{Azure, AzureLogin, Encryption, Gcs, GcsKey, S3, Store};
 pub(crate) use self::{
+    bucket::Bucket,
     remedies::remedies,
     retention::retention_rules,
     settings::{Format, Headers, Htpasswd, Location, Log, Settings, StorageKind},

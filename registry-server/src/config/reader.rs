@@ -363,6 +363,9 @@ pub(super) fn section_given(root: &Value, key: &Key) -> bool {
     }
     let sections = [
         "storage.filesystem",
+        "storage.s3",
+        "storage.gcs",
+        "storage.azure",
         "auth.htpasswd",
         "http.debug",
         "http.tls",

@@ -1,6 +1,7 @@
 //! [`Settings`]: the typed configuration of the server, and the keys that it is read from.
 
 use super::{
+    bucket::{self, Bucket},
     checks::checks,
     notice::Notice,
     problem::Problem,
@@ -129,6 +130,7 @@ pub(crate) enum StorageKind {
         /// Maximum wait for another process to release the directory.
         wait: Duration,
     },
+    Bucket(Box<Bucket>),
     Memory,
 }
 
@@ -188,7 +190,7 @@ impl Settings {
         protection::check(reader, notices);
         Self {
             log: Log::from(reader, notices),
-            storage: Storage::from(reader),
+            storage: Storage::from(reader, notices),
             http: Http::from(reader, notices),
             timeouts: timeouts(reader),
             limits: limits(reader),
@@ -319,29 +321,34 @@ impl Storage {
             StorageKind::Directory { min_free, .. } => {
                 Some(min_free).filter(|min_free| *min_free > 0 && self.trash_shrinks)
             }
-            StorageKind::Memory => None,
+            StorageKind::Bucket(_) | StorageKind::Memory => None,
         }
     }
 
-    fn from(reader: &Reader<'_>) -> Self {
+    fn from(reader: &Reader<'_>, notices: &mut Vec<Notice>) -> Self {
         let root = PathBuf::from(reader.text("storage.filesystem.rootdirectory"));
         let min_free = reader.size("storage.filesystem.minfree");
         let threads = reader.count("storage.filesystem.maxthreads").max(25);
         let wait = reader.duration("storage.filesystem.wait");
         let read_only = reader.switch("storage.maintenance.readonly.enabled");
         let memory = reader.given("storage.inmemory").is_some();
+        let bucket = bucket::bucket(reader);
+        if let (None, Some(value)) = (&bucket, reader.section("storage.redirect.disable")) {
+            let message = "storage.redirect.disable: accepted without effect: only a bucket has URLs to redirect clients to";
+            notices.push(Notice::needless(value.origin.clone(), message.into()));
+        }
         let repository_uploads = reader.parsed("limits.repositoryuploads", some);
-        reader.one_of("storage", &NO_DRIVERS, "no storage configuration provided: set `storage.filesystem.rootdirectory` or REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY");
+        reader.one_of("storage", &NO_DRIVERS, "no storage configuration provided: set `storage.filesystem.rootdirectory` or REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY, or a bucket, such as `storage.s3.bucket`");
         Self {
-            kind: if memory {
-                StorageKind::Memory
-            } else {
-                StorageKind::Directory {
+            kind: match bucket {
+                Some(bucket) => StorageKind::Bucket(Box::new(bucket)),
+                None if memory => StorageKind::Memory,
+                None => StorageKind::Directory {
                     root,
                     threads,
                     min_free,
                     wait,
-                }
+                },
             },
             deletion: reader.switch("storage.delete.enabled"),
             read_only,

@@ -11,23 +11,30 @@ use super::{
 };
 
 /// Sections and keys that restrict access, or decide where images are stored and whether they can change.
-const PROTECTING: [&[&str]; 6] = [
+const PROTECTING: [&[&str]; 9] = [
     &["auth"],
     &["access"],
     &["http", "tls"],
     &["http", "allow"],
     &["storage", "filesystem", "rootdirectory"],
+    &["storage", "s3"],
+    &["storage", "gcs"],
+    &["storage", "azure"],
     &["storage", "maintenance", "readonly"],
 ];
 
 /// Sections in which every unknown key is refused.
-const STRICT: [&[&str]; 7] = [
+const STRICT: [&[&str]; 11] = [
     &["auth"],
     &["auth", "htpasswd"],
     &["access"],
     &["http", "tls"],
     &["storage"],
     &["storage", "filesystem"],
+    &["storage", "s3"],
+    &["storage", "gcs"],
+    &["storage", "azure"],
+    &["storage", "azure", "credentials"],
     &["storage", "maintenance", "readonly"],
 ];
 
@@ -98,7 +105,7 @@ impl Unknown {
         let told = match (self.protects, section.as_slice()) {
             (true, ["auth"]) => "unknown authentication method",
             (true, ["storage"]) if !self.is_meant_beside_drivers() => "unknown storage driver",
-            (true, ["storage"] | ["storage", "filesystem"]) => {
+            (true, ["storage"] | ["storage", "filesystem" | "s3" | "gcs" | "azure", ..]) => {
                 "unknown key; the server does not start, because the key may name the place of the images"
             }
             (true, _) => "unknown key; the server does not start, because the key may protect the registry",
@@ -164,6 +171,7 @@ fn similar(section: &[&str], name: &str) -> Option<(usize, &'static str)> {
     // `path` is no misspelled `auth`, and `accesslog` stands in the wrong place.
     if keys::KEYS
         .iter()
+        .filter(|key| !is_of_bucket(key.path) || section.first() == Some(&"storage"))
         .any(|key| key.segments().any(|known| known == name))
     {
         return None;
@@ -180,6 +188,13 @@ fn similar(section: &[&str], name: &str) -> Option<(usize, &'static str)> {
         }
     };
     below.into_iter().filter_map(distance).min()
+}
+
+/// Returns true for keys of buckets, whose names resemble those of other things: `keyfile`, `secure`, `container`.
+fn is_of_bucket(path: &str) -> bool {
+    ["storage.s3.", "storage.gcs.", "storage.azure."]
+        .iter()
+        .any(|section| path.starts_with(section))
 }
 
 /// Returns true if a variable belongs to another program.

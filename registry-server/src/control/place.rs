@@ -9,12 +9,13 @@ use super::{
 };
 use crate::{
     backend,
+    bucket::{self, Use},
     clock::TrustedClock,
-    config::{Settings, StorageKind},
+    config::{Bucket, Settings, StorageKind},
     retention::Immutable,
     wiring,
 };
-use registry_core::Registry;
+use registry_core::{Registry, Storage, storage::StorageError};
 use registry_storage_fs::{FsStorage, OpenError, OwnerRecord};
 use std::{
     fs, io,
@@ -33,13 +34,20 @@ const WAIT: Duration = Duration::from_secs(30);
 /// Message for a command that would write what the configuration makes read-only.
 const READ_ONLY: &str = "`storage.maintenance.readonly.enabled` is set, and no server that accepts pushes uses the directory: commands that change something work beside such a server; unset the key, or pass --root DIRECTORY if nothing writes there";
 
+/// The same for a bucket.
+const READ_ONLY_BUCKET: &str =
+    "`storage.maintenance.readonly.enabled` is set; unset the key to change something";
+
 /// Interval of attempts meanwhile.
 const LOOKS: Duration = Duration::from_millis(100);
 
-/// Storage on which the operations of a command run: that of a running server, or a directory that this process opens.
+/// Storage on which the operations of a command run: that of a running server, or a directory or bucket that this process
+/// opens.
+///
+/// A directory has one owner. In a bucket, a command is a further replica beside the servers.
 #[derive(Debug)]
 pub(crate) struct Place {
-    root: PathBuf,
+    at: At,
     settings: Settings,
     /// User who runs the command.
     user: u32,
@@ -47,12 +55,31 @@ pub(crate) struct Place {
     owned: Option<Operator>,
 }
 
+/// Place of the images.
+#[derive(Clone, Debug)]
+enum At {
+    Directory(PathBuf),
+    Bucket(Box<Bucket>),
+}
+
+impl At {
+    fn of(settings: &Settings) -> Result<Self, String> {
+        match &settings.storage.kind {
+            StorageKind::Directory { root, .. } => Ok(Self::Directory(root.clone())),
+            StorageKind::Bucket(bucket) => Ok(Self::Bucket(bucket.clone())),
+            StorageKind::Memory => Err(
+                "the configuration keeps images in the memory of the server, where commands cannot reach them".into(),
+            ),
+        }
+    }
+}
+
 impl Place {
     /// Chooses the storage of a configuration.
     ///
     /// # Errors
     ///
-    /// If it is not in a directory, or the directory holds no registry.
+    /// If it is in memory, or in a directory that holds no registry.
     pub(crate) fn of(settings: Settings) -> Result<Self, String> {
         Self::holding(settings, "pass --root DIRECTORY or --config FILE")
     }
@@ -70,20 +97,17 @@ impl Place {
     }
 
     fn holding(settings: Settings, advice: &str) -> Result<Self, String> {
-        let StorageKind::Directory { root, .. } = &settings.storage.kind else {
-            return Err(
-                "the configuration keeps images in the memory of the server, where commands cannot reach them".into(),
-            );
-        };
-        let root = root.clone();
-        if !top(&root).is_dir() {
+        let at = At::of(&settings)?;
+        if let At::Directory(root) = &at
+            && !top(root).is_dir()
+        {
             return Err(format!(
                 "{} holds no registry: there is no docker/registry/v2 in it; {advice}",
                 root.display()
             ));
         }
         Ok(Self {
-            root,
+            at,
             settings,
             user: rustix::process::getuid().as_raw(),
             owned: None,
@@ -119,9 +143,10 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// If it is not in a directory, or the directory has other content.
+    /// If it is in memory, or in a directory that has other content.
     pub(crate) fn of_new(settings: Settings) -> Result<Self, String> {
-        let StorageKind::Directory { root, .. } = &settings.storage.kind else {
+        let at = At::of(&settings)?;
+        let At::Directory(root) = &at else {
             return Self::of(settings);
         };
         if !top(root).is_dir() && !is_unused(root) {
@@ -131,21 +156,27 @@ impl Place {
             ));
         }
         Ok(Self {
-            root: root.clone(),
+            at,
             settings,
             user: rustix::process::getuid().as_raw(),
             owned: None,
         })
     }
 
-    /// Returns true if the directory holds a registry.
+    /// Returns true if the storage is a registry. A bucket is one as it is.
     pub(crate) fn is_registry(&self) -> bool {
-        top(&self.root).is_dir()
+        match &self.at {
+            At::Directory(root) => top(root).is_dir(),
+            At::Bucket(_) => true,
+        }
     }
 
     /// Returns true if a command that changes something becomes the user who owns the directory.
     pub(crate) fn becomes_owner(&self) -> bool {
-        becomes_owner_of(&self.root)
+        match &self.at {
+            At::Directory(root) => becomes_owner_of(root),
+            At::Bucket(_) => false,
+        }
     }
 
     /// Opens the directory for a command that copies images, with the authority of the host, or reaches the server that owns
@@ -161,26 +192,31 @@ impl Place {
     ) -> Result<ImageStorage, NotOpened> {
         let reads = access == Access::Read;
         // A command that reads writes files of its user.
-        let operator = match self.find(access, !reads, &mut told).await? {
-            Found::Here(operator) => operator,
-            Found::Server(_) => match ImageStorage::of_server(&self.root, told).await {
+        let operator = match (self.find(access, !reads, &mut told).await?, &self.at) {
+            (Found::Here(operator), _) => operator,
+            (Found::Server(_), At::Bucket(bucket)) => self.opened_bucket(bucket, access).await?,
+            (Found::Server(_), At::Directory(root)) => match ImageStorage::of_server(root, told).await {
                 Ok(server) => return Ok(server),
                 Err(error) if !reads => return Err(error),
                 // A directory can be read beside a server that is too old to help.
-                Err(error) => self.opened(access).await?.map_err(|_in_use| error)?,
+                Err(error) => self.opened(root, access).await?.map_err(|_in_use| error)?,
             },
         };
         Ok(ImageStorage::here(operator.view()))
     }
 
-    /// Finds the server that owns the directory, or opens the directory, as the user who owns it if `becomes_owner`.
+    /// Finds the server that owns the directory, or opens the directory, as the user who owns it if `becomes_owner`. Opens a
+    /// bucket in any case.
     async fn find(
         &self,
         access: Access,
         becomes_owner: bool,
         told: &mut (impl FnMut(String) + Send),
     ) -> Result<Found, NotOpened> {
-        let root = &self.root;
+        let root = match &self.at {
+            At::Directory(root) => root,
+            At::Bucket(bucket) => return Ok(Found::Here(self.opened_bucket(bucket, access).await?)),
+        };
         let deadline = Instant::now() + WAIT;
         let mut told = Some(told);
         loop {
@@ -198,9 +234,9 @@ impl Place {
                 return Err(READ_ONLY.to_owned().into());
             }
             if becomes_owner {
-                self.become_owner()?;
+                become_owner(root)?;
             }
-            let in_use = match self.opened(access).await? {
+            let in_use = match self.opened(root, access).await? {
                 Ok(operator) => return Ok(Found::Here(operator)),
                 Err(in_use) => in_use,
             };
@@ -214,22 +250,8 @@ impl Place {
         }
     }
 
-    fn become_owner(&self) -> Result<(), String> {
-        let root = &self.root;
-        let existing = [top(root), root.clone()].into_iter().find(|path| path.exists());
-        existing
-            .map_or(Ok(()), |path| become_owner_of(&path))
-            .map_err(|error| {
-                format!(
-                    "cannot become the user who owns {}: {error}; run this command as that user",
-                    root.display()
-                )
-            })
-    }
-
     /// Opens the directory. Returns the inner error if another process owns it.
-    async fn opened(&self, access: Access) -> Result<Result<Operator, OpenError>, String> {
-        let root = &self.root;
+    async fn opened(&self, root: &Path, access: Access) -> Result<Result<Operator, OpenError>, String> {
         let options = FsStorage::options();
         let options = match access {
             Access::Own => options,
@@ -242,17 +264,53 @@ impl Place {
             Err(error) => return Err(not_opened(&error)),
         };
         let clock = TrustedClock::start(&storage).await;
+        Ok(Ok(self.operator(storage, clock)))
+    }
+
+    /// Opens the bucket beside the servers that use it.
+    async fn opened_bucket(&self, bucket: &Bucket, access: Access) -> Result<Operator, NotOpened> {
+        if access == Access::Own && self.settings.storage.read_only {
+            return Err(READ_ONLY_BUCKET.to_owned().into());
+        }
+        let usage = match access {
+            Access::Own => Use::Write,
+            Access::Preview | Access::Read => Use::Read,
+        };
+        let opened = bucket::open(bucket, usage).await.map_err(|error| {
+            let why = bucket::explained(bucket, &error);
+            match error {
+                StorageError::Unavailable { .. } => NotOpened::later(why),
+                _ => why.into(),
+            }
+        })?;
+        let clock = TrustedClock::start(&*opened.notes).await;
+        Ok(self.operator(opened.storage, clock))
+    }
+
+    fn operator(&self, storage: impl Storage, clock: TrustedClock) -> Operator {
         let registry = wiring::configured(Registry::builder(storage), &self.settings).build();
         let immutable = Immutable::of(self.settings.access.as_deref()).unwrap_or(Immutable::Unknown);
-        Ok(Ok(
-            Operator::new(registry, self.user, clock).with_immutable(immutable)
-        ))
+        Operator::new(registry, self.user, clock).with_immutable(immutable)
     }
 }
 
 enum Found {
     Server(Connection),
     Here(Operator),
+}
+
+fn become_owner(root: &Path) -> Result<(), String> {
+    let existing = [top(root), root.to_owned()]
+        .into_iter()
+        .find(|path| path.exists());
+    existing
+        .map_or(Ok(()), |path| become_owner_of(&path))
+        .map_err(|error| {
+            format!(
+                "cannot become the user who owns {}: {error}; run this command as that user",
+                root.display()
+            )
+        })
 }
 
 /// Explains that commands cannot reach the process that owns the directory.

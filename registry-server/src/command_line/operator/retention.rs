@@ -3,6 +3,7 @@
 use super::{Session, print_json};
 use crate::{
     Config, Sources,
+    bucket::{self, Use},
     clock::TrustedClock,
     command_line::{cli, sources::sources},
     config::{Settings, StorageKind},
@@ -15,8 +16,11 @@ use crate::{
     retention::{Immutable, RetentionFile, text_of},
 };
 use registry_core::{
-    RepositoryName, Tag,
-    maintenance::retention::{Retain, Rules, Survey, survey},
+    RepositoryName, Storage, Tag,
+    maintenance::{
+        Notes,
+        retention::{Retain, Rules, Survey, survey},
+    },
 };
 use registry_storage_fs::FsStorage;
 use std::{
@@ -24,6 +28,7 @@ use std::{
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
 };
 
 /// Runs one of the commands. The exit code of `run` is 1 if the rules would drop too much, or if something failed.
@@ -68,22 +73,32 @@ fn sources_of(storage: cli::Storage, rules: Option<String>) -> Sources {
 
 async fn explain(place: cli::RetentionPlace, only: Option<&str>, json: bool) -> Result<ExitCode, BoxError> {
     let (settings, rules) = configured(place)?;
-    let StorageKind::Directory { root, .. } = &settings.storage.kind else {
-        return Err("images in memory end with the server, and have no directory".into());
-    };
     let rules = RetentionFile::open(&rules)?.rules();
     let immutable = Immutable::of(settings.access.as_deref())?;
     let only = only.map(RepositoryName::parse).transpose();
     let only = only.map_err(|error| format!("the repository: {error}"))?;
-    let storage = FsStorage::options().read_only().open(root)?;
+    let (storage, notes): (Arc<dyn Storage>, Arc<dyn Notes>) = match &settings.storage.kind {
+        StorageKind::Directory { root, .. } => {
+            let storage = FsStorage::options().read_only().open(root)?;
+            (Arc::new(storage.clone()), Arc::new(storage))
+        }
+        StorageKind::Bucket(bucket) => {
+            let opened = bucket::open(bucket, Use::Read).await;
+            let opened = opened.map_err(|error| bucket::explained(bucket, &error))?;
+            (opened.storage, opened.notes)
+        }
+        StorageKind::Memory => {
+            return Err("images in memory end with the server, and nothing else can read them".into());
+        }
+    };
     let is_immutable = |repository: &RepositoryName, _: &Tag| immutable.contains(repository);
-    let now = TrustedClock::start(&storage).await.now();
+    let now = TrustedClock::start(&*notes).await.now();
     let retain = Retain::new(&rules, now.ok())
         .immutable(&is_immutable)
         .only(only.as_ref());
     // Printed at once, so that a slow reader of a pipe holds nothing up.
     let mut items = Vec::new();
-    let survey = survey(&storage, &retain, &mut |repository, decision| {
+    let survey = survey(&*storage, &retain, &mut |repository, decision| {
         items.push(DecisionItem::of(&rules, repository, decision));
     })
     .await?;

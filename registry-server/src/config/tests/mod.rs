@@ -1,5 +1,6 @@
 //! The configuration as a whole: files and environments as people have them, and what comes out.
 
+mod buckets;
 mod check;
 mod environment;
 mod notices;

@@ -28,7 +28,7 @@ fn what_a_value_may_be_is_told() {
 
 #[test]
 fn every_problem_is_told_with_its_place() {
-    let text = "version: 0.2\nlog:\n  level: loud\nstorage:\n  s3: {bucket: b}\n  filesystem: {rootdirectory: [a]}\nhttp:\n  addr: 5000\n  host: example.com\n  headers:\n    'a b': [x]\nauth:\n  token: {realm: x}\n";
+    let text = "version: 0.2\nlog:\n  level: loud\nstorage:\n  swift: {container: b}\n  filesystem: {rootdirectory: [a]}\nhttp:\n  addr: 5000\n  host: example.com\n  headers:\n    'a b': [x]\nauth:\n  token: {realm: x}\n";
     let error = load(
         text,
         &[("REGISTRY_HTTP_DRAINTIMEOUT", "8"), ("REGISTRY_HTTP_PREFIX", "{")],
@@ -37,9 +37,9 @@ fn every_problem_is_told_with_its_place() {
     for expected in [
         "config.yml:1: version: `0.2`: unsupported version",
         "config.yml:3: log.level: `loud`: must be `error`, ",
-        "config.yml:5: storage.s3: not supported: object storage is not implemented yet",
+        "config.yml:5: storage.swift: not supported: Swift is not planned",
         "config.yml:6: storage.filesystem.rootdirectory: must be a single value, but is a list",
-        "config.yml:4: storage: exactly one of these must be set: s3, filesystem",
+        "config.yml:4: storage: exactly one of these must be set: swift, filesystem",
         "config.yml:8: http.addr: `5000`: must be an address",
         "config.yml:9: http.host: `example.com`: must be a URL",
         "config.yml:11: http.headers.a b: not a valid header name",

@@ -1,0 +1,32 @@
+//! Stands for `bucket.rs` in a program that is built without the feature `object-storage`.
+
+use crate::config::Bucket;
+use registry_core::{Storage, maintenance::Notes, storage::StorageError};
+use std::sync::Arc;
+
+/// A bucket that is open. There is none.
+#[derive(Clone)]
+pub(crate) struct OpenBucket {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) notes: Arc<dyn Notes>,
+}
+
+/// Use of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Nothing is changed.
+    Read,
+    Write,
+}
+
+/// Refuses.
+pub(crate) async fn open(_: &Bucket, _: Use) -> Result<OpenBucket, StorageError> {
+    Err(StorageError::denied(
+        "this program was built without the feature `object-storage`",
+    ))
+}
+
+/// Explains why a bucket cannot be opened, with the key that names it.
+pub(crate) fn explained(bucket: &Bucket, error: &StorageError) -> String {
+    format!("storage.{} ({bucket}): {error}", bucket.driver())
+}

@@ -2,7 +2,8 @@
 
 use crate::{
     keys::KEYS,
-    s3::{Program, S3Server},
+    process::Program,
+    s3::{self, S3Server},
 };
 use std::{
     fs, io,
@@ -81,6 +82,10 @@ impl Program for SeaweedFs {
             "-master.volumeSizeLimitMB=64",
         ]);
         command
+    }
+
+    fn stores(&self, address: SocketAddr) -> io::Result<()> {
+        s3::stores(address)
     }
 
     fn leavings(&self, ports: &[SocketAddr]) -> Vec<PathBuf> {

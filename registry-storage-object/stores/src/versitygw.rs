@@ -2,7 +2,8 @@
 
 use crate::{
     keys::KEYS,
-    s3::{Program, S3Server},
+    process::Program,
+    s3::{self, S3Server},
 };
 use std::{
     fs, io,
@@ -58,6 +59,10 @@ impl Program for Versitygw {
         }
         command.args(["posix", "data"]);
         command
+    }
+
+    fn stores(&self, address: SocketAddr) -> io::Result<()> {
+        s3::stores(address)
     }
 
     fn leavings(&self, _ports: &[SocketAddr]) -> Vec<PathBuf> {

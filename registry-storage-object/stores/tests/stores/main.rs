@@ -18,13 +18,19 @@ use object_stores::{S3Server, SeaweedFs, Versitygw};
 use registry_conformance::tools;
 use std::{io, process::ExitCode, time::Duration};
 
+mod azurite;
 mod gcs;
 mod proxy;
 mod servers;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let trials = [gcs::trials(), servers::trials(), proxy::trials()];
+    let trials = [
+        azurite::trials(),
+        gcs::trials(),
+        servers::trials(),
+        proxy::trials(),
+    ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }
 

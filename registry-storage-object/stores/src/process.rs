@@ -3,8 +3,11 @@
 use registry_conformance::tools::{self, Process};
 use rustix::process::{Pid, Signal};
 use std::{
-    fmt, fs, io,
+    fmt, fs,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -20,6 +23,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Number of sets of ports that are tried: a free port may be taken before the process binds it.
 const PORT_TRIES: u32 = 3;
+
+/// Ports of servers. Linux gives clients those from 32768 on.
+const PORTS: RangeInclusive<u16> = 12_000..=32_000;
+
+/// Number of ports that are tried for one set.
+const BIND_TRIES: u32 = 1000;
 
 /// A program that is an object store, with its options.
 pub(crate) trait Program: Send + Sync + 'static {
@@ -171,12 +180,29 @@ fn ready(program: &dyn Program, mut process: Process, ports: &[SocketAddr]) -> i
 }
 
 /// Returns addresses with ports that were free a moment ago.
+///
+/// They are not among those that the system gives to clients: a server that is killed finds its ports free again.
 fn free_ports(count: usize) -> io::Result<Vec<SocketAddr>> {
     // All are bound at the same time, so that they differ.
-    let listeners: Vec<_> = (0..count)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect::<io::Result<_>>()?;
-    listeners.iter().map(TcpListener::local_addr).collect()
+    let mut listeners = Vec::new();
+    for _ in 0..BIND_TRIES {
+        let port = PORTS.start() + random() % (PORTS.end() - PORTS.start());
+        listeners.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
+        if listeners.len() == count {
+            return listeners.iter().map(TcpListener::local_addr).collect();
+        }
+    }
+    let message = format!(
+        "no {count} free ports between {} and {}",
+        PORTS.start(),
+        PORTS.end()
+    );
+    Err(io::Error::new(io::ErrorKind::AddrInUse, message))
+}
+
+fn random() -> u16 {
+    let [first, second, ..] = RandomState::new().build_hasher().finish().to_le_bytes();
+    u16::from_le_bytes([first, second])
 }
 
 fn first(ports: &[SocketAddr]) -> SocketAddr {

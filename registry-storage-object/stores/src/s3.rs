@@ -111,7 +111,7 @@ impl S3Server {
         self.0.signal(Signal::CONT)
     }
 
-    /// Kills the process at once (SIGKILL). Its data and its ports remain its own, for [`Self::restart`].
+    /// Kills the process at once (SIGKILL). Its data remains, for [`Self::restart`].
     ///
     /// # Errors
     ///

@@ -182,9 +182,25 @@ pub(crate) fn session(id: &UploadId) -> String {
     format!("{SESSIONS}/{fan}/{id}")
 }
 
+/// Returns the id of an upload session by the key of its record.
+pub(crate) fn session_id(key: &str) -> Option<UploadId> {
+    let id = UploadId::parse(key.rsplit('/').next()?).ok()?;
+    (session(&id) == key).then_some(id)
+}
+
 /// Unverified bytes of an upload session.
 pub(crate) fn session_data(id: &UploadId) -> String {
     format!("{}.data", session(id))
+}
+
+/// Bytes of an upload session that are too many for its record, and too few for a part.
+pub(crate) fn session_piece(id: &UploadId, name: &str) -> String {
+    format!("{}.pieces/{name}", session(id))
+}
+
+/// Directory of these.
+pub(crate) fn session_pieces(id: &UploadId) -> String {
+    format!("{}.pieces", session(id))
 }
 
 /// Directory of the records of deletions in a repository.

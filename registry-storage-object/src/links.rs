@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use registry_core::{
     Algorithm, Digest, RepositoryName,
-    storage::{BlobInfo, Deletion, Mount, Need, Needed, Result, StorageError},
+    storage::{BlobInfo, Deletion, Mount, Need, Needed, Result},
 };
 use std::time::{Duration, SystemTime};
 
@@ -51,8 +51,9 @@ impl Store {
         repository: &RepositoryName,
         needs: &[Needed],
     ) -> Result<Vec<Option<Held>>> {
-        stream::iter(needs)
-            .map(|needed| self.look_for(repository, needed))
+        let looks = needs.to_vec();
+        stream::iter(looks)
+            .map(|needed| async move { self.look_for(repository, &needed).await })
             .buffered(AT_ONCE)
             .try_collect()
             .await
@@ -182,7 +183,7 @@ impl Store {
                 Sent::Expired => {}
                 Sent::Unclear => {
                     if let Some(fence) = fence {
-                        self.outlast(fence.expires(), key).await?;
+                        self.outlast(fence.expires().after(self.lateness), key).await?;
                     }
                 }
             }

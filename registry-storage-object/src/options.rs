@@ -9,6 +9,7 @@ pub struct ObjectOptions {
     pub(crate) root: String,
     pub(crate) part_size: u64,
     pub(crate) part_memory: u64,
+    pub(crate) equal_parts: bool,
     pub(crate) read_only: bool,
     pub(crate) sole_replica: bool,
     pub(crate) redirects: Option<Duration>,
@@ -22,6 +23,7 @@ impl ObjectOptions {
             root: String::new(),
             part_size: 16 << 20,
             part_memory: 256 << 20,
+            equal_parts: false,
             read_only: false,
             sole_replica: false,
             redirects: None,
@@ -53,6 +55,16 @@ impl ObjectOptions {
     pub fn part_memory(self, bytes: u64) -> Self {
         Self {
             part_memory: bytes,
+            ..self
+        }
+    }
+
+    /// Sends parts of one size only, for stores that accept no other ones, such as Cloudflare R2. A blob then has at most
+    /// 10,000 times the size of a part. Without it, parts grow with the blob, as far as the memory for parts allows.
+    #[must_use]
+    pub fn equal_parts(self) -> Self {
+        Self {
+            equal_parts: true,
             ..self
         }
     }

@@ -9,6 +9,7 @@ use crate::{
     probe::{Kept, Probe},
     process::Process,
     rung::Rung,
+    uploads::{KnownSessions, PartMemory},
 };
 use registry_core::storage::{Result, StorageError};
 use std::{sync::Arc, time::Duration};
@@ -19,6 +20,9 @@ pub(crate) struct Store {
     pub(crate) bucket: Bucket,
     pub(crate) options: ObjectOptions,
     pub(crate) gate: Gate,
+    /// Memory for the parts of uploads.
+    pub(crate) part_memory: PartMemory,
+    pub(crate) known_sessions: KnownSessions,
     /// Held where only one process may write.
     pub(crate) lease: Option<Lease>,
     /// Time after its validity until which a request may still take effect. Assumed if the store accepts expired URLs.
@@ -53,6 +57,8 @@ impl Store {
         };
         Self {
             bucket,
+            part_memory: PartMemory::new(options.part_memory),
+            known_sessions: KnownSessions::default(),
             options,
             lease,
             lateness,

@@ -58,6 +58,8 @@ pub(crate) struct Clients {
 /// Means to send a request exactly once.
 #[derive(Clone)]
 pub(crate) struct Signing {
+    /// Name of the bucket.
+    pub(crate) bucket: String,
     pub(crate) signer: Arc<dyn Signer>,
     /// Repeats nothing.
     pub(crate) http: HttpClient,
@@ -73,8 +75,24 @@ pub(crate) struct Bucket {
 }
 
 /// Identity of an object's content: changes with each write of other content, and with some stores with each write.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(from = "Stored", into = "Stored")]
 pub(crate) struct Version(UpdateVersion);
+
+/// A version as others keep it.
+type Stored = (Option<String>, Option<String>);
+
+impl From<Stored> for Version {
+    fn from((e_tag, version): Stored) -> Self {
+        Self(UpdateVersion { e_tag, version })
+    }
+}
+
+impl From<Version> for Stored {
+    fn from(version: Version) -> Self {
+        (version.0.e_tag, version.0.version)
+    }
+}
 
 impl Version {
     /// Returns a text that identifies the version.

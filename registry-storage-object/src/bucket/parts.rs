@@ -1,8 +1,21 @@
 //! Objects that are written in parts, and copies.
 
-use super::{Bucket, error::failed};
+use super::{Bucket, Dialect, error::failed, signed::Answer};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use object_store::{ObjectStoreExt as _, PutPayload, multipart::PartId};
-use registry_core::storage::Result;
+use registry_core::storage::{Result, StorageError};
+use std::{fmt::Write as _, ops::Range};
+
+/// Size of the largest object that is copied with one request.
+const LARGEST_COPY: u64 = 5 << 30;
+
+/// Number of bytes that one request of a copy in parts copies.
+const COPIED_AT_ONCE: u64 = 1 << 30;
+
+/// Maximum number of such requests at once.
+const COPIES: usize = 8;
 
 /// A part that the store has, as it names it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -37,20 +50,83 @@ impl Bucket {
             .map_err(|error| failed("write a part of", key, error))
     }
 
-    /// Makes the object of its parts. May be repeated.
-    pub(crate) async fn complete_multipart(&self, key: &str, multipart: &str, parts: &[Part]) -> Result<()> {
-        let parts = parts
-            .iter()
-            .map(|part| PartId {
-                content_id: part.id.clone(),
-            })
-            .collect();
-        self.clients
+    /// Makes the object of the parts with these numbers, which ascend and are below `next`. May be repeated. Returns false
+    /// if the parts have gone: they were dropped, or are the object already.
+    pub(crate) async fn complete_multipart(
+        &self,
+        key: &str,
+        multipart: &str,
+        parts: &[(usize, Part)],
+        next: usize,
+    ) -> Result<bool> {
+        let is_dense = parts.iter().enumerate().all(|(at, (number, _))| at == *number);
+        let is_named = self.dialect() == Dialect::Azure;
+        if self.dialect() == Dialect::Memory {
+            return self.complete_in_memory(key, multipart, parts, next).await;
+        }
+        if !is_dense && !is_named {
+            return self.complete_numbered(key, multipart, parts).await;
+        }
+        let parts = parts.iter().map(|(_, part)| PartId {
+            content_id: part.id.clone(),
+        });
+        let completed = self
+            .clients
             .parts
-            .complete_multipart(&self.path(key), &multipart.to_owned(), parts)
-            .await
-            .map(drop)
-            .map_err(|error| failed("complete the parts of", key, error))
+            .complete_multipart(&self.path(key), &multipart.to_owned(), parts.collect())
+            .await;
+        match completed {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(failed("complete the parts of", key, error)),
+        }
+    }
+
+    /// Memory joins all parts that it has, and requires each number.
+    async fn complete_in_memory(
+        &self,
+        key: &str,
+        multipart: &str,
+        parts: &[(usize, Part)],
+        next: usize,
+    ) -> Result<bool> {
+        for unused in (0..next).filter(|number| parts.iter().all(|(used, _)| used != number)) {
+            if self
+                .put_part(key, multipart, unused, PutPayload::new())
+                .await
+                .is_err()
+            {
+                return Ok(false);
+            }
+        }
+        let completed = self
+            .clients
+            .parts
+            .complete_multipart(&self.path(key), &multipart.to_owned(), Vec::new())
+            .await;
+        Ok(completed.is_ok())
+    }
+
+    /// Does the same by a request of its own, because the client numbers parts by their position.
+    async fn complete_numbered(&self, key: &str, multipart: &str, parts: &[(usize, Part)]) -> Result<bool> {
+        let mut list = String::from("<CompleteMultipartUpload>");
+        for (number, part) in parts {
+            let _ = write!(
+                list,
+                "<Part><PartNumber>{}</PartNumber>{}</Part>",
+                number + 1,
+                part_metadata(&part.id)
+            );
+        }
+        list.push_str("</CompleteMultipartUpload>");
+        let query = [("uploadId", multipart.to_owned())];
+        let answer = self
+            .signed_request(Method::POST, key, &query, HeaderMap::new(), list.into())
+            .await?;
+        match answer {
+            Answer::Done(_) => Ok(true),
+            Answer::Absent => Ok(false),
+        }
     }
 
     /// Drops the parts. Parts that have gone are no error.
@@ -62,6 +138,8 @@ impl Bucket {
             .await;
         match aborted {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            // It has no error of its own for that.
+            Err(_) if self.dialect() == Dialect::Memory => Ok(()),
             Err(error) => Err(failed("drop the parts of", key, error)),
         }
     }
@@ -73,5 +151,132 @@ impl Bucket {
             .copy(&self.path(from), &self.path(to))
             .await
             .map_err(|error| failed("copy", from, error))
+    }
+
+    /// Copies an object of this size within the store, whatever is at the target. A large one is copied in parts.
+    pub(crate) async fn copy_whole(&self, from: &str, to: &str, size: u64) -> Result<()> {
+        if size <= LARGEST_COPY || self.dialect() != Dialect::S3 {
+            return self.copy(from, to).await;
+        }
+        let multipart = self.create_multipart(to).await?;
+        let copied = self.copy_parts(from, to, size, &multipart).await;
+        if copied.is_err() {
+            let _ = self.abort_multipart(to, &multipart).await;
+        }
+        copied
+    }
+
+    async fn copy_parts(&self, from: &str, to: &str, size: u64, multipart: &str) -> Result<()> {
+        let starts = (0..size.div_ceil(COPIED_AT_ONCE)).map(|number| number * COPIED_AT_ONCE);
+        let copy = |(number, start): (usize, u64)| async move {
+            let end = size.min(start + COPIED_AT_ONCE);
+            let part = self.copy_part(from, to, multipart, number, start..end).await?;
+            Ok::<_, StorageError>((number, part))
+        };
+        let parts: Vec<_> = stream::iter(starts.enumerate())
+            .map(copy)
+            .buffered(COPIES)
+            .try_collect()
+            .await?;
+        match self
+            .complete_multipart(to, multipart, &parts, parts.len())
+            .await?
+        {
+            true => Ok(()),
+            false => Err(StorageError::internal(format!(
+                "the parts of {to} have gone while it was copied"
+            ))),
+        }
+    }
+
+    async fn copy_part(
+        &self,
+        from: &str,
+        to: &str,
+        multipart: &str,
+        number: usize,
+        range: Range<u64>,
+    ) -> Result<Part> {
+        let bucket = self
+            .clients
+            .signer
+            .as_ref()
+            .map(|signing| signing.bucket.as_str());
+        let bucket = bucket.unwrap_or_default();
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("x-amz-copy-source", format!("/{bucket}/{}", self.path(from))),
+            (
+                "x-amz-copy-source-range",
+                format!("bytes={}-{}", range.start, range.end - 1),
+            ),
+        ] {
+            let value = HeaderValue::from_str(&value)
+                .map_err(|error| StorageError::failed(format!("cannot copy {from}"), error))?;
+            headers.insert(HeaderName::from_static(name), value);
+        }
+        let query = [
+            ("partNumber", (number + 1).to_string()),
+            ("uploadId", multipart.to_owned()),
+        ];
+        match self
+            .signed_request(Method::PUT, to, &query, headers, Bytes::new())
+            .await?
+        {
+            Answer::Done(text) => between(&text, "<ETag>", "</ETag>")
+                .map(|tag| Part { id: unescape(tag) })
+                .ok_or_else(|| {
+                    StorageError::internal(format!("the object store does not name the copied part of {to}"))
+                }),
+            Answer::Absent => Err(StorageError::internal(format!(
+                "{from} has gone while it was copied"
+            ))),
+        }
+    }
+}
+
+/// Returns the text between two others.
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(before)?;
+    rest.split_once(after).map(|(found, _)| found)
+}
+
+/// Returns the elements that name a part: what the client has kept of them, or the tag alone.
+fn part_metadata(id: &str) -> String {
+    match between(id, "<PartMetadata>", "</PartMetadata>") {
+        None => format!("<ETag>{}</ETag>", escape(id)),
+        Some(kept) => kept
+            .replace("e_tag>", "ETag>")
+            .replace("checksum_sha256>", "ChecksumSHA256>")
+            .replace("checksum_crc64nvme>", "ChecksumCRC64NVME>"),
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('"', "&quot;")
+}
+
+fn unescape(text: &str) -> String {
+    text.replace("&quot;", "\"")
+        .replace("&#34;", "\"")
+        .replace("&lt;", "<")
+        .replace("&amp;", "&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_named_as_the_store_has_named_it() {
+        assert_eq!(part_metadata("\"a&b\""), "<ETag>&quot;a&amp;b&quot;</ETag>");
+        let kept = "<PartMetadata><e_tag>x</e_tag><checksum_sha256>y</checksum_sha256></PartMetadata>";
+        assert_eq!(
+            part_metadata(kept),
+            "<ETag>x</ETag><ChecksumSHA256>y</ChecksumSHA256>"
+        );
+        assert_eq!(unescape(&escape("\"a<b&\"")), "\"a<b&\"");
     }
 }

@@ -1,9 +1,25 @@
-//! URLs by which a client reads an object itself.
+//! Requests by signed URLs: those of clients that read an object themselves, and our own that the client library lacks.
 
-use super::Bucket;
-use http::{Method, Uri};
+use super::{Bucket, error::RETRY_AFTER};
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, Uri};
+use object_store::{client::HttpRequestBody, signer::SignedUrlOptions};
 use registry_core::storage::{Result, StorageError};
 use std::time::Duration;
+
+/// Validity of our own requests.
+const VALIDITY: Duration = Duration::from_secs(15 * 60);
+
+/// Number of times that a request which may be repeated is sent.
+const TRIES: usize = 3;
+
+/// Answer to a request of our own.
+pub(super) enum Answer {
+    /// The body of the answer.
+    Done(String),
+    /// What the request is about is not there.
+    Absent,
+}
 
 impl Bucket {
     /// Returns true if the store can be asked by signed URLs.
@@ -25,5 +41,59 @@ impl Bucket {
         url.as_str()
             .parse()
             .map_err(|error| StorageError::failed(format!("cannot sign a URL of {key}"), Box::new(error)))
+    }
+
+    /// Sends a request that may be repeated. All headers are signed.
+    pub(super) async fn signed_request(
+        &self,
+        method: Method,
+        key: &str,
+        query: &[(&'static str, String)],
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer> {
+        let Some(signing) = &self.clients.signer else {
+            return Err(StorageError::Unsupported("sign URLs"));
+        };
+        let fail = |error| StorageError::failed(format!("cannot sign a request for {key}"), error);
+        let mut options = SignedUrlOptions::new().with_query(query.iter().cloned());
+        options.signed_headers = headers.clone();
+        let url = signing
+            .signer
+            .signed_url_opts(method.clone(), &self.path(key), VALIDITY, &options)
+            .await
+            .map_err(fail)?;
+        let mut last = String::new();
+        for _ in 0..TRIES {
+            let mut request = http::Request::builder().method(&method).uri(url.as_str());
+            if let Some(target) = request.headers_mut() {
+                target.clone_from(&headers);
+            }
+            let request = request
+                .body(HttpRequestBody::from(body.clone()))
+                .map_err(|error| StorageError::failed(format!("cannot ask for {key}"), error))?;
+            let (status, text) = match signing.http.execute(request).await {
+                Err(error) => {
+                    last = error.to_string();
+                    continue;
+                }
+                Ok(response) => {
+                    let status = response.status();
+                    let text = response.into_body().bytes().await.unwrap_or_default();
+                    (status, String::from_utf8_lossy(&text).into_owned())
+                }
+            };
+            // A store that has begun to answer can only report a failure in the body.
+            match status {
+                StatusCode::NOT_FOUND => return Ok(Answer::Absent),
+                status if status.is_success() && !text.contains("<Error>") => return Ok(Answer::Done(text)),
+                status => last = format!("{status}: {}", text.get(..1024).unwrap_or(&text)),
+            }
+        }
+        Err(StorageError::unavailable(
+            format!("the object store fails at {method} {key}: {last}"),
+            Some(RETRY_AFTER),
+            None,
+        ))
     }
 }

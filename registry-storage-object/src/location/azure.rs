@@ -170,6 +170,7 @@ impl Azure {
             parts: Arc::clone(&azure) as _,
             pages: Some(Arc::clone(&azure) as _),
             signer: Some(Signing {
+                bucket: self.container.clone(),
                 signer: azure,
                 http: connector.connect(&client).map_err(fail)?,
                 headers: HeaderMap::new(),

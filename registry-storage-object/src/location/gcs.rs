@@ -162,6 +162,7 @@ impl Gcs {
             parts: Arc::clone(&gcs) as _,
             pages: Some(Arc::clone(&gcs) as _),
             signer: Some(Signing {
+                bucket: self.bucket.clone(),
                 signer: gcs,
                 http: connector.connect(&client).map_err(fail)?,
                 headers: HeaderMap::new(),

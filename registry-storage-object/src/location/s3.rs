@@ -352,6 +352,7 @@ impl S3 {
             parts,
             pages: Some(Arc::clone(&plain) as _),
             signer: Some(Signing {
+                bucket: self.bucket.clone(),
                 signer: plain,
                 http: connector.connect(&self.network.client()?).map_err(fail)?,
                 headers,

@@ -1,61 +1,65 @@
-//! Upload sessions.
+//! Upload sessions: data in the bucket, which any replica continues.
+//!
+//! A session is one record, which is moved by compare-and-swap: its offset, its hash state, where its bytes are, and how
+//! far it has come. Its bytes are, in this order,
+//!
+//! - the parts of an object in parts. A part has a number that no other part has had: a late part of an append that
+//!   died overwrites nothing;
+//! - pieces: private objects, because a part has at least 5 MiB and cannot be read back;
+//! - up to 256 KiB in the record.
+//!
+//! An append that may take time claims the session first, so that another one is refused at once. A claim ends with the
+//! append, or when its record is old: the claim spares work, and safety rests on the compare-and-swap alone.
+//!
+//! If the digest is known when the first part is sent, the parts become the blob itself, once the bytes are proved.
+//! Otherwise they become the private object of the session, which is copied.
+//!
+//! A body that closes the session does not move the record: its bytes are in parts or in the state that the caller
+//! passes to the commit.
+//!
+//! registry:2 keeps its own sessions in `_uploads/` of a repository. They are neither continued nor touched.
 
+mod append;
+mod commit;
+mod end;
+mod gather;
+mod inspect;
+mod memory;
+mod record;
+mod rehash;
+mod session;
+mod text;
+mod writer;
+
+pub(crate) use self::{inspect::KnownSessions, memory::PartMemory};
+
+use self::record::Record;
 use crate::store::Store;
 use registry_core::{
     RepositoryName, UploadId,
-    hash::Hasher,
-    storage::{
-        BlobInfo, Listing, NewUpload, Page, Result, Seen, StorageError, UploadBody, UploadState, Verified,
-    },
+    storage::{NewUpload, Result, StorageError, UploadState},
 };
 
 impl Store {
-    pub(crate) async fn open_upload(&self, _: &RepositoryName, _: NewUpload) -> Result<UploadState> {
-        Err(StorageError::Unsupported("write"))
-    }
-
-    pub(crate) async fn upload(&self, _: &RepositoryName, _: &UploadId) -> Result<Option<UploadState>> {
-        Err(StorageError::Unsupported("write"))
-    }
-
-    pub(crate) async fn append(
+    pub(crate) async fn open_upload(
         &self,
-        _: &RepositoryName,
-        _: UploadState,
-        _: &mut UploadBody<'_>,
+        repository: &RepositoryName,
+        new: NewUpload,
     ) -> Result<UploadState> {
-        Err(StorageError::Unsupported("write"))
+        let mut random = [0; 16];
+        getrandom::fill(&mut random)
+            .map_err(|error| StorageError::internal(format!("the system has no random numbers: {error}")))?;
+        let record = Record::open(repository, new, self.now())?;
+        let session = self.create(UploadId::from_random(random), record).await?;
+        Ok(session.state())
     }
 
-    pub(crate) async fn rehash(
+    pub(crate) async fn upload(
         &self,
-        _: &RepositoryName,
-        _: UploadState,
-        _: Hasher,
-    ) -> Result<(UploadState, Hasher)> {
-        Err(StorageError::Unsupported("write"))
-    }
-
-    pub(crate) async fn commit(&self, _: &RepositoryName, _: UploadState, _: Verified) -> Result<BlobInfo> {
-        Err(StorageError::Unsupported("write"))
-    }
-
-    pub(crate) async fn cancel(&self, _: &RepositoryName, _: &UploadId) -> Result<bool> {
-        Err(StorageError::Unsupported("write"))
-    }
-
-    pub(crate) async fn uploading_page(
-        &self,
-        _: Page<'_, RepositoryName>,
-    ) -> Result<Listing<Seen<RepositoryName>>> {
-        Ok(Listing::default())
-    }
-
-    pub(crate) async fn upload_page(
-        &self,
-        _: &RepositoryName,
-        _: Page<'_, UploadId>,
-    ) -> Result<Listing<Seen<UploadState, UploadId>>> {
-        Ok(Listing::default())
+        repository: &RepositoryName,
+        id: &UploadId,
+    ) -> Result<Option<UploadState>> {
+        let found = self.find(repository, id).await?;
+        Ok(found.map(|session| session.state()))
     }
 }

@@ -1,0 +1,180 @@
+//! Appends to an upload session.
+//!
+//! A short body that is already there needs 1 request. A longer one needs 1 to claim the session, 1 for each part with 1
+//! for the record, and 1 at the end.
+
+use super::{
+    record::Stage,
+    writer::{HEARTBEAT, IN_RECORD, Writer},
+};
+use crate::store::Store;
+use bytes::Bytes;
+use registry_core::{
+    RepositoryName,
+    hash::Hasher,
+    storage::{Piece, Result, StorageError, UploadBody, UploadState},
+};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::timeout,
+};
+
+/// Number of bytes that are taken from a body at once.
+const PIECE: usize = 1 << 20;
+
+/// What the receiver tells the task that writes. If it says no more, the caller has gone.
+enum Message {
+    Bytes(Vec<Bytes>),
+    End,
+    Broken,
+}
+
+impl Store {
+    pub(crate) async fn append(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        state: UploadState,
+        body: &mut UploadBody<'_>,
+    ) -> Result<UploadState> {
+        let seen = self.seen(repository, &state).await?;
+        let hasher = body.take_hasher()?;
+        let session = &seen.session;
+        let record = &session.record;
+        if record.stage != Stage::Open
+            || seen.closing.is_some()
+            || hasher.offset() != record.content.offset
+            || session.is_in_use(self.now())
+        {
+            // The caller may have seen an old state.
+            return Err(match self.find(repository, &state.id).await? {
+                Some(found) => found.conflict(),
+                None => StorageError::UploadUnknown,
+            });
+        }
+        let writer = Writer::new(Arc::clone(self), seen, body.closing().copied(), hasher);
+        let (state, hasher) = receive(writer, body).await?;
+        body.return_hasher(hasher);
+        Ok(state)
+    }
+}
+
+/// Moves a body into the session, and returns the state and the hash.
+async fn receive(writer: Writer, body: &mut UploadBody<'_>) -> Result<(UploadState, Hasher)> {
+    let most = usize::try_from(IN_RECORD).unwrap_or(usize::MAX).saturating_add(1);
+    // A short body that has arrived needs no claim.
+    let first = at_once(body.next(most)).await;
+    let ended = match &first {
+        Some(Ok(Some(piece))) => piece.len() < most,
+        Some(_) => true,
+        None => false,
+    };
+    let claims = !ended && body.closing().is_none();
+    let (tell, told) = mpsc::channel(1);
+    let (ready, is_ready) = oneshot::channel();
+    let task = tokio::spawn(write(writer, claims, ready, told));
+    let broken = match is_ready.await {
+        Ok(()) => pass_on(body, first, &tell).await,
+        // The task has failed.
+        Err(_) => None,
+    };
+    drop(tell);
+    let (state, hasher) = join(task).await?;
+    match broken {
+        Some(error) => {
+            body.return_hasher(hasher);
+            Err(error)
+        }
+        None => Ok((state, hasher)),
+    }
+}
+
+/// Passes a body on to the task that writes. Returns the error if the body broke off.
+async fn pass_on(
+    body: &mut UploadBody<'_>,
+    first: Option<Result<Option<Piece>>>,
+    tell: &mpsc::Sender<Message>,
+) -> Option<StorageError> {
+    let mut next = match first {
+        Some(first) => first,
+        None => body.next(PIECE).await,
+    };
+    loop {
+        let (message, broken) = match next {
+            Ok(Some(piece)) => (Message::Bytes(piece.chunks().to_vec()), None),
+            Ok(None) => (Message::End, None),
+            Err(error) => (Message::Broken, Some(error)),
+        };
+        let is_last = !matches!(message, Message::Bytes(_));
+        if tell.send(message).await.is_err() || is_last {
+            return broken;
+        }
+        next = body.next(PIECE).await;
+    }
+}
+
+/// Writes what it is told. Goes on to a state of rest if the receiver has gone.
+async fn write(
+    mut writer: Writer,
+    claims: bool,
+    ready: oneshot::Sender<()>,
+    mut told: mpsc::Receiver<Message>,
+) -> Result<(UploadState, Hasher)> {
+    if claims {
+        writer.claim().await?;
+    }
+    // The receiver may have gone: the next message tells.
+    let _ = ready.send(());
+    loop {
+        let message = match timeout(HEARTBEAT, told.recv()).await {
+            Ok(message) => message,
+            Err(_) => {
+                if let Err(error) = writer.renew().await {
+                    return Err(writer.fail(error).await);
+                }
+                continue;
+            }
+        };
+        match message {
+            Some(Message::Bytes(chunks)) => {
+                if let Err(error) = writer.add(chunks).await {
+                    return Err(writer.fail(error).await);
+                }
+            }
+            Some(Message::End) => return writer.finish().await,
+            Some(Message::Broken) | None => return writer.stop().await,
+        }
+    }
+}
+
+async fn join<T>(task: JoinHandle<Result<T>>) -> Result<T> {
+    match task.await {
+        Ok(outcome) => outcome,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(StorageError::unavailable(
+                "the runtime is shutting down",
+                None,
+                Some(error.into()),
+            )),
+        },
+    }
+}
+
+/// Polls a future once, and returns its output if it is ready.
+async fn at_once<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        Poll::Ready(match future.as_mut().poll(context) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}

@@ -1,0 +1,260 @@
+//! Commits: a session becomes a blob.
+//!
+//! Each step can be repeated, by any replica: the record says as which blob the session is committed, and has what is
+//! needed to go on.
+//!
+//! Requests for a small blob: its bytes, the record, the link, and the end of the record: 4. A blob in parts needs 1 more
+//! to make the object and 1 to look at its size, and 2 more to copy and remove it if its digest was not known when the
+//! first part was sent.
+
+use super::{
+    record::{Content, Multipart, Record, Stage, Target},
+    session::{Seen, Session, Swapped, lost},
+};
+use crate::{error::restart, gate::Promised, keys, links::SECTIONS, store::Store};
+use object_store::PutPayload;
+use registry_core::{
+    Digest, RepositoryName,
+    hash::Hasher,
+    storage::{BlobInfo, Result, StorageError, UploadState, Verified},
+};
+
+impl Store {
+    pub(crate) async fn commit(
+        &self,
+        repository: &RepositoryName,
+        state: UploadState,
+        proof: Verified,
+    ) -> Result<BlobInfo> {
+        if *proof.upload() != state.id {
+            return Err(StorageError::internal("the proof is of another upload session"));
+        }
+        let seen = match self.seen(repository, &state).await {
+            Ok(seen) => seen,
+            Err(StorageError::UploadUnknown) => return self.committed_before(repository, &proof).await,
+            Err(error) => return Err(error),
+        };
+        if seen.session.is_in_use(self.now()) {
+            return Err(seen.session.conflict());
+        }
+        check(&seen, &proof)?;
+        match self.publish_upload(repository, seen, &proof).await {
+            Err(StorageError::UploadUnknown) => self.committed_before(repository, &proof).await,
+            published => published,
+        }
+    }
+
+    /// Answers a repeated commit.
+    async fn committed_before(&self, repository: &RepositoryName, proof: &Verified) -> Result<BlobInfo> {
+        let held = self.blob(repository, proof.digest()).await?;
+        held.ok_or(StorageError::UploadUnknown)
+    }
+
+    async fn publish_upload(
+        &self,
+        repository: &RepositoryName,
+        seen: Seen,
+        proof: &Verified,
+    ) -> Result<BlobInfo> {
+        let digest = proof.digest();
+        let mut seen = seen;
+        for _ in 0..SECTIONS {
+            let view = self.gate.view(&self.bucket).await?;
+            let promised = [Promised::Blob(repository, digest)];
+            self.gate.promise(&self.bucket, &view, &promised).await?;
+            let session = self.store_blob(seen, proof).await?;
+            if self.link(repository, digest, &view).await? {
+                self.forget(&session).await;
+                let info = BlobInfo::new(*digest, proof.size()).with_modified(Some(self.now()));
+                return Ok(info);
+            }
+            seen = Seen {
+                session,
+                closing: None,
+            };
+        }
+        Err(restart("publish an upload"))
+    }
+
+    /// Stores the bytes of a session as a blob, and records that they become it.
+    async fn store_blob(&self, seen: Seen, proof: &Verified) -> Result<Session> {
+        let digest = proof.digest();
+        let content = seen.content().clone();
+        match (seen.session.record.stage, &seen.session.record.multipart) {
+            (Stage::Committing(other), _) if other != *digest => Err(seen.session.conflict()),
+            (Stage::Ended, _) => Err(StorageError::UploadUnknown),
+            (_, Some(multipart)) if !content.parts.is_empty() => {
+                let multipart = multipart.clone();
+                self.store_parts(seen.session, content, multipart, proof).await
+            }
+            (Stage::Committing(_), _) if content.stored => {
+                // The bytes are where they have to be, unless a collection has taken them.
+                match self.stored(digest).await? {
+                    Some(found) if found.size == proof.size() => Ok(seen.session),
+                    _ => Err(StorageError::UploadUnknown),
+                }
+            }
+            _ => self.store_small(seen, content, proof).await,
+        }
+    }
+
+    /// Stores a blob that is in no part.
+    async fn store_small(&self, seen: Seen, content: Content, proof: &Verified) -> Result<Session> {
+        let digest = proof.digest();
+        let key = keys::blob(digest);
+        let id = seen.session.id;
+        match content.pieces.as_slice() {
+            [piece] if content.here.is_empty() => {
+                self.bucket
+                    .copy(&keys::session_piece(&id, &piece.name), &key)
+                    .await?;
+                self.require_size(&key, proof.size()).await?;
+            }
+            _ => {
+                let memory = match content.pieces.is_empty() {
+                    true => None,
+                    false => Some(self.part_memory.take(content.offset).await?),
+                };
+                let payload: PutPayload = self.gather(&id, &content).await?.into_iter().collect();
+                self.bucket.put(&key, payload).await?;
+                drop(memory);
+            }
+        }
+        let record = Record {
+            content: content.stored(),
+            ..seen.session.record.clone()
+        };
+        self.commit_to(seen.session, digest, record).await
+    }
+
+    /// Stores a blob that is in parts.
+    async fn store_parts(
+        &self,
+        session: Session,
+        mut content: Content,
+        mut multipart: Multipart,
+        proof: &Verified,
+    ) -> Result<Session> {
+        let digest = proof.digest();
+        if let Target::Blob(target) = multipart.target
+            && target != *digest
+        {
+            return Err(StorageError::internal(
+                "the parts of an upload are those of another blob",
+            ));
+        }
+        if content.rest() > 0 {
+            self.send_rest(&session, &mut content, &mut multipart).await?;
+        }
+        let record = Record {
+            content: content.clone(),
+            multipart: Some(multipart.clone()),
+            ..session.record.clone()
+        };
+        let session = self.commit_to(session, digest, record).await?;
+        let made = multipart.target.key(&session.id);
+        self.complete(&session, &content, &multipart).await?;
+        let blob = keys::blob(digest);
+        if made != blob {
+            self.bucket.copy_whole(&made, &blob, proof.size()).await?;
+        }
+        self.require_size(&blob, proof.size()).await?;
+        Ok(session)
+    }
+
+    /// Sends the bytes that are in no part as the last part.
+    pub(super) async fn send_rest(
+        &self,
+        session: &Session,
+        content: &mut Content,
+        multipart: &mut Multipart,
+    ) -> Result<()> {
+        let _memory = self.part_memory.take(content.rest()).await?;
+        let payload: PutPayload = self.gather(&session.id, content).await?.into_iter().collect();
+        let key = multipart.target.key(&session.id);
+        let (number, len) = (multipart.next, content.rest());
+        // Whoever else sends a part of this number sends the same bytes: they have seen the same version.
+        let part = self.bucket.put_part(&key, &multipart.id, number, payload).await?;
+        multipart.next += 1;
+        content.take_rest(number, len, part);
+        Ok(())
+    }
+
+    /// Makes the object of the parts, unless that has been done.
+    pub(super) async fn complete(
+        &self,
+        session: &Session,
+        content: &Content,
+        multipart: &Multipart,
+    ) -> Result<()> {
+        let key = multipart.target.key(&session.id);
+        let parts: Vec<_> = content
+            .parts
+            .iter()
+            .map(|sent| (sent.number, sent.part.clone()))
+            .collect();
+        let made = self
+            .bucket
+            .complete_multipart(&key, &multipart.id, &parts, multipart.next)
+            .await?;
+        if made {
+            return Ok(());
+        }
+        // The parts have gone: they are the object already, or the session has ended.
+        match self.bucket.head(&key).await? {
+            Some(found) if found.size == content.offset => Ok(()),
+            _ => Err(StorageError::UploadUnknown),
+        }
+    }
+
+    async fn require_size(&self, key: &str, size: u64) -> Result<()> {
+        match self.bucket.head(key).await? {
+            Some(found) if found.size == size => Ok(()),
+            found => Err(StorageError::internal(format!(
+                "{key} has {:?} bytes in the object store, not {size}",
+                found.map(|found| found.size)
+            ))),
+        }
+    }
+
+    /// Records that the session becomes a blob.
+    async fn commit_to(&self, session: Session, digest: &Digest, record: Record) -> Result<Session> {
+        if session.record.stage == Stage::Committing(*digest) {
+            return Ok(session);
+        }
+        let next = Record {
+            stage: Stage::Committing(*digest),
+            claimed: false,
+            ..record.next()?
+        };
+        match self.swap(&session, next).await? {
+            Swapped::Done(session) => Ok(session),
+            // Another commit of the same bytes is ahead.
+            Swapped::Lost(Some(found)) if found.record.stage == Stage::Committing(*digest) => Ok(found),
+            Swapped::Lost(found) => Err(lost(found)),
+        }
+    }
+}
+
+/// Compares the proof with the bytes of the session.
+fn check(seen: &Seen, proof: &Verified) -> Result<()> {
+    let content = seen.content();
+    if content.offset != proof.size() {
+        return Err(StorageError::internal(format!(
+            "the proof is of {} bytes, the upload session has {}",
+            proof.size(),
+            content.offset
+        )));
+    }
+    let known = content
+        .checkpoint()
+        .filter(|checkpoint| checkpoint.algorithm() == proof.digest().algorithm());
+    if let Some(checkpoint) = known
+        && Hasher::resume(&checkpoint).digest() != Some(*proof.digest())
+    {
+        return Err(StorageError::internal(
+            "the proof is of other bytes than the upload session has",
+        ));
+    }
+    Ok(())
+}

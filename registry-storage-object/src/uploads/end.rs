@@ -1,0 +1,105 @@
+//! The end of a session: cancelled, expired, or become a blob.
+
+use super::{
+    record::{Record, Stage, Target},
+    session::{Session, Swapped},
+};
+use crate::{keys, store::Store};
+use futures_util::{TryStreamExt as _, future::join_all};
+use registry_core::{
+    RepositoryName, UploadId,
+    storage::{Result, UploadState},
+};
+
+impl Store {
+    /// Ends a session, also while an append runs, whose next move of the record then fails.
+    pub(crate) async fn cancel(&self, repository: &RepositoryName, id: &UploadId) -> Result<bool> {
+        let mut found = self.find(repository, id).await?;
+        while let Some(session) = found {
+            match self.end(session).await? {
+                Swapped::Done(_) => return Ok(true),
+                Swapped::Lost(other) => found = other.filter(|other| other.record.stage != Stage::Ended),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Ends a session that is as it was seen, and that nobody uses.
+    pub(crate) async fn expire_upload(
+        &self,
+        repository: &RepositoryName,
+        seen: &UploadState,
+    ) -> Result<bool> {
+        let Some(session) = self.load(&seen.id).await? else {
+            return Ok(false);
+        };
+        let nonce = session.record.nonce.as_bytes();
+        if session.record.repository != *repository
+            || seen.version.get(..nonce.len()) != Some(nonce)
+            || session.is_in_use(self.now())
+        {
+            return Ok(false);
+        }
+        Ok(matches!(self.end(session).await?, Swapped::Done(_)))
+    }
+
+    /// Marks a session as ended, so that nothing is added any more, and removes what it has stored.
+    async fn end(&self, session: Session) -> Result<Swapped> {
+        let next = Record {
+            stage: Stage::Ended,
+            claimed: false,
+            ..session.record.next()?
+        };
+        let swapped = self.swap(&session, next).await?;
+        if let Swapped::Done(session) = &swapped {
+            self.forget(session).await;
+        }
+        Ok(swapped)
+    }
+
+    /// Removes what a session has stored, and then its record. What fails is left for the expiry of the session.
+    pub(super) async fn forget(&self, session: &Session) {
+        if let Err(error) = self.try_forget(session).await {
+            tracing::warn!(
+                session = %session.id,
+                %error,
+                "cannot remove what an upload session has stored; its expiry tries again"
+            );
+        }
+    }
+
+    async fn try_forget(&self, session: &Session) -> Result<()> {
+        let id = &session.id;
+        let Record {
+            stage,
+            multipart,
+            content,
+            ..
+        } = &session.record;
+        let mut objects: Vec<String> = content
+            .pieces
+            .iter()
+            .chain(&content.spent)
+            .map(|piece| keys::session_piece(id, &piece.name))
+            .collect();
+        if let Some(multipart) = multipart {
+            let is_made = matches!(stage, Stage::Committing(_)) && !content.parts.is_empty();
+            if !is_made {
+                self.bucket
+                    .abort_multipart(&multipart.target.key(id), &multipart.id)
+                    .await?;
+            }
+            if multipart.target == Target::Session && !content.parts.is_empty() {
+                objects.push(keys::session_data(id));
+            }
+        }
+        if *stage == Stage::Ended {
+            // An append that died may have left some that no record names.
+            let left = self.bucket.list(&keys::session_pieces(id));
+            objects.extend(left.map_ok(|meta| meta.key).try_collect::<Vec<_>>().await?);
+        }
+        let removals = objects.iter().map(|key| self.bucket.delete(key));
+        join_all(removals).await.into_iter().collect::<Result<()>>()?;
+        self.bucket.delete(&keys::session(id)).await
+    }
+}

@@ -1,0 +1,110 @@
+//! Listings of open sessions.
+//!
+//! Requests: the listing of all sessions, and the record of each session that this process has not listed before, and of
+//! each session that is returned. The repository of a session never changes, so it is remembered while the session is
+//! listed.
+
+use super::session::Session;
+use crate::{keys, store::Store};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use registry_core::{
+    RepositoryName, UploadId,
+    storage::{Listing, Page, Result, Seen, UploadState},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Mutex, PoisonError},
+};
+
+/// Number of records that are read at once.
+const AT_ONCE: usize = 16;
+
+/// Repositories of the sessions that were listed last.
+#[derive(Debug, Default)]
+pub(crate) struct KnownSessions(Mutex<HashMap<UploadId, RepositoryName>>);
+
+impl KnownSessions {
+    fn get(&self) -> HashMap<UploadId, RepositoryName> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, sessions: &BTreeMap<UploadId, RepositoryName>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = sessions.iter().map(|(id, name)| (*id, name.clone())).collect();
+    }
+}
+
+impl Store {
+    /// Returns the repositories with sessions, in their order.
+    pub(crate) async fn uploading_page(
+        &self,
+        page: Page<'_, RepositoryName>,
+    ) -> Result<Listing<Seen<RepositoryName>>> {
+        let sessions = self.sessions().await?;
+        let names: BTreeSet<_> = sessions.into_values().collect();
+        let rest = names
+            .into_iter()
+            .filter(|name| page.after.is_none_or(|after| name > after));
+        Ok(Listing::first(page.limit, rest.map(Seen::Whole)))
+    }
+
+    /// Returns the sessions of a repository, in the order of their ids. One that has ended is there until its objects are
+    /// removed, so that its expiry tries again.
+    pub(crate) async fn upload_page(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, UploadId>,
+    ) -> Result<Listing<Seen<UploadState, UploadId>>> {
+        let sessions = self.sessions().await?;
+        let wanted = sessions
+            .into_iter()
+            .filter(|(id, name)| name == repository && page.after.is_none_or(|after| id > after))
+            .map(|(id, _)| id);
+        let mut found = Vec::new();
+        let mut records = self.records(wanted.collect());
+        while let Some((_, session)) = records.try_next().await? {
+            if let Some(session) = session {
+                if found.len() == page.limit {
+                    return Ok(Listing::new(found, true));
+                }
+                found.push(Seen::Whole(session.listed()));
+            }
+        }
+        Ok(Listing::new(found, false))
+    }
+
+    /// Returns the repository of each session.
+    async fn sessions(&self) -> Result<BTreeMap<UploadId, RepositoryName>> {
+        let mut listed = BTreeSet::new();
+        let mut objects = self.bucket.list(keys::SESSIONS);
+        while let Some(meta) = objects.try_next().await? {
+            listed.extend(keys::session_id(&meta.key));
+        }
+        let known = self.known_sessions.get();
+        let mut sessions = BTreeMap::new();
+        let mut unknown = Vec::new();
+        for id in listed {
+            match known.get(&id) {
+                Some(name) => drop(sessions.insert(id, name.clone())),
+                None => unknown.push(id),
+            }
+        }
+        let mut records = self.records(unknown);
+        while let Some((id, session)) = records.try_next().await? {
+            sessions.extend(session.map(|session| (id, session.record.repository)));
+        }
+        self.known_sessions.set(&sessions);
+        Ok(sessions)
+    }
+
+    /// Reads records, in the order of the ids.
+    fn records(
+        &self,
+        ids: Vec<UploadId>,
+    ) -> stream::BoxStream<'_, Result<(UploadId, Option<Session>)>> {
+        stream::iter(ids)
+            .map(|id| async move { Ok((id, self.load(&id).await?)) })
+            .buffered(AT_ONCE)
+            .boxed()
+    }
+}

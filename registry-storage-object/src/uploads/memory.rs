@@ -1,0 +1,88 @@
+//! [`PartMemory`]: the memory that the parts of all uploads share.
+
+use crate::options::ObjectOptions;
+use registry_core::storage::{Result, StorageError};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Unit in which memory is shared.
+const UNIT: u64 = 64 << 10;
+
+/// Number of parts of one size, before parts become twice as large. A store accepts 10,000 parts.
+const OF_ONE_SIZE: usize = 1000;
+
+/// Size of the largest part that stores accept.
+const LARGEST: u64 = 5 << 30;
+
+/// The memory that the parts of all uploads share. Uploads get it in the order in which they ask.
+#[derive(Debug)]
+pub(crate) struct PartMemory {
+    units: u32,
+    free: Arc<Semaphore>,
+}
+
+impl PartMemory {
+    pub(crate) fn new(bytes: u64) -> Self {
+        let units = u32::try_from(bytes / UNIT)
+            .unwrap_or(u32::MAX / 8)
+            .clamp(1, u32::MAX / 8);
+        Self {
+            units,
+            free: Arc::new(Semaphore::new(units as usize)),
+        }
+    }
+
+    /// Waits until there is memory for so many bytes. More than all of it is all of it.
+    pub(super) async fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit> {
+        let units = u32::try_from(bytes.div_ceil(UNIT))
+            .unwrap_or(u32::MAX)
+            .min(self.units);
+        Arc::clone(&self.free)
+            .acquire_many_owned(units)
+            .await
+            .map_err(|closed| StorageError::failed("the memory for uploads is closed", closed))
+    }
+}
+
+/// Returns the size of the next part after `parts` others.
+pub(super) fn part_size(options: &ObjectOptions, parts: usize) -> u64 {
+    let size = options.part_size.max(1);
+    if options.equal_parts {
+        return size;
+    }
+    let doubled = u32::try_from(parts / OF_ONE_SIZE).unwrap_or(u32::MAX).min(16);
+    // One part is sent while the next one fills.
+    let most = (options.part_memory / 2).min(LARGEST).max(size);
+    (size << doubled).min(most)
+}
+
+/// Returns the number of bytes in parts.
+#[cfg(test)]
+fn total(options: &ObjectOptions) -> u64 {
+    (0..10_000).map(|parts| part_size(options, parts)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_tebibytes_fit_if_there_is_memory_for_large_parts() {
+        let options = ObjectOptions::new();
+        assert_eq!(part_size(&options, 999), 16 << 20);
+        assert_eq!(part_size(&options, 1000), 32 << 20);
+        assert!(total(&options) > 900 << 30);
+        assert!(total(&options.clone().part_memory(8 << 30)) > 10 << 40);
+        let equal = options.equal_parts();
+        assert_eq!(total(&equal), 10_000 * (16 << 20));
+    }
+
+    #[tokio::test]
+    async fn what_is_larger_than_all_memory_waits_for_all_of_it() {
+        let memory = PartMemory::new(1 << 20);
+        let all = memory.take(1 << 30).await.unwrap();
+        assert_eq!(memory.free.available_permits(), 0);
+        drop(all);
+        assert_eq!(memory.free.available_permits(), 16);
+    }
+}

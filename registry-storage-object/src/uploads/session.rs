@@ -1,0 +1,254 @@
+//! [`Session`]: a record with the version by which it is moved, and the state that callers are given.
+
+use super::record::{Content, Record, Stage};
+use crate::{
+    bucket::{Condition, Sent, Version},
+    error::restart,
+    keys,
+    links::SECTIONS,
+    store::Store,
+};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use registry_core::{
+    RepositoryName, UploadId,
+    storage::{Result, StorageError, UploadState},
+};
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, SystemTime};
+
+/// Age of a record from which on its claim does not count: whoever has it renews it more often.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// A session as its record has it.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    pub(super) id: UploadId,
+    pub(super) record: Record,
+    pub(super) version: Version,
+    /// Time of the record, by the store's clock.
+    pub(super) modified: SystemTime,
+}
+
+/// A session as a caller has seen it.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) session: Session,
+    /// The bytes with the body of a closing request, which count only once they are committed.
+    pub(super) closing: Option<Content>,
+}
+
+/// Outcome of a move of a record.
+pub(super) enum Swapped {
+    Done(Session),
+    /// The record was another one, or has gone.
+    Lost(Option<Session>),
+}
+
+/// Head of the version of a state. The record follows, and then the last bytes of `closing`.
+#[derive(Deserialize, Serialize)]
+struct Head {
+    version: Version,
+    record: usize,
+    closing: Option<Content>,
+}
+
+impl Session {
+    /// Returns the state of the session.
+    pub(super) fn state(&self) -> UploadState {
+        self.state_with(None)
+    }
+
+    /// Returns the state of the session with the body of a closing request.
+    pub(super) fn state_with(&self, closing: Option<Content>) -> UploadState {
+        let content = closing.as_ref().unwrap_or(&self.record.content);
+        let (offset, checkpoint) = (content.offset, content.checkpoint());
+        let state = UploadState::new(self.id, offset, self.encode(closing));
+        self.describe(state.with_checkpoint(checkpoint))
+    }
+
+    /// Returns the state for a listing, whose version does not have the record.
+    pub(super) fn listed(&self) -> UploadState {
+        let content = &self.record.content;
+        let version = Bytes::copy_from_slice(self.record.nonce.as_bytes());
+        let state = UploadState::new(self.id, content.offset, version);
+        self.describe(state.with_checkpoint(content.checkpoint()))
+    }
+
+    fn describe(&self, state: UploadState) -> UploadState {
+        state
+            .with_started(Some(self.record.started()))
+            .with_touched(Some(self.modified))
+            .with_committing(self.record.committing())
+            // Its bytes are all stored, so the client need not send them again.
+            .with_published(self.record.committing())
+            .with_opened_by(self.record.opened_by())
+    }
+
+    /// Returns the nonce of the record and everything that an append or a commit has to know, so that it need not ask.
+    fn encode(&self, mut closing: Option<Content>) -> Bytes {
+        let last = closing.as_mut().map(|content| std::mem::take(&mut content.here));
+        let record = self.record.to_bytes();
+        let head = Head {
+            version: self.version.clone(),
+            record: record.len(),
+            closing,
+        };
+        let head = serde_json::to_vec(&head).expect("a head has texts and numbers only");
+        let last = last.unwrap_or_default();
+        let mut bytes = BytesMut::with_capacity(20 + head.len() + record.len() + last.len());
+        bytes.put_slice(self.record.nonce.as_bytes());
+        bytes.put_u64(head.len() as u64);
+        bytes.put_slice(&head);
+        bytes.put_slice(&record);
+        bytes.put_slice(&last);
+        bytes.freeze()
+    }
+
+    /// Returns true if an append is running that may still be alive.
+    pub(super) fn is_in_use(&self, now: SystemTime) -> bool {
+        let age = now.duration_since(self.modified).unwrap_or_default();
+        self.record.claimed && age < LEASE
+    }
+
+    pub(super) const fn conflict(&self) -> StorageError {
+        StorageError::upload_conflict(self.record.content.offset)
+    }
+}
+
+impl Seen {
+    fn decode(state: &UploadState) -> Option<Self> {
+        let mut rest = state.version.clone();
+        if rest.len() < NONCE + 8 {
+            return None;
+        }
+        rest.advance(NONCE);
+        let length = usize::try_from(rest.get_u64()).ok()?;
+        let head: Head = serde_json::from_slice(rest.get(..length)?).ok()?;
+        rest.advance(length);
+        let record = Record::parse(&rest.get(..head.record).map(|_| rest.slice(..head.record))?)?;
+        rest.advance(head.record);
+        let mut closing = head.closing;
+        if let Some(closing) = &mut closing {
+            closing.here = rest;
+        }
+        Some(Self {
+            session: Session {
+                id: state.id,
+                record,
+                version: head.version,
+                modified: state.touched.unwrap_or(SystemTime::UNIX_EPOCH),
+            },
+            closing,
+        })
+    }
+
+    /// Returns the bytes that the caller has seen.
+    pub(super) fn content(&self) -> &Content {
+        self.closing.as_ref().unwrap_or(&self.session.record.content)
+    }
+}
+
+/// Length of a nonce.
+const NONCE: usize = 16;
+
+impl Store {
+    /// Reads the record of a session, also of one that has ended.
+    pub(super) async fn load(&self, id: &UploadId) -> Result<Option<Session>> {
+        let key = keys::session(id);
+        let Some(found) = self.bucket.get(&key).await? else {
+            return Ok(None);
+        };
+        let record = Record::parse(&found.bytes)
+            .ok_or_else(|| StorageError::internal(format!("{key} is not the record of an upload session")))?;
+        Ok(Some(Session {
+            id: *id,
+            record,
+            version: found.version,
+            modified: found.modified,
+        }))
+    }
+
+    /// Reads the record of a session of a repository that has not ended.
+    pub(super) async fn find(&self, repository: &RepositoryName, id: &UploadId) -> Result<Option<Session>> {
+        let found = self.load(id).await?;
+        Ok(found.filter(|found| is_of(found, repository)))
+    }
+
+    /// Returns what a caller has seen, if that is a session of the repository.
+    pub(super) async fn seen(&self, repository: &RepositoryName, state: &UploadState) -> Result<Seen> {
+        if let Some(seen) = Seen::decode(state) {
+            return match is_of(&seen.session, repository) {
+                true => Ok(seen),
+                false => Err(StorageError::UploadUnknown),
+            };
+        }
+        let found = self.find(repository, &state.id).await?;
+        let session = found.ok_or(StorageError::UploadUnknown)?;
+        if session.record.nonce.as_bytes() != state.version {
+            return Err(session.conflict());
+        }
+        Ok(Seen {
+            session,
+            closing: None,
+        })
+    }
+
+    /// Writes the first record of a session.
+    pub(super) async fn create(&self, id: UploadId, record: Record) -> Result<Session> {
+        match self.place(&id, record, &Condition::Absent, None).await? {
+            Swapped::Done(session) => Ok(session),
+            Swapped::Lost(_) => Err(StorageError::internal(format!(
+                "two upload sessions have the id {id}"
+            ))),
+        }
+    }
+
+    /// Replaces a record by its next version, if it is still there as it was.
+    pub(super) async fn swap(&self, session: &Session, next: Record) -> Result<Swapped> {
+        let condition = Condition::Is(session.version.clone());
+        self.place(&session.id, next, &condition, Some(&session.record.nonce))
+            .await
+    }
+
+    async fn place(
+        &self,
+        id: &UploadId,
+        record: Record,
+        condition: &Condition,
+        before: Option<&str>,
+    ) -> Result<Swapped> {
+        let key = keys::session(id);
+        let bytes = record.to_bytes();
+        for _ in 0..SECTIONS {
+            if let Sent::Done(version) = self.bucket.put_once(&key, bytes.clone(), condition, None).await? {
+                return Ok(Swapped::Done(Session {
+                    id: *id,
+                    record,
+                    version,
+                    modified: self.now(),
+                }));
+            }
+            // A store may report the own success as a lost race, and an answer may be lost. The nonce tells.
+            match self.load(id).await? {
+                Some(found) if found.record.nonce == record.nonce => return Ok(Swapped::Done(found)),
+                // Sent again: only one of two writes with the same condition takes effect, and both are the same.
+                Some(found) if Some(found.record.nonce.as_str()) == before => {}
+                None if before.is_none() => {}
+                found => return Ok(Swapped::Lost(found)),
+            }
+        }
+        Err(restart(&format!("move {key}")))
+    }
+}
+
+fn is_of(session: &Session, repository: &RepositoryName) -> bool {
+    session.record.repository == *repository && session.record.stage != Stage::Ended
+}
+
+/// Describes the state of a session that was changed by somebody else.
+pub(super) fn lost(found: Option<Session>) -> StorageError {
+    match found {
+        Some(found) if found.record.stage != Stage::Ended => found.conflict(),
+        _ => StorageError::UploadUnknown,
+    }
+}

@@ -7,8 +7,8 @@ use registry_core::{
     hash::Hasher,
     storage::{
         Abilities, BlobInfo, BlobRead, Deletion, Listing, Mount, NewUpload, Page, PutManifest, PutOutcome,
-        ReadBlob, Referring, Result, Storage, StorageHealth, StorageInspect, StorageRepair, StorageWrite,
-        StoredManifest, TagExpect, UploadBody, UploadState, Verified,
+        ReadBlob, Referring, Result, Storage, StorageExpire, StorageHealth, StorageInspect, StorageRepair,
+        StorageWrite, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
     },
 };
 
@@ -69,6 +69,10 @@ impl Storage for ObjectStorage {
     }
 
     fn write(&self) -> Option<&dyn StorageWrite> {
+        (!self.store.options.read_only).then_some(self)
+    }
+
+    fn expire(&self) -> Option<&dyn StorageExpire> {
         (!self.store.options.read_only).then_some(self)
     }
 
@@ -172,6 +176,16 @@ impl StorageWrite for ObjectStorage {
         let (repository, digest) = (repository.clone(), *digest);
         self.store
             .finish(|store| async move { store.delete_blob(&repository, &digest, how).await })
+            .await
+    }
+}
+
+#[async_trait]
+impl StorageExpire for ObjectStorage {
+    async fn expire_upload(&self, repository: &RepositoryName, seen: &UploadState) -> Result<bool> {
+        let (repository, seen) = (repository.clone(), seen.clone());
+        self.store
+            .finish(|store| async move { store.expire_upload(&repository, &seen).await })
             .await
     }
 }

@@ -34,20 +34,31 @@ impl Bucket {
             .map_err(|error| failed("begin the parts of", key, error))
     }
 
-    /// Writes a part, counted from 0. A part number that is used again overwrites: callers never do.
+    /// Writes a part, counted from 0. A part number that is used again overwrites: callers never do. Returns `None` if the
+    /// parts have gone.
     pub(crate) async fn put_part(
         &self,
         key: &str,
         multipart: &str,
         number: usize,
         payload: impl Into<PutPayload> + Send,
-    ) -> Result<Part> {
-        self.clients
+    ) -> Result<Option<Part>> {
+        let sent = self
+            .clients
             .parts
             .put_part(&self.path(key), &multipart.to_owned(), number, payload.into())
-            .await
-            .map(|part| Part { id: part.content_id })
-            .map_err(|error| failed("write a part of", key, error))
+            .await;
+        match sent {
+            Ok(part) => Ok(Some(Part { id: part.content_id })),
+            Err(error) if self.is_absence(&error) => Ok(None),
+            Err(error) => Err(failed("write a part of", key, error)),
+        }
+    }
+
+    /// Returns true if an error says that something is not there.
+    fn is_absence(&self, error: &object_store::Error) -> bool {
+        // Memory has no error of its own for parts that have gone, and no other ones.
+        matches!(error, object_store::Error::NotFound { .. }) || self.dialect() == Dialect::Memory
     }
 
     /// Makes the object of the parts with these numbers, which ascend and are below `next`. May be repeated. Returns false
@@ -77,7 +88,7 @@ impl Bucket {
             .await;
         match completed {
             Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) if self.is_absence(&error) => Ok(false),
             Err(error) => Err(failed("complete the parts of", key, error)),
         }
     }
@@ -137,55 +148,50 @@ impl Bucket {
             .abort_multipart(&self.path(key), &multipart.to_owned())
             .await;
         match aborted {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            // It has no error of its own for that.
-            Err(_) if self.dialect() == Dialect::Memory => Ok(()),
+            Ok(()) => Ok(()),
+            Err(error) if self.is_absence(&error) => Ok(()),
             Err(error) => Err(failed("drop the parts of", key, error)),
         }
     }
 
-    /// Copies an object within the store, whatever is at the target.
-    pub(crate) async fn copy(&self, from: &str, to: &str) -> Result<()> {
-        self.clients
-            .objects
-            .copy(&self.path(from), &self.path(to))
-            .await
-            .map_err(|error| failed("copy", from, error))
+    /// Copies an object within the store, whatever is at the target. Returns false if there is none.
+    pub(crate) async fn copy(&self, from: &str, to: &str) -> Result<bool> {
+        match self.clients.objects.copy(&self.path(from), &self.path(to)).await {
+            Ok(()) => Ok(true),
+            Err(error) if self.is_absence(&error) => Ok(false),
+            Err(error) => Err(failed("copy", from, error)),
+        }
     }
 
-    /// Copies an object of this size within the store, whatever is at the target. A large one is copied in parts.
-    pub(crate) async fn copy_whole(&self, from: &str, to: &str, size: u64) -> Result<()> {
+    /// Copies an object of this size within the store, whatever is at the target. Returns false if there is
+    /// none. A large one is copied in parts.
+    pub(crate) async fn copy_whole(&self, from: &str, to: &str, size: u64) -> Result<bool> {
         if size <= LARGEST_COPY || self.dialect() != Dialect::S3 {
             return self.copy(from, to).await;
         }
         let multipart = self.create_multipart(to).await?;
         let copied = self.copy_parts(from, to, size, &multipart).await;
-        if copied.is_err() {
+        if !matches!(copied, Ok(true)) {
             let _ = self.abort_multipart(to, &multipart).await;
         }
         copied
     }
 
-    async fn copy_parts(&self, from: &str, to: &str, size: u64, multipart: &str) -> Result<()> {
+    async fn copy_parts(&self, from: &str, to: &str, size: u64, multipart: &str) -> Result<bool> {
         let starts = (0..size.div_ceil(COPIED_AT_ONCE)).map(|number| number * COPIED_AT_ONCE);
         let copy = |(number, start): (usize, u64)| async move {
             let end = size.min(start + COPIED_AT_ONCE);
             let part = self.copy_part(from, to, multipart, number, start..end).await?;
-            Ok::<_, StorageError>((number, part))
+            Ok::<_, StorageError>(part.map(|part| (number, part)))
         };
         let parts: Vec<_> = stream::iter(starts.enumerate())
             .map(copy)
             .buffered(COPIES)
             .try_collect()
             .await?;
-        match self
-            .complete_multipart(to, multipart, &parts, parts.len())
-            .await?
-        {
-            true => Ok(()),
-            false => Err(StorageError::internal(format!(
-                "the parts of {to} have gone while it was copied"
-            ))),
+        match parts.into_iter().collect::<Option<Vec<_>>>() {
+            Some(parts) => self.complete_multipart(to, multipart, &parts, parts.len()).await,
+            None => Ok(false),
         }
     }
 
@@ -196,7 +202,7 @@ impl Bucket {
         multipart: &str,
         number: usize,
         range: Range<u64>,
-    ) -> Result<Part> {
+    ) -> Result<Option<Part>> {
         let bucket = self
             .clients
             .signer
@@ -224,13 +230,11 @@ impl Bucket {
             .await?
         {
             Answer::Done(text) => between(&text, "<ETag>", "</ETag>")
-                .map(|tag| Part { id: unescape(tag) })
+                .map(|tag| Some(Part { id: unescape(tag) }))
                 .ok_or_else(|| {
                     StorageError::internal(format!("the object store does not name the copied part of {to}"))
                 }),
-            Answer::Absent => Err(StorageError::internal(format!(
-                "{from} has gone while it was copied"
-            ))),
+            Answer::Absent => Ok(None),
         }
     }
 }

@@ -1,25 +1,20 @@
 //! Appends to an upload session.
 //!
-//! A short body that is already there needs 1 request. A longer one needs 1 to claim the session, 1 for each part with 1
-//! for the record, and 1 at the end.
+//! A short body of known length needs 1 request, or none if it closes the session. Another one needs 1 to claim the
+//! session, 1 for each part with 1 for the record, and 1 at the end.
 
 use super::{
     record::Stage,
-    writer::{HEARTBEAT, IN_RECORD, Writer},
+    writer::{HEARTBEAT, Writer},
 };
 use crate::store::Store;
 use bytes::Bytes;
 use registry_core::{
     RepositoryName,
     hash::Hasher,
-    storage::{Piece, Result, StorageError, UploadBody, UploadState},
+    storage::{Result, StorageError, UploadBody, UploadState},
 };
-use std::{
-    future::{Future, poll_fn},
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-};
+use std::sync::Arc;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -67,20 +62,12 @@ impl Store {
 
 /// Moves a body into the session, and returns the state and the hash.
 async fn receive(writer: Writer, body: &mut UploadBody<'_>) -> Result<(UploadState, Hasher)> {
-    let most = usize::try_from(IN_RECORD).unwrap_or(usize::MAX).saturating_add(1);
-    // A short body that has arrived needs no claim.
-    let first = at_once(body.next(most)).await;
-    let ended = match &first {
-        Some(Ok(Some(piece))) => piece.len() < most,
-        Some(_) => true,
-        None => false,
-    };
-    let claims = !ended && body.closing().is_none();
+    let claims = !writer.takes_at_once(body.remaining());
     let (tell, told) = mpsc::channel(1);
     let (ready, is_ready) = oneshot::channel();
     let task = tokio::spawn(write(writer, claims, ready, told));
     let broken = match is_ready.await {
-        Ok(()) => pass_on(body, first, &tell).await,
+        Ok(()) => pass_on(body, &tell).await,
         // The task has failed.
         Err(_) => None,
     };
@@ -96,17 +83,9 @@ async fn receive(writer: Writer, body: &mut UploadBody<'_>) -> Result<(UploadSta
 }
 
 /// Passes a body on to the task that writes. Returns the error if the body broke off.
-async fn pass_on(
-    body: &mut UploadBody<'_>,
-    first: Option<Result<Option<Piece>>>,
-    tell: &mpsc::Sender<Message>,
-) -> Option<StorageError> {
-    let mut next = match first {
-        Some(first) => first,
-        None => body.next(PIECE).await,
-    };
+async fn pass_on(body: &mut UploadBody<'_>, tell: &mpsc::Sender<Message>) -> Option<StorageError> {
     loop {
-        let (message, broken) = match next {
+        let (message, broken) = match body.next(PIECE).await {
             Ok(Some(piece)) => (Message::Bytes(piece.chunks().to_vec()), None),
             Ok(None) => (Message::End, None),
             Err(error) => (Message::Broken, Some(error)),
@@ -115,7 +94,6 @@ async fn pass_on(
         if tell.send(message).await.is_err() || is_last {
             return broken;
         }
-        next = body.next(PIECE).await;
     }
 }
 
@@ -148,7 +126,8 @@ async fn write(
                 }
             }
             Some(Message::End) => return writer.finish().await,
-            Some(Message::Broken) | None => return writer.stop().await,
+            Some(Message::Broken) => return writer.stop().await,
+            None => return writer.leave().await,
         }
     }
 }
@@ -165,16 +144,4 @@ async fn join<T>(task: JoinHandle<Result<T>>) -> Result<T> {
             )),
         },
     }
-}
-
-/// Polls a future once, and returns its output if it is ready.
-async fn at_once<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|context| {
-        Poll::Ready(match future.as_mut().poll(context) {
-            Poll::Ready(output) => Some(output),
-            Poll::Pending => None,
-        })
-    })
-    .await
 }

@@ -8,7 +8,7 @@
 //! first part was sent.
 
 use super::{
-    record::{Content, Multipart, Record, Stage, Target},
+    record::{Content, Record, Stage, Target},
     session::{Seen, Session, Swapped, lost},
 };
 use crate::{error::restart, gate::Promised, keys, links::SECTIONS, store::Store};
@@ -80,14 +80,11 @@ impl Store {
     async fn store_blob(&self, seen: Seen, proof: &Verified) -> Result<Session> {
         let digest = proof.digest();
         let content = seen.content().clone();
-        match (seen.session.record.stage, &seen.session.record.multipart) {
-            (Stage::Committing(other), _) if other != *digest => Err(seen.session.conflict()),
-            (Stage::Ended, _) => Err(StorageError::UploadUnknown),
-            (_, Some(multipart)) if !content.parts.is_empty() => {
-                let multipart = multipart.clone();
-                self.store_parts(seen.session, content, multipart, proof).await
-            }
-            (Stage::Committing(_), _) if content.stored => {
+        match seen.session.record.stage {
+            Stage::Committing(other) if other != *digest => Err(seen.session.conflict()),
+            Stage::Ended => Err(StorageError::UploadUnknown),
+            _ if !content.parts.is_empty() => self.store_parts(seen.session, content, proof).await,
+            Stage::Committing(_) if content.stored => {
                 // The bytes are where they have to be, unless a collection has taken them.
                 match self.stored(digest).await? {
                     Some(found) if found.size == proof.size() => Ok(seen.session),
@@ -105,9 +102,10 @@ impl Store {
         let id = seen.session.id;
         match content.pieces.as_slice() {
             [piece] if content.here.is_empty() => {
-                self.bucket
-                    .copy(&keys::session_piece(&id, &piece.name), &key)
-                    .await?;
+                let piece = keys::session_piece(&id, &piece.name);
+                if !self.bucket.copy(&piece, &key).await? {
+                    return Err(StorageError::UploadUnknown);
+                }
                 self.require_size(&key, proof.size()).await?;
             }
             _ => {
@@ -128,76 +126,65 @@ impl Store {
     }
 
     /// Stores a blob that is in parts.
-    async fn store_parts(
-        &self,
-        session: Session,
-        mut content: Content,
-        mut multipart: Multipart,
-        proof: &Verified,
-    ) -> Result<Session> {
+    async fn store_parts(&self, session: Session, content: Content, proof: &Verified) -> Result<Session> {
         let digest = proof.digest();
-        if let Target::Blob(target) = multipart.target
-            && target != *digest
-        {
-            return Err(StorageError::internal(
-                "the parts of an upload are those of another blob",
-            ));
-        }
-        if content.rest() > 0 {
-            self.send_rest(&session, &mut content, &mut multipart).await?;
-        }
-        let record = Record {
-            content: content.clone(),
-            multipart: Some(multipart.clone()),
+        let mut record = Record {
+            content,
             ..session.record.clone()
         };
+        record.reserve_last();
         let session = self.commit_to(session, digest, record).await?;
-        let made = multipart.target.key(&session.id);
-        self.complete(&session, &content, &multipart).await?;
+        let made = match session
+            .record
+            .multipart
+            .as_ref()
+            .map(|multipart| multipart.target)
+        {
+            Some(target @ Target::Session) => target.key(&session.id),
+            Some(target @ Target::Blob(of)) if of == *digest => target.key(&session.id),
+            _ => {
+                return Err(StorageError::internal(
+                    "the parts of an upload are those of another blob",
+                ));
+            }
+        };
+        self.make_object(&session).await?;
         let blob = keys::blob(digest);
-        if made != blob {
-            self.bucket.copy_whole(&made, &blob, proof.size()).await?;
+        if made != blob && !self.bucket.copy_whole(&made, &blob, proof.size()).await? {
+            return Err(StorageError::UploadUnknown);
         }
         self.require_size(&blob, proof.size()).await?;
         Ok(session)
     }
 
-    /// Sends the bytes that are in no part as the last part.
-    pub(super) async fn send_rest(
-        &self,
-        session: &Session,
-        content: &mut Content,
-        multipart: &mut Multipart,
-    ) -> Result<()> {
-        let _memory = self.part_memory.take(content.rest()).await?;
-        let payload: PutPayload = self.gather(&session.id, content).await?.into_iter().collect();
+    /// Makes the object of the parts, unless that has been done. No append can follow: the record says so.
+    pub(super) async fn make_object(&self, session: &Session) -> Result<()> {
+        let mut content = session.record.content.clone();
+        let Some(multipart) = &session.record.multipart else {
+            return Err(StorageError::internal("the record of an upload lacks its parts"));
+        };
         let key = multipart.target.key(&session.id);
-        let (number, len) = (multipart.next, content.rest());
-        // Whoever else sends a part of this number sends the same bytes: they have seen the same version.
-        let part = self.bucket.put_part(&key, &multipart.id, number, payload).await?;
-        multipart.next += 1;
-        content.take_rest(number, len, part);
-        Ok(())
-    }
-
-    /// Makes the object of the parts, unless that has been done.
-    pub(super) async fn complete(
-        &self,
-        session: &Session,
-        content: &Content,
-        multipart: &Multipart,
-    ) -> Result<()> {
-        let key = multipart.target.key(&session.id);
+        if content.rest() > 0 {
+            let _memory = self.part_memory.take(content.rest()).await?;
+            let payload: PutPayload = self.gather(&session.id, &content).await?.into_iter().collect();
+            let (number, len) = (multipart.next.saturating_sub(1), content.rest());
+            // Whoever repeats it sends the same bytes.
+            let sent = self.bucket.put_part(&key, &multipart.id, number, payload).await?;
+            if let Some(part) = sent {
+                content.take_rest(number, len, part);
+            }
+        }
         let parts: Vec<_> = content
             .parts
             .iter()
             .map(|sent| (sent.number, sent.part.clone()))
             .collect();
-        let made = self
-            .bucket
-            .complete_multipart(&key, &multipart.id, &parts, multipart.next)
-            .await?;
-        if made {
+        if content.rest() == 0
+            && self
+                .bucket
+                .complete_multipart(&key, &multipart.id, &parts, multipart.next)
+                .await?
+        {
             return Ok(());
         }
         // The parts have gone: they are the object already, or the session has ended.

@@ -61,7 +61,7 @@ impl Store {
             .filter(|(id, name)| name == repository && page.after.is_none_or(|after| id > after))
             .map(|(id, _)| id);
         let mut found = Vec::new();
-        let mut records = self.records(wanted.collect());
+        let mut records = self.session_records(wanted.collect());
         while let Some((_, session)) = records.try_next().await? {
             if let Some(session) = session {
                 if found.len() == page.limit {
@@ -89,7 +89,7 @@ impl Store {
                 None => unknown.push(id),
             }
         }
-        let mut records = self.records(unknown);
+        let mut records = self.session_records(unknown);
         while let Some((id, session)) = records.try_next().await? {
             sessions.extend(session.map(|session| (id, session.record.repository)));
         }
@@ -98,12 +98,12 @@ impl Store {
     }
 
     /// Reads records, in the order of the ids.
-    fn records(
+    fn session_records(
         &self,
         ids: Vec<UploadId>,
     ) -> stream::BoxStream<'_, Result<(UploadId, Option<Session>)>> {
         stream::iter(ids)
-            .map(|id| async move { Ok((id, self.load(&id).await?)) })
+            .map(move |id| async move { Ok((id, self.load(&id).await?)) })
             .buffered(AT_ONCE)
             .boxed()
     }

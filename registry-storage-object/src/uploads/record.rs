@@ -140,6 +140,17 @@ impl Record {
         })
     }
 
+    /// Reserves the number of the last part, which has the bytes that are in none, before the session leaves
+    /// [`Stage::Open`]. The number is the last one below `next`.
+    pub(super) fn reserve_last(&mut self) {
+        if let Some(multipart) = &mut self.multipart
+            && self.stage == Stage::Open
+            && self.content.rest() > 0
+        {
+            multipart.next += 1;
+        }
+    }
+
     pub(super) fn started(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(self.started)
     }

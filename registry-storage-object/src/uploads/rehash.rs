@@ -53,32 +53,29 @@ impl Store {
     async fn rehash_parts(
         &self,
         seen: Seen,
-        mut content: Content,
+        content: Content,
         hasher: Hasher,
     ) -> Result<(UploadState, Hasher)> {
         let session = seen.session;
-        let Some(mut multipart) = session.record.multipart.clone() else {
-            return Err(StorageError::internal("the record of an upload lacks its parts"));
-        };
-        if multipart.target != Target::Session {
+        let target = session
+            .record
+            .multipart
+            .as_ref()
+            .map(|multipart| multipart.target);
+        if target != Some(Target::Session) {
             return Err(StorageError::internal(
                 "the parts of an upload become the blob of a digest, and are hashed for another one",
             ));
         }
-        if content.rest() > 0 {
-            self.send_rest(&session, &mut content, &mut multipart).await?;
-        }
-        let record = Record {
+        let mut record = Record {
             content,
-            multipart: Some(multipart.clone()),
             ..session.record.clone()
         };
+        record.reserve_last();
         let session = self.seal(session, record).await?;
-        let content = &session.record.content;
-        self.complete(&session, content, &multipart).await?;
-        let hasher = self
-            .hash_object(&Target::Session.key(&session.id), content.offset, hasher)
-            .await?;
+        self.make_object(&session).await?;
+        let (key, size) = (Target::Session.key(&session.id), session.record.content.offset);
+        let hasher = self.hash_object(&key, size, hasher).await?;
         Ok((session.state(), hasher))
     }
 

@@ -72,7 +72,7 @@ struct Flight {
     len: u64,
     /// Hash state at its end.
     hasher: Hasher,
-    sending: JoinHandle<Result<Part>>,
+    sending: JoinHandle<Result<Option<Part>>>,
 }
 
 impl Writer {
@@ -97,6 +97,16 @@ impl Writer {
             recorded: Instant::now(),
             has_received: false,
         }
+    }
+
+    /// Returns true if a body of this length, if it is known, changes the session in one step, or not before its commit.
+    pub(super) fn takes_at_once(&self, length: Option<u64>) -> bool {
+        let most = match self.closing {
+            None => IN_RECORD,
+            Some(_) if self.content.parts.is_empty() => part_size(&self.store.options, 0),
+            Some(_) => 0,
+        };
+        length.is_some_and(|length| self.content.rest() + length <= most)
     }
 
     /// Refuses other appends from now on.
@@ -163,7 +173,15 @@ impl Writer {
         }
     }
 
-    /// Leaves the session as it was before a closing body.
+    /// Ends the append of a client that has gone. A session that is not claimed stays as the client knows it.
+    pub(super) async fn leave(self) -> Result<(UploadState, Hasher)> {
+        match self.session.record.claimed {
+            true => self.stop().await,
+            false => self.discard().await,
+        }
+    }
+
+    /// Leaves the session as it was before the body.
     async fn discard(mut self) -> Result<(UploadState, Hasher)> {
         self.ground().await;
         self.content = self.session.record.content.clone();
@@ -271,7 +289,10 @@ impl Writer {
                 Err(_) => self.renew().await?,
             }
         };
-        let part = sent.map_err(|error| StorageError::failed("cannot send a part", error))??;
+        let sent = sent.map_err(|error| StorageError::failed("cannot send a part", error))??;
+        let Some(part) = sent else {
+            return Err(lost(self.store.load(&self.session.id).await?));
+        };
         if std::mem::take(&mut self.rest_is_taken) {
             self.content.take_rest(flight.number, flight.len, part);
         } else {

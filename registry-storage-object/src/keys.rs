@@ -15,6 +15,8 @@ pub(crate) const TOP: &str = "docker/registry/v2";
 pub(crate) const REPOSITORIES: &str = "docker/registry/v2/repositories";
 /// Directory of data derived from the repositories.
 pub(crate) const INDEX: &str = "docker/registry/v2/_index";
+/// Directory of the notes of what has changed, by time.
+pub(crate) const CHANGES: &str = "docker/registry/v2/_index/_changes";
 /// Directory of the markers of repositories that exist.
 pub(crate) const MARKERS: &str = "docker/registry/v2/_index/_repositories";
 /// Directory of the records of open upload sessions.
@@ -117,16 +119,51 @@ pub(crate) fn uploads(name: &RepositoryName) -> String {
     format!("{}/_uploads", repository(name))
 }
 
+/// Returns the name of a repository as one segment of a key: some stores cannot have both `a` and `a/b`.
+pub(crate) fn flat(name: &RepositoryName) -> String {
+    name.as_str().replace('/', "=")
+}
+
+/// Returns the repository whose name is in a segment.
+pub(crate) fn of_flat(segment: &str) -> Option<RepositoryName> {
+    RepositoryName::parse(&segment.replace('=', "/")).ok()
+}
+
 /// Object that makes a repository exist when nothing is left in it.
 pub(crate) fn marker(name: &RepositoryName) -> String {
-    // One directory for all: some stores cannot have both `a` and `a/b`.
-    format!("{MARKERS}/{}", name.as_str().replace('/', "="))
+    format!("{MARKERS}/{}", flat(name))
 }
 
 /// Returns the repository of a marker.
 pub(crate) fn marked(key: &str) -> Option<RepositoryName> {
     let (directory, name) = key.rsplit_once('/')?;
-    (directory == MARKERS).then(|| RepositoryName::parse(&name.replace('=', "/")).ok())?
+    (directory == MARKERS).then(|| of_flat(name))?
+}
+
+/// Directory of the notes of the tags of a repository in a part of time.
+pub(crate) fn tag_changes(slot: u64, name: &RepositoryName) -> String {
+    format!("{CHANGES}/{slot}/{}", flat(name))
+}
+
+/// Directory of the notes of repositories in a part of time.
+pub(crate) fn repository_changes(slot: u64) -> String {
+    format!("{CHANGES}/{slot}/_repositories")
+}
+
+/// Note that something comes, or goes.
+pub(crate) fn change(directory: &str, comes: bool, name: &str) -> String {
+    let kind = if comes { "comes" } else { "goes" };
+    format!("{directory}/{kind}/{name}")
+}
+
+/// Returns the name in a note, and if it comes.
+pub(crate) fn changed<'a>(directory: &str, key: &'a str) -> Option<(bool, &'a str)> {
+    let rest = key.strip_prefix(directory)?.strip_prefix('/')?;
+    match rest.split_once('/')? {
+        ("comes", name) => Some((true, name)),
+        ("goes", name) => Some((false, name)),
+        _ => None,
+    }
 }
 
 /// Returns the name after a directory in a key: `tag` of `…/tags/tag/current/link`.

@@ -1,6 +1,10 @@
 //! Listings for readers: tags and repositories, in byte order.
 
-use crate::{keys, scans::Holding, store::Store};
+use crate::{
+    indexing::{Repositories, TagsOf},
+    keys,
+    store::Store,
+};
 use futures_util::TryStreamExt as _;
 use registry_core::{
     Digest, RepositoryName, Tag,
@@ -15,23 +19,32 @@ impl Store {
         repository: &RepositoryName,
         page: Page<'_, Tag>,
     ) -> Result<Option<Listing<Tag>>> {
-        let tags = self.scan_tags(repository).await?;
-        if tags.is_empty() && !self.exists(repository).await? {
+        let index = match self.indexes.tags_of(repository) {
+            Some(index) => index,
+            None => match self.few_tags(repository).await? {
+                Some(tags) if tags.is_empty() && !self.exists(repository).await? => return Ok(None),
+                Some(tags) => return Ok(Some(page_of(&tags, &page))),
+                None => self.indexes.add_tags_of(repository),
+            },
+        };
+        let listing = {
+            let current = self.current(&index, &TagsOf(repository)).await?;
+            self.indexes.used_tags_of(repository, current.len());
+            page_of(&current, &page)
+        };
+        // An index may outlast its repository.
+        if listing.items.is_empty() && !self.exists(repository).await? {
             return Ok(None);
         }
-        Ok(Some(page_of(&tags, page)))
+        Ok(Some(listing))
     }
 
     pub(crate) async fn repository_page(
         &self,
         page: Page<'_, RepositoryName>,
     ) -> Result<Listing<RepositoryName>> {
-        let (mut names, walked) = tokio::try_join!(
-            self.marked_repositories(),
-            self.walk_repositories(Holding::Manifests)
-        )?;
-        names.extend(walked);
-        Ok(page_of(&names, page))
+        let current = self.current(&self.indexes.repositories, &Repositories).await?;
+        Ok(page_of(&current, &page))
     }
 
     /// Lists nobody: see [`Abilities::holders`](registry_core::storage::Abilities::holders).
@@ -44,9 +57,23 @@ impl Store {
         Ok(Listing::default())
     }
 
+    /// Returns all tags of a repository, or `None` if it has many links. 1 request.
+    async fn few_tags(&self, repository: &RepositoryName) -> Result<Option<BTreeSet<Tag>>> {
+        let directory = keys::tags(repository);
+        let listed = self.bucket.page(&directory, None).await?;
+        if listed.next.is_some() || listed.objects.len() > self.options.few_links {
+            return Ok(None);
+        }
+        let tags = listed.objects.iter().filter(|link| link.size > 0);
+        Ok(Some(
+            tags.filter_map(|link| keys::current_tag(&directory, &link.key))
+                .collect(),
+        ))
+    }
+
     /// Returns all tags of a repository. 1 request for 1,000 links: a tag has one, and one for each manifest that it ever
     /// pointed at.
-    async fn scan_tags(&self, repository: &RepositoryName) -> Result<BTreeSet<Tag>> {
+    pub(crate) async fn scan_tags(&self, repository: &RepositoryName) -> Result<BTreeSet<Tag>> {
         let directory = keys::tags(repository);
         let mut objects = self.bucket.list(&directory);
         let mut tags = BTreeSet::new();
@@ -63,15 +90,10 @@ impl Store {
             tokio::try_join!(self.bucket.head(&marker), self.has_manifests(repository))?;
         Ok(marker.is_some() || has_manifests)
     }
-
-    /// Records that a repository exists, before its first manifest is published. 1 request.
-    pub(crate) async fn note_repository(&self, repository: &RepositoryName) -> Result<()> {
-        self.bucket.put(&keys::marker(repository), "").await
-    }
 }
 
 /// Returns a page of sorted names.
-fn page_of<K: Ord + Clone>(names: &BTreeSet<K>, page: Page<'_, K>) -> Listing<K> {
+fn page_of<K: Ord + Clone>(names: &BTreeSet<K>, page: &Page<'_, K>) -> Listing<K> {
     let after = page.after.map_or(Bound::Unbounded, Bound::Excluded);
     Listing::first(page.limit, names.range((after, Bound::Unbounded)).cloned())
 }
@@ -144,7 +166,12 @@ mod tests {
     async fn a_noted_repository_exists_with_nothing_in_it() {
         let storage = open().await;
         for repository in ["a/b-c", "a", "a-b.c__d/e"] {
-            storage.store.note_repository(&name(repository)).await.unwrap();
+            let view = storage.store.gate.view(&storage.store.bucket).await.unwrap();
+            storage
+                .store
+                .note_repository(&name(repository), &view)
+                .await
+                .unwrap();
         }
         assert_eq!(repositories(&storage).await, ["a", "a-b.c__d/e", "a/b-c"]);
         assert_eq!(tags(&storage, "a/b-c").await, Some(vec![]));

@@ -15,6 +15,8 @@ pub struct ObjectOptions {
     pub(crate) redirects: Option<Duration>,
     pub(crate) probed: Option<Probe>,
     pub(crate) holder: String,
+    /// Number of links of a repository up to which its tags are listed anew for each page.
+    pub(crate) few_links: usize,
 }
 
 impl ObjectOptions {
@@ -29,7 +31,14 @@ impl ObjectOptions {
             redirects: None,
             probed: None,
             holder: format!("process {}", std::process::id()),
+            few_links: 1000,
         }
+    }
+
+    /// Makes an index of the tags of each repository, also of a small one.
+    #[cfg(test)]
+    pub(crate) fn index_all(self) -> Self {
+        Self { few_links: 0, ..self }
     }
 
     /// Sets the directory of the bucket that has the content, such as `team/registry`. The default is the whole bucket.

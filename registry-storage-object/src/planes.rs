@@ -44,7 +44,14 @@ impl Storage for ObjectStorage {
     }
 
     async fn tags(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Option<Listing<Tag>>> {
-        self.store.tag_page(repository, page).await
+        let (repository, after, limit) = (repository.clone(), page.after.cloned(), page.limit);
+        // A long scan serves the next page also if this one is no longer waited for.
+        self.store
+            .finish(move |store| async move {
+                let page = Page::first(limit).after(after.as_ref());
+                store.tag_page(&repository, page).await
+            })
+            .await
     }
 
     async fn referrers(
@@ -57,7 +64,13 @@ impl Storage for ObjectStorage {
     }
 
     async fn repositories(&self, page: Page<'_, RepositoryName>) -> Result<Listing<RepositoryName>> {
-        self.store.repository_page(page).await
+        let (after, limit) = (page.after.cloned(), page.limit);
+        self.store
+            .finish(move |store| async move {
+                let page = Page::first(limit).after(after.as_ref());
+                store.repository_page(page).await
+            })
+            .await
     }
 
     async fn holders(

@@ -5,6 +5,8 @@ use crate::{
     bucket::{Bucket, Dialect},
     gate::{Gate, Reach},
     lease::Lease,
+    names::Indexes,
+    noted::Noted,
     options::ObjectOptions,
     probe::{Kept, Probe},
     process::Process,
@@ -33,6 +35,8 @@ pub(crate) struct Store {
     pub(crate) ordered_listing: bool,
     /// Items that listings have read beyond their pages.
     pub(crate) kept: KeptListings,
+    pub(crate) noted: Noted,
+    pub(crate) indexes: Indexes,
 }
 
 impl Store {
@@ -66,6 +70,8 @@ impl Store {
             rung,
             ordered_listing: probe.is_some_and(|probe| probe.byte_order == Kept::Always),
             kept: KeptListings::default(),
+            noted: Noted::default(),
+            indexes: Indexes::default(),
         }
     }
 

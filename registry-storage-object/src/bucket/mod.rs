@@ -258,6 +258,22 @@ impl Bucket {
         }
     }
 
+    /// Removes objects, many with one request where the store can. Otherwise as [`delete`](Self::delete).
+    pub(crate) async fn delete_all(&self, keys: impl Iterator<Item = String> + Send) -> Result<()> {
+        let paths: Vec<_> = keys.map(|key| Ok(self.path(&key))).collect();
+        let mut removed = self
+            .clients
+            .objects
+            .delete_stream(futures_util::stream::iter(paths).boxed());
+        while let Some(one) = removed.next().await {
+            match one {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(failed("remove", "objects", error)),
+            }
+        }
+        Ok(())
+    }
+
     /// Lists all objects below a directory, in any order.
     pub(crate) fn list(&self, directory: &str) -> BoxStream<'static, Result<Meta>> {
         let (bucket, place) = (self.clone(), directory.to_owned());

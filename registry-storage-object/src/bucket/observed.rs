@@ -16,7 +16,7 @@ use std::{
 };
 
 /// Time by the store's clock, in seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct StoreTime(u64);
 
 impl StoreTime {
@@ -26,6 +26,10 @@ impl StoreTime {
 
     pub(crate) fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration.as_secs()))
+    }
+
+    pub(crate) fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(duration.as_secs()))
     }
 
     pub(crate) fn since(self, earlier: Self) -> Duration {

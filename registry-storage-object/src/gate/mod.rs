@@ -276,6 +276,11 @@ impl Promised<'_> {
 }
 
 impl View {
+    /// Returns the time of the view, by the store's clock.
+    pub(crate) const fn told(&self) -> StoreTime {
+        self.told
+    }
+
     /// Returns the time until which what rests on this view may be published. `None` where calls cannot be late.
     pub(crate) fn fence(&self) -> Option<Fence> {
         self.is_fenced.then_some(Fence {

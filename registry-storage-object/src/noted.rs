@@ -1,0 +1,77 @@
+//! [`Noted`], [`Change`] and [`Slot`]: the parts of [notes](crate::changes).
+
+use crate::bucket::StoreTime;
+use registry_core::RepositoryName;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+/// Time for which a repository is not noted again.
+pub(crate) const REMEMBERED: Duration = Duration::from_secs(4 * 60);
+
+/// Number of repositories that are remembered. More are noted again.
+const REPOSITORIES: usize = 10_000;
+
+/// Seconds that share a directory of notes.
+const SLOT: u64 = 1000;
+
+/// Part of the time by which notes are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Slot(pub(crate) u64);
+
+impl Slot {
+    pub(crate) fn of(time: StoreTime) -> Self {
+        Self(time.since(StoreTime::default()).as_secs() / SLOT)
+    }
+
+    /// Returns the parts of the time from this one to another one.
+    pub(crate) fn until(self, last: Self) -> impl Iterator<Item = Self> {
+        (self.0..=last.0).map(Self)
+    }
+
+    /// Returns the number of parts from this one to another one.
+    pub(crate) const fn distance(self, last: Self) -> u64 {
+        last.0.saturating_sub(self.0)
+    }
+
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// Kind of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Change {
+    /// Something is created.
+    Comes,
+    /// Something is removed.
+    Goes,
+}
+
+/// Repositories that this process has noted, each with the time of the view.
+#[derive(Debug, Default)]
+pub(crate) struct Noted(Mutex<BTreeMap<RepositoryName, StoreTime>>);
+
+impl Noted {
+    pub(crate) fn is_recent(&self, repository: &RepositoryName, told: StoreTime) -> bool {
+        let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        noted
+            .get(repository)
+            .is_some_and(|noted| told.since(*noted) < REMEMBERED)
+    }
+
+    pub(crate) fn add(&self, repository: &RepositoryName, told: StoreTime) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.len() >= REPOSITORIES {
+            noted.clear();
+        }
+        noted.insert(repository.clone(), told);
+    }
+
+    pub(crate) fn remove(&self, repository: &RepositoryName) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.remove(repository);
+    }
+}

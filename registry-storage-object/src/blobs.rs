@@ -13,8 +13,8 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http_body::{Body, Frame, SizeHint};
 use registry_core::{
-    Digest, Reference, RepositoryName,
-    storage::{BlobBody, BlobInfo, BlobRead, Content, ReadBlob, Result, StorageError, StoredManifest},
+    Digest, RepositoryName,
+    storage::{BlobBody, BlobInfo, BlobRead, Content, ReadBlob, Result, StorageError},
 };
 use std::{
     ops::Range,
@@ -74,10 +74,6 @@ impl Store {
             let content = Content::stream(Box::pin(body));
             BlobRead::new(known_as(digest, &meta), range, BlobBody::Content(content))
         }))
-    }
-
-    pub(crate) async fn manifest(&self, _: &RepositoryName, _: &Reference) -> Result<Option<StoredManifest>> {
-        Err(StorageError::Unsupported("read"))
     }
 
     async fn open(&self, target: &Digest, how: ReadBlob) -> Result<Option<(Meta, Range<u64>, Chunks)>> {

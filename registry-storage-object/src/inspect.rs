@@ -7,7 +7,7 @@
 //! - `blobs`: N / 1,000, and up to 256 more.
 //! - `held_blobs`: N / 500.
 //! - `manifests`: N / 500, and 1 for each manifest of the page.
-//! - `tag_targets`: N / 500, and 1 for each tag of the page. A tag has 1 object, and 1 for each manifest that it ever
+//! - `tag_targets`: N / 500, and 2 for each tag of the page. A tag has 1 object, and 1 for each manifest that it ever
 //!   pointed at.
 //! - `tags_of`: N / 500, and 1 for each tag that ever pointed at the manifest.
 //! - `document`: 3, one of them after the others.
@@ -21,6 +21,7 @@ use crate::{
     scans::{Holding, at_once, by_name},
     storage::ObjectStorage,
     store::Store,
+    tags::Link,
 };
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
@@ -288,15 +289,21 @@ impl Store {
 
     /// Reads a tag that was listed. Returns `None` if it has been deleted since.
     async fn seen_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<Seen<TagTarget, Tag>>> {
-        let key = keys::tag(repository, tag);
-        let Some(link) = self.bucket.get(&key).await? else {
-            return Ok(None);
-        };
-        let target = std::str::from_utf8(&link.bytes).ok();
-        Ok(Some(match target.and_then(|text| Digest::parse(text).ok()) {
-            Some(digest) => Seen::Whole(TagTarget::new(tag.clone(), digest).with_moved(Some(link.modified))),
-            None => Seen::unreadable(tag.clone(), format!("{key} contains no digest")),
-        }))
+        let (pointer, entries) = self.tag_state(repository, tag).await?;
+        Ok(match pointer.link {
+            Link::None => None,
+            Link::Garbled => {
+                let key = keys::tag(repository, tag);
+                let reason = format!("{key} contains no digest");
+                Some(Seen::unreadable(tag.clone(), reason))
+            }
+            Link::To(digest) => {
+                let target = TagTarget::new(tag.clone(), digest)
+                    .with_moved(entries.moved(&digest).or(pointer.modified))
+                    .with_version(Some(entries.version()));
+                Some(Seen::Whole(target))
+            }
+        })
     }
 
     /// Lists the tags that point at a manifest. Those that ever did have an entry of registry:2's list of past targets, which
@@ -331,13 +338,10 @@ impl Store {
         let candidates: Vec<Tag> = candidates.into_iter().collect();
         let mut found = Vec::new();
         for some in candidates.chunks(LOOKS) {
-            let looks = some.iter().map(|tag| self.seen_tag(repository, tag).boxed());
-            for seen in at_once(looks).await?.into_iter().flatten() {
-                match seen {
-                    Seen::Whole(target) if target.digest == *digest => found.push(target.tag),
-                    _ => {}
-                }
-            }
+            let targets = at_once(some.iter().map(|tag| self.tag_target(repository, tag))).await?;
+            let pointing = some.iter().zip(targets);
+            let pointing = pointing.filter(|(_, target)| *target == Some(*digest));
+            found.extend(pointing.map(|(tag, _)| tag.clone()));
             // One item beyond the page shows that there are more.
             if found.len() > page.limit {
                 break;

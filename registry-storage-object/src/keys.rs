@@ -114,6 +114,17 @@ pub(crate) fn tag_index(name: &RepositoryName, tag: &Tag, digest: &Digest) -> St
     )
 }
 
+/// Directory of registry:2's list of the past targets of a tag.
+pub(crate) fn tag_targets(name: &RepositoryName, tag: &Tag) -> String {
+    format!("{}/{}/index", tags(name), tag.as_str())
+}
+
+/// Object that makes the directory of the layers exist: registry:2's collector fails without it, or ignores the
+/// repository and removes its content. Its name is not that of a link.
+pub(crate) fn layers_exist(name: &RepositoryName) -> String {
+    format!("{}/exists", layers(name, Algorithm::Sha256))
+}
+
 /// Directory of registry:2's files of open upload sessions.
 pub(crate) fn uploads(name: &RepositoryName) -> String {
     format!("{}/_uploads", repository(name))
@@ -212,6 +223,21 @@ pub(crate) fn referrers(name: &RepositoryName) -> String {
     format!("{}/_referrers", index(name))
 }
 
+/// Entries of the referrers of one manifest.
+pub(crate) fn referrers_of(name: &RepositoryName, subject: &Digest) -> String {
+    format!(
+        "{}/{}/{}",
+        referrers(name),
+        subject.algorithm().as_str(),
+        subject.hex()
+    )
+}
+
+/// Manifests of a repository that were read for the entries of referrers.
+pub(crate) fn referrers_known(name: &RepositoryName) -> String {
+    format!("{}/known", referrers(name))
+}
+
 /// Record of an open upload session.
 pub(crate) fn session(id: &UploadId) -> String {
     let id = id.to_string();
@@ -262,6 +288,11 @@ pub(crate) fn history(name: &RepositoryName, tag: &Tag) -> String {
 /// Directory of the damaged content of a digest.
 pub(crate) fn quarantines(digest: &Digest) -> String {
     format!("{QUARANTINE}/{}/{}", digest.algorithm().as_str(), digest.hex())
+}
+
+/// Directory of the numbered log of a tag, for stores without other conditions.
+pub(crate) fn log(name: &RepositoryName, tag: &Tag) -> String {
+    format!("{HISTORY}/{}/_log/{}", name.as_str(), tag.as_str())
 }
 
 /// Directory of one piece of damaged content.

@@ -13,12 +13,16 @@ mod history;
 mod indexing;
 mod inspect;
 mod keys;
+mod known_manifests;
 mod lease;
 mod links;
 mod listing;
 mod location;
+mod lost_tags;
+mod manifest_reads;
 mod manifests;
 mod names;
+mod needs;
 mod nonce;
 mod noted;
 mod notes;
@@ -33,7 +37,10 @@ mod scans;
 mod storage;
 mod store;
 mod tags;
+mod trash;
+mod turns;
 mod uploads;
+mod walk;
 
 pub use self::{
     location::{Azure, Gcs, Location, S3, S3Encryption},

@@ -11,18 +11,15 @@ use crate::{
     error::restart,
     gate::{Promised, View},
     keys,
+    scans::at_once,
     store::Store,
 };
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use registry_core::{
     Algorithm, Digest, RepositoryName,
     storage::{BlobInfo, Deletion, Mount, Need, Needed, Result},
 };
 use std::time::{Duration, SystemTime};
-
-/// Maximum number of looks at once.
-const AT_ONCE: usize = 16;
 
 /// Number of times a section begins again because its view has become too old.
 pub(crate) const SECTIONS: usize = 3;
@@ -51,12 +48,7 @@ impl Store {
         repository: &RepositoryName,
         needs: &[Needed],
     ) -> Result<Vec<Option<Held>>> {
-        let looks = needs.to_vec();
-        stream::iter(looks)
-            .map(|needed| async move { self.look_for(repository, &needed).await })
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await
+        at_once(needs.iter().map(|needed| self.look_for(repository, needed))).await
     }
 
     async fn look_for(&self, repository: &RepositoryName, needed: &Needed) -> Result<Option<Held>> {

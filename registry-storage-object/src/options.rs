@@ -10,6 +10,7 @@ pub struct ObjectOptions {
     pub(crate) part_size: u64,
     pub(crate) part_memory: u64,
     pub(crate) equal_parts: bool,
+    pub(crate) manifest_memory: u64,
     pub(crate) read_only: bool,
     pub(crate) sole_replica: bool,
     pub(crate) redirects: Option<Duration>,
@@ -26,6 +27,7 @@ impl ObjectOptions {
             part_size: 16 << 20,
             part_memory: 256 << 20,
             equal_parts: false,
+            manifest_memory: 32 << 20,
             read_only: false,
             sole_replica: false,
             redirects: None,
@@ -74,6 +76,18 @@ impl ObjectOptions {
     pub fn equal_parts(self) -> Self {
         Self {
             equal_parts: true,
+            ..self
+        }
+    }
+
+    /// Sets the memory for the content of manifests that were read, in bytes. The default is 32 MiB. A manifest by tag then
+    /// takes one request to the store instead of three.
+    ///
+    /// Content that is kept is served although its bytes in the store are damaged since.
+    #[must_use]
+    pub fn manifest_memory(self, bytes: u64) -> Self {
+        Self {
+            manifest_memory: bytes,
             ..self
         }
     }

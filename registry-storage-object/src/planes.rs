@@ -6,11 +6,13 @@ use registry_core::{
     Descriptor, Digest, Reference, RepositoryName, Tag, UploadId,
     hash::Hasher,
     storage::{
-        Abilities, BlobInfo, BlobRead, Deletion, Listing, Mount, NewUpload, Page, PutManifest, PutOutcome,
-        ReadBlob, Referring, Result, Storage, StorageExpire, StorageHealth, StorageInspect, StorageRepair,
-        StorageWrite, StoredManifest, TagExpect, UploadBody, UploadState, Verified,
+        Abilities, BlobInfo, BlobRead, Deletion, Document, Listing, LostTag, Mount, NewUpload, Page,
+        PutManifest, PutOutcome, ReadBlob, Referring, Result, Seen, Storage, StorageError, StorageExpire,
+        StorageHealth, StorageInspect, StorageRepair, StorageTrash, StorageWrite, StoredManifest, TagEvent,
+        TagExpect, TrashId, Trashed, UploadBody, UploadState, Verified,
     },
 };
+use std::time::SystemTime;
 
 #[async_trait]
 impl Storage for ObjectStorage {
@@ -79,6 +81,10 @@ impl Storage for ObjectStorage {
         page: Page<'_, RepositoryName>,
     ) -> Result<Listing<RepositoryName>> {
         self.store.holder_page(digest, page).await
+    }
+
+    fn trash(&self) -> Option<&dyn StorageTrash> {
+        Some(self)
     }
 
     fn write(&self) -> Option<&dyn StorageWrite> {
@@ -200,5 +206,69 @@ impl StorageExpire for ObjectStorage {
         self.store
             .finish(|store| async move { store.expire_upload(&repository, &seen).await })
             .await
+    }
+}
+
+#[async_trait]
+impl StorageTrash for ObjectStorage {
+    async fn with_deleted(&self, page: Page<'_, RepositoryName>) -> Result<Listing<Seen<RepositoryName>>> {
+        self.store.with_deleted(page).await
+    }
+
+    async fn deleted(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, TrashId>,
+    ) -> Result<Listing<Seen<Trashed, TrashId>>> {
+        self.store.deleted(repository, page).await
+    }
+
+    async fn deleted_document(&self, repository: &RepositoryName, id: &TrashId) -> Result<Document> {
+        self.store.deleted_document(repository, id).await
+    }
+
+    async fn forget(&self, repository: &RepositoryName, id: &TrashId) -> Result<bool> {
+        if self.store.options.read_only {
+            return Err(StorageError::ReadOnly);
+        }
+        let (repository, id) = (repository.clone(), *id);
+        self.store
+            .finish(|store| async move { store.forget_deletion(&repository, &id).await })
+            .await
+    }
+
+    async fn with_histories(&self, page: Page<'_, RepositoryName>) -> Result<Listing<Seen<RepositoryName>>> {
+        self.store.with_histories(page).await
+    }
+
+    async fn forget_history(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        ended_before: SystemTime,
+    ) -> Result<bool> {
+        if self.store.options.read_only {
+            return Err(StorageError::ReadOnly);
+        }
+        let (repository, tag) = (repository.clone(), tag.clone());
+        self.store
+            .finish(|store| async move { store.forget_history(&repository, &tag, ended_before).await })
+            .await
+    }
+
+    async fn with_history(&self, repository: &RepositoryName, page: Page<'_, Tag>) -> Result<Listing<Tag>> {
+        self.store.with_history(repository, page).await
+    }
+
+    async fn history(&self, repository: &RepositoryName, tag: &Tag) -> Result<Vec<TagEvent>> {
+        self.store.history(repository, tag).await
+    }
+
+    async fn lost_tags(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, Tag>,
+    ) -> Result<Listing<Seen<LostTag, Tag>>> {
+        self.store.lost_tags(repository, page).await
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     keys,
     store::Store,
 };
-use futures_util::{FutureExt as _, TryStreamExt as _, future::BoxFuture, stream};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use registry_core::{
     RepositoryName,
     storage::{Result, StorageError},
@@ -160,13 +160,14 @@ struct Parts {
 }
 
 /// Runs calls, some at a time, and returns their results in the order of the calls.
-pub(crate) async fn at_once<'a, T: Send>(
-    calls: impl Iterator<Item = BoxFuture<'a, Result<T>>>,
-) -> Result<Vec<T>> {
-    let calls: Vec<_> = calls.collect();
-    futures_util::StreamExt::buffered(stream::iter(calls), AT_ONCE)
-        .try_collect()
-        .await
+///
+/// The futures are in memory all the time: a caller with very many passes some of them after the other.
+pub(crate) async fn at_once<T, F>(calls: impl IntoIterator<Item = F>) -> Result<Vec<T>>
+where
+    F: Future<Output = Result<T>>,
+{
+    let calls: Vec<F> = calls.into_iter().collect();
+    stream::iter(calls).buffered(AT_ONCE).try_collect().await
 }
 
 /// Sorts listed objects by the names that `name` finds in their keys. One of several objects of a name counts.

@@ -4,17 +4,25 @@ use crate::{
     ahead::KeptListings,
     bucket::{Bucket, Dialect},
     gate::{Gate, Reach},
+    known_manifests::KnownManifests,
     lease::Lease,
     names::Indexes,
     noted::Noted,
     options::ObjectOptions,
     probe::{Kept, Probe},
     process::Process,
+    referrers::Completed,
     rung::Rung,
+    trash::TrashIds,
+    turns::Turns,
     uploads::{KnownSessions, PartMemory},
 };
 use registry_core::storage::{Result, StorageError};
 use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
+
+/// Number of large manifests that are read at once.
+const LARGE_READS: usize = 8;
 
 /// The state of an open storage. Each module adds the operations of its subject.
 #[derive(Debug)]
@@ -37,6 +45,16 @@ pub(crate) struct Store {
     pub(crate) kept: KeptListings,
     pub(crate) noted: Noted,
     pub(crate) indexes: Indexes,
+    /// Content of manifests.
+    pub(crate) known_manifests: KnownManifests,
+    /// Bounds the memory for large manifests that are being read.
+    pub(crate) large_reads: Semaphore,
+    /// Writers of tags.
+    pub(crate) turns: Turns,
+    /// Ids of the records of deletions.
+    pub(crate) trash_ids: TrashIds,
+    /// Repositories whose index of referrers is complete.
+    pub(crate) completed_referrers: Completed,
 }
 
 impl Store {
@@ -60,6 +78,11 @@ impl Store {
             _ => Duration::from_secs(2 * 60 * 60),
         };
         Self {
+            known_manifests: KnownManifests::new(options.manifest_memory),
+            large_reads: Semaphore::new(LARGE_READS),
+            turns: Turns::default(),
+            trash_ids: TrashIds::default(),
+            completed_referrers: Completed::default(),
             bucket,
             part_memory: PartMemory::new(options.part_memory),
             known_sessions: KnownSessions::default(),

@@ -12,4 +12,4 @@ async fn memory() -> Backend {
     Backend::new(open().await, open().await)
 }
 
-storage_tests!(memory, expire, health, inspect, repair);
+storage_tests!(memory, expire, health, inspect, repair, trash);

@@ -83,5 +83,15 @@ fn of(program: &'static str, bucket: Option<(Location, Probe)>) -> Vec<Trial> {
             })
         }
     };
-    storage_trials!(program, &[program], fresh, health, inspect, repair, restart)
+    storage_trials!(
+        program,
+        &[program],
+        fresh,
+        expire,
+        health,
+        inspect,
+        repair,
+        restart,
+        trash
+    )
 }

@@ -1,0 +1,118 @@
+//! The completion of the index of referrers, with the manifests that registry:2 has put.
+//!
+//! `_referrers/known` has the manifests that were read for the index so far. A process that is first asked for referrers
+//! in a repository lists its manifests, reads those that are not known, writes the entries that are missing, and then
+//! the list. Manifests that others put meanwhile have an entry before they are there.
+//!
+//! Another program may put manifests while no process of this software is open on the bucket, or before the first
+//! request for referrers in a repository. After that, its manifests are found once a process is started again.
+
+use super::entry::Entry;
+use crate::{keys, scans::at_once, store::Store};
+use futures_util::TryStreamExt as _;
+use registry_core::{Algorithm, Digest, RepositoryName, storage::Result};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::OnceCell;
+
+/// Number of repositories whose completion a process remembers.
+const REMEMBERED: usize = 10_000;
+
+/// Number of manifests whose content is in memory at once.
+const READ_AT_ONCE: usize = 64;
+
+/// Bytes of a digest in the list of known manifests. Two of the same bytes would take a collision.
+const PREFIX: usize = 20;
+
+/// Repositories whose index is complete.
+#[derive(Debug, Default)]
+pub(crate) struct Completed(Mutex<HashMap<RepositoryName, Arc<OnceCell<Arc<Missing>>>>>);
+
+/// Entries that a process that only reads has not written.
+#[derive(Debug, Default)]
+pub(super) struct Missing(Vec<Entry>);
+
+impl Missing {
+    pub(super) fn of(&self, subject: &Digest) -> impl Iterator<Item = Entry> {
+        self.0
+            .iter()
+            .filter(move |entry| entry.subject == *subject)
+            .copied()
+    }
+}
+
+impl Completed {
+    fn cell(&self, repository: &RepositoryName) -> Arc<OnceCell<Arc<Missing>>> {
+        let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cells.len() >= REMEMBERED && !cells.contains_key(repository) {
+            cells.clear();
+        }
+        Arc::clone(cells.entry(repository.clone()).or_default())
+    }
+}
+
+impl Store {
+    /// Adds the entries that are missing in the index of a repository, once for each process.
+    pub(super) async fn complete_referrers(&self, repository: &RepositoryName) -> Result<Arc<Missing>> {
+        let cell = self.completed_referrers.cell(repository);
+        let completed = cell.get_or_try_init(|| self.find_referrers(repository)).await?;
+        Ok(Arc::clone(completed))
+    }
+
+    async fn find_referrers(&self, repository: &RepositoryName) -> Result<Arc<Missing>> {
+        let list = keys::referrers_known(repository);
+        let known = self.bucket.get(&list).await?;
+        let mut known: BTreeSet<[u8; PREFIX]> = known
+            .iter()
+            .flat_map(|object| object.bytes.as_chunks().0)
+            .copied()
+            .collect();
+        let mut unknown = self.recorded_manifests(repository).await?;
+        unknown.retain(|digest| !known.contains(&prefix(digest)));
+        if unknown.is_empty() {
+            return Ok(Arc::default());
+        }
+        let mut entries = Vec::new();
+        for unknown in unknown.chunks(READ_AT_ONCE) {
+            let manifests = unknown.iter().map(|digest| self.revision(repository, digest));
+            // A damaged one gets its entry when it is put again.
+            for manifest in at_once(manifests).await?.into_iter().flatten() {
+                known.insert(prefix(&manifest.digest));
+                entries.extend(Entry::of(&manifest));
+            }
+        }
+        if self.options.read_only {
+            return Ok(Arc::new(Missing(entries)));
+        }
+        let writes = entries.iter().map(|entry| async move {
+            let key = entry.key(repository);
+            self.bucket.put(&key, entry.content()).await
+        });
+        at_once(writes).await?;
+        let text: Vec<u8> = known.into_iter().flatten().collect();
+        // Another replica may write its own list: what is lost of this one is read again.
+        self.bucket.put(&list, text).await?;
+        Ok(Arc::default())
+    }
+
+    /// Lists the manifests of which a repository has a record, in any order.
+    async fn recorded_manifests(&self, repository: &RepositoryName) -> Result<Vec<Digest>> {
+        let mut digests = Vec::new();
+        for algorithm in Algorithm::ALL {
+            let directory = keys::revisions(repository, algorithm);
+            let mut listed = self.bucket.list(&directory);
+            while let Some(meta) = listed.try_next().await? {
+                let hex = meta.key.strip_prefix(&directory).and_then(|rest| rest.get(1..));
+                let hex = hex.and_then(|rest| rest.strip_suffix("/link"));
+                digests.extend(hex.and_then(|hex| Digest::from_hex(algorithm, hex).ok()));
+            }
+        }
+        Ok(digests)
+    }
+}
+
+fn prefix(digest: &Digest) -> [u8; PREFIX] {
+    digest.as_bytes().first_chunk().copied().unwrap_or_default()
+}

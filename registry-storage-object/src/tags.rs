@@ -1,1 +1,0 @@
-//! Tags: where they point, and how they move.

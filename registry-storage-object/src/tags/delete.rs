@@ -1,0 +1,158 @@
+//! The removal of a tag.
+
+use super::{ATTEMPTS, Link, Pointer, admit, needs_history, swap::Swapped};
+use crate::{
+    gate::View,
+    history::{Change, Entries},
+    keys, noted,
+    scans::at_once,
+    store::Store,
+};
+use futures_util::TryStreamExt as _;
+use registry_core::{
+    Algorithm, Digest, RepositoryName, Tag,
+    storage::{Deletion, Result, TagExpect},
+};
+
+/// A removal of a tag.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Untagging<'a> {
+    pub(crate) repository: &'a RepositoryName,
+    pub(crate) tag: &'a Tag,
+    pub(crate) expect: TagExpect,
+    pub(crate) how: &'a Deletion,
+    /// False if the deletion of its manifest is recorded already, which names the tag.
+    pub(crate) records: bool,
+    /// The view on which the removal rests. It says until when the tag may be removed.
+    pub(crate) view: &'a View,
+}
+
+/// Outcome of a removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Untagged {
+    /// The tag is gone. It pointed at this manifest, if there was a tag.
+    Gone(Option<Digest>),
+    /// The time has passed until which it may be removed.
+    Expired,
+}
+
+impl Store {
+    /// Removes a tag that is as expected.
+    pub(crate) async fn untag(&self, removal: &Untagging<'_>) -> Result<Untagged> {
+        let Untagging { repository, tag, .. } = *removal;
+        let _turn = self.turns.take(repository, tag).await;
+        let mut recorded = None;
+        for _ in 0..ATTEMPTS {
+            let (pointer, entries) = self.tag_state(repository, tag).await?;
+            if pointer.link == Link::None {
+                return self.untag_lost(removal, &entries).await;
+            }
+            admit(tag, pointer.link.target(), Some(&entries), removal.expect)?;
+            let held = match needs_history(removal.expect) {
+                false => Some(pointer),
+                true => {
+                    self.hold(repository, tag, &pointer, &entries, removal.view)
+                        .await?
+                }
+            };
+            let Some(held) = held else { continue };
+            // The link may contain no digest.
+            let target = held.link.target().or_else(|| entries.last_target());
+            if let Some(target) = target.filter(|_| removal.records && recorded != target) {
+                self.record_tag(repository, tag, &target, removal.how).await?;
+                recorded = Some(target);
+            }
+            match self.unlink_with_entry(removal, &held, target, &entries).await? {
+                Swapped::Done => return Ok(Untagged::Gone(target)),
+                Swapped::Refused => {}
+                Swapped::Expired => return Ok(Untagged::Expired),
+            }
+        }
+        Err(super::swap::contended(repository, tag))
+    }
+
+    async fn unlink_with_entry(
+        &self,
+        removal: &Untagging<'_>,
+        held: &Pointer,
+        target: Option<Digest>,
+        entries: &Entries,
+    ) -> Result<Swapped> {
+        let Untagging {
+            repository,
+            tag,
+            how,
+            view,
+            ..
+        } = *removal;
+        let change = Change::Deleted(target);
+        // Before the removal: otherwise the tag could be taken for lost.
+        let written = self
+            .write_entry(repository, tag, change, how.by.as_deref(), Some(entries))
+            .await?;
+        self.note_tag(repository, tag, noted::Change::Goes, view).await?;
+        let swapped = self.unlink(repository, tag, held, view.fence()).await?;
+        match swapped {
+            Swapped::Done => {
+                self.trim(repository, tag, entries).await;
+                self.remove_tag_index(repository, tag).await?;
+            }
+            Swapped::Refused | Swapped::Expired => self.take_back(written).await,
+        }
+        Ok(swapped)
+    }
+
+    /// Ends the history of a tag that does not exist, if it was lost.
+    async fn untag_lost(&self, removal: &Untagging<'_>, entries: &Entries) -> Result<Untagged> {
+        let Untagging {
+            repository, tag, how, ..
+        } = *removal;
+        let lost = self.lost_target(repository, tag, entries).await?;
+        admit(tag, lost, Some(entries), removal.expect)?;
+        if let Some(target) = lost {
+            if removal.records {
+                self.record_tag(repository, tag, &target, how).await?;
+            }
+            let change = Change::Deleted(lost);
+            self.write_entry(repository, tag, change, how.by.as_deref(), Some(entries))
+                .await?;
+            self.remove_tag_index(repository, tag).await?;
+        }
+        Ok(Untagged::Gone(lost))
+    }
+
+    /// Removes registry:2's list of the past targets of a tag that is gone: registry:2 would list the tag.
+    ///
+    /// Another replica may create the tag meanwhile. Then its entry, by which [`tag_of_page`](Self::tag_of_page) finds it, is put
+    /// back.
+    async fn remove_tag_index(&self, repository: &RepositoryName, tag: &Tag) -> Result<()> {
+        let targets = self.past_targets(repository, tag).await?;
+        let removals = targets.into_iter().map(|target| async move {
+            let key = keys::tag_index(repository, tag, &target);
+            self.bucket.delete(&key).await
+        });
+        at_once(removals).await?;
+        if let Some(target) = self.pointer(repository, tag).await?.link.target() {
+            let key = keys::tag_index(repository, tag, &target);
+            self.bucket.put(&key, target.to_string()).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the targets in registry:2's list of the past targets of a tag.
+    pub(crate) async fn past_targets(&self, repository: &RepositoryName, tag: &Tag) -> Result<Vec<Digest>> {
+        let directory = keys::tag_targets(repository, tag);
+        let mut targets = Vec::new();
+        let mut listed = self.bucket.list(&directory);
+        while let Some(meta) = listed.try_next().await? {
+            let mut parts = meta.key.rsplit('/').skip(1);
+            let (Some(hex), Some(name)) = (parts.next(), parts.next()) else {
+                continue;
+            };
+            let algorithm = Algorithm::ALL.into_iter().find(|known| known.as_str() == name);
+            targets.extend(algorithm.and_then(|algorithm| Digest::from_hex(algorithm, hex).ok()));
+        }
+        targets.sort_unstable();
+        Ok(targets)
+    }
+}

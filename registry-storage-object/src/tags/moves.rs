@@ -1,0 +1,175 @@
+//! The move of a tag to a manifest.
+
+use super::{ATTEMPTS, Link, Pointer, admit, needs_history, swap::Swapped};
+use crate::{
+    gate::View,
+    history::{Change, Entries, Written},
+    keys, noted,
+    store::Store,
+};
+use registry_core::{
+    Digest, RepositoryName, Tag,
+    storage::{Moved, PutManifest, Result, TagExpect},
+};
+
+/// Facts about a put that are in the history of its tags.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Origin<'a> {
+    by: Option<&'a str>,
+    restores: bool,
+}
+
+impl<'a> Origin<'a> {
+    pub(crate) fn of(put: &'a PutManifest) -> Self {
+        Self {
+            by: put.by.as_deref(),
+            restores: put.restores,
+        }
+    }
+
+    /// Returns the change of a tag.
+    fn change(self, previous: Option<Digest>, to: Digest) -> Change {
+        match (previous == Some(to), self.restores) {
+            (false, false) => Change::Moved(to),
+            (false, true) => Change::Restored(to),
+            (true, false) => Change::PutAgain(to),
+            (true, true) => Change::RestoredAgain(to),
+        }
+    }
+}
+
+/// A move of a tag.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moving<'a> {
+    pub(crate) repository: &'a RepositoryName,
+    pub(crate) tag: &'a Tag,
+    pub(crate) to: &'a Digest,
+    pub(crate) expect: TagExpect,
+    pub(crate) origin: Origin<'a>,
+    /// The view on which the put rests. It says until when the tag may be moved.
+    pub(crate) view: &'a View,
+}
+
+impl Store {
+    /// Moves a tag. Returns `None` if the time has passed until which that is allowed.
+    pub(crate) async fn move_tag(&self, moving: &Moving<'_>) -> Result<Option<Moved>> {
+        let Moving { repository, tag, .. } = *moving;
+        let _turn = self.turns.take(repository, tag).await;
+        for _ in 0..ATTEMPTS {
+            let pointer = match needs_history(moving.expect) {
+                false => {
+                    let pointer = self.pointer(repository, tag).await?;
+                    admit(tag, pointer.link.target(), None, moving.expect)?;
+                    pointer
+                }
+                true => {
+                    let (pointer, entries) = self.tag_state(repository, tag).await?;
+                    admit(tag, pointer.link.target(), Some(&entries), moving.expect)?;
+                    match self
+                        .hold(repository, tag, &pointer, &entries, moving.view)
+                        .await?
+                    {
+                        Some(held) => held,
+                        None => continue,
+                    }
+                }
+            };
+            let written = self.announce(moving, &pointer).await?;
+            let swapped = self
+                .repoint(repository, tag, &pointer, moving.to, moving.view.fence())
+                .await;
+            match (swapped, written) {
+                (Ok(Swapped::Done), written) => {
+                    if let Some(written) = &written {
+                        self.trim_sometimes(repository, tag, written).await;
+                    }
+                    return Ok(Some(Moved::new(tag.clone(), pointer.link.target())));
+                }
+                (Ok(Swapped::Refused), written) => self.take_back_if(written).await,
+                (Ok(Swapped::Expired), written) => {
+                    self.take_back_if(written).await;
+                    return Ok(None);
+                }
+                // The tag may have moved.
+                (Err(error), _) => return Err(error),
+            }
+        }
+        Err(super::swap::contended(repository, tag))
+    }
+
+    /// Writes what has to be there before a tag points at a manifest: the entry of registry:2's index, that of the history,
+    /// and a note of a new tag. A history that cannot be written prevents only what the link does not show, a put of the same manifest.
+    async fn announce(&self, moving: &Moving<'_>, pointer: &Pointer) -> Result<Option<Written>> {
+        let Moving {
+            repository,
+            tag,
+            to,
+            origin,
+            ..
+        } = *moving;
+        let change = origin.change(pointer.link.target(), *to);
+        let index = async {
+            match pointer.link {
+                Link::To(target) if target == *to => Ok(()),
+                _ => {
+                    let key = keys::tag_index(repository, tag, to);
+                    self.bucket.put(&key, to.to_string()).await
+                }
+            }
+        };
+        let note = async {
+            match pointer.link {
+                Link::None => {
+                    self.note_tag(repository, tag, noted::Change::Comes, moving.view)
+                        .await
+                }
+                Link::Garbled | Link::To(_) => Ok(()),
+            }
+        };
+        let entry = self.write_entry(repository, tag, change, origin.by, None);
+        let (index, note, entry) = tokio::join!(index, note, entry);
+        index?;
+        note?;
+        match entry {
+            Ok(written) => Ok(Some(written)),
+            Err(error) if pointer.link.target() == Some(*to) => Err(error),
+            Err(error) => {
+                tracing::warn!(
+                    %repository, %tag, error = &error as &dyn std::error::Error,
+                    "the history of a tag lacks an event; the tag itself is changed"
+                );
+                Ok(None)
+            }
+        }
+    }
+
+    pub(super) async fn take_back_if(&self, written: Option<Written>) {
+        if let Some(written) = written {
+            self.take_back(written).await;
+        }
+    }
+
+    /// Marks a tag that is not to be put meanwhile, and looks again if it was put since its history was read. Returns
+    /// `None` if the tag has changed: the caller begins again.
+    pub(super) async fn hold(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        pointer: &Pointer,
+        seen: &Entries,
+        view: &View,
+    ) -> Result<Option<Pointer>> {
+        let Some(held) = self.mark(repository, tag, pointer, view.fence()).await? else {
+            return Ok(None);
+        };
+        if !self.was_put_since(repository, tag, seen).await? {
+            return Ok(Some(held));
+        }
+        if let Link::To(target) = held.link {
+            // Whoever put it meanwhile has put the plain link back already if this is refused.
+            self.repoint(repository, tag, &held, &target, view.fence())
+                .await?;
+        }
+        Ok(None)
+    }
+}

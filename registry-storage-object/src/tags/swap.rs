@@ -1,0 +1,235 @@
+//! [`Pointer`]: the record of a tag as it was read, and its compare-and-swap.
+
+use super::{Link, log::Head};
+use crate::{
+    bucket::{Condition, Fence, Sent, StoreTime, Version},
+    error::restart,
+    keys,
+    nonce::nonce,
+    rung::Rung,
+    store::Store,
+};
+use bytes::Bytes;
+use registry_core::{
+    Digest, RepositoryName, Tag,
+    storage::{Result, StorageError},
+};
+use std::time::{Duration, SystemTime};
+
+/// Validity of a request that moves a tag. A lost answer is decided after that time.
+const VALID: Duration = Duration::from_secs(20);
+
+/// Time that the store takes for a request that came in time.
+const ACTING: Duration = Duration::from_secs(10);
+
+/// Time between two looks at the clock of the store.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A tag as it was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Pointer {
+    pub(crate) link: Link,
+    /// Time of the last write of the link.
+    pub(crate) modified: Option<SystemTime>,
+    at: Place,
+}
+
+/// What a swap is compared with.
+#[derive(Clone, Debug)]
+enum Place {
+    /// The version of the link; `None` if there is no link.
+    Object(Option<Version>),
+    /// The head of the log.
+    Log(Head),
+}
+
+/// Outcome of a swap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Swapped {
+    Done,
+    /// The tag had changed.
+    Refused,
+    /// The time has passed until which this may be published.
+    Expired,
+}
+
+impl Store {
+    /// Reads the record of a tag.
+    pub(crate) async fn pointer(&self, repository: &RepositoryName, tag: &Tag) -> Result<Pointer> {
+        if self.rung == Rung::Log {
+            let head = self.head(repository, tag).await?;
+            return Ok(Pointer {
+                link: head.link(),
+                modified: None,
+                at: Place::Log(head),
+            });
+        }
+        let object = self.bucket.get(&keys::tag(repository, tag)).await?;
+        let link = Link::of_tag(object.as_ref().map(|object| &object.bytes[..]));
+        Ok(Pointer {
+            link,
+            modified: object.as_ref().map(|object| object.modified),
+            at: Place::Object(object.map(|object| object.version)),
+        })
+    }
+
+    /// Moves a tag from where it was read to a manifest.
+    pub(crate) async fn repoint(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        from: &Pointer,
+        to: &Digest,
+        fence: Option<Fence>,
+    ) -> Result<Swapped> {
+        let text = to.to_string();
+        match &from.at {
+            Place::Object(_) => self.replace(repository, tag, from, text.into(), fence).await,
+            Place::Log(head) => self.append_to_log(repository, tag, head, Some(to), fence).await,
+        }
+    }
+
+    /// Removes a tag that is as it was read.
+    pub(crate) async fn unlink(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        from: &Pointer,
+        fence: Option<Fence>,
+    ) -> Result<Swapped> {
+        let version = match &from.at {
+            Place::Log(head) => return self.append_to_log(repository, tag, head, None, fence).await,
+            Place::Object(None) => return Ok(Swapped::Done),
+            Place::Object(Some(version)) => version,
+        };
+        let (key, fence) = (keys::tag(repository, tag), self.sooner(fence));
+        let sent = self
+            .bucket
+            .delete_once(&key, &self.condition(Some(version)), fence)
+            .await?;
+        match sent {
+            Sent::Done(_) => return Ok(Swapped::Done),
+            Sent::Refused => return Ok(Swapped::Refused),
+            Sent::Expired => return Ok(Swapped::Expired),
+            Sent::Unclear => {}
+        }
+        self.wait_for(fence, &key).await?;
+        Ok(match self.bucket.get(&key).await? {
+            None => Swapped::Done,
+            // It had no effect: the caller reads again.
+            Some(_) => Swapped::Refused,
+        })
+    }
+
+    /// Marks the link of a tag, whose target stays. Returns the tag as it is then, or `None` if it has changed.
+    ///
+    /// A mark makes a link that nobody else can make. Who puts the tag meanwhile, also with the same manifest, replaces
+    /// it: a removal of the marked link is refused then. Only a deletion of an unchanged tag needs that. The other two
+    /// means tell each put from the one before.
+    pub(crate) async fn mark(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        from: &Pointer,
+        fence: Option<Fence>,
+    ) -> Result<Option<Pointer>> {
+        let (Place::Object(_), Link::To(target), Rung::Conditional) = (&from.at, from.link, self.rung) else {
+            return Ok(Some(from.clone()));
+        };
+        let text = Bytes::from(format!("{target} {}", nonce()?));
+        match self.replace(repository, tag, from, text.clone(), fence).await? {
+            Swapped::Done => {}
+            Swapped::Refused => return Ok(None),
+            Swapped::Expired => return Err(contended(repository, tag)),
+        }
+        let object = self.bucket.get(&keys::tag(repository, tag)).await?;
+        Ok(object
+            .filter(|object| object.bytes == text)
+            .map(|object| Pointer {
+                link: from.link,
+                modified: Some(object.modified),
+                at: Place::Object(Some(object.version)),
+            }))
+    }
+
+    async fn replace(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        from: &Pointer,
+        text: Bytes,
+        fence: Option<Fence>,
+    ) -> Result<Swapped> {
+        let Place::Object(version) = &from.at else {
+            return Err(StorageError::internal("a tag in a log has no link to replace"));
+        };
+        let (key, fence) = (keys::tag(repository, tag), self.sooner(fence));
+        let sent = self
+            .bucket
+            .put_once(&key, text.clone(), &self.condition(version.as_ref()), fence)
+            .await?;
+        match sent {
+            Sent::Done(_) => return Ok(Swapped::Done),
+            Sent::Refused => return Ok(Swapped::Refused),
+            Sent::Expired => return Ok(Swapped::Expired),
+            Sent::Unclear => {}
+        }
+        self.wait_for(fence, &key).await?;
+        Ok(match self.bucket.get(&key).await? {
+            Some(object) if object.bytes == text => Swapped::Done,
+            // It had no effect, or its effect is gone: the caller reads again.
+            _ => Swapped::Refused,
+        })
+    }
+
+    /// Returns the condition of a write, where the store keeps it.
+    fn condition(&self, version: Option<&Version>) -> Condition {
+        match (self.rung, version) {
+            (Rung::Sole, _) => Condition::Any,
+            (_, Some(version)) => Condition::Is(version.clone()),
+            (_, None) => Condition::Absent,
+        }
+    }
+
+    /// Returns a fence that is passed soon, so that a lost answer does not have to be waited for long.
+    pub(crate) fn sooner(&self, fence: Option<Fence>) -> Option<Fence> {
+        let fence = fence?;
+        let soon = self
+            .bucket
+            .observed()
+            .latest()
+            .map(|told| Fence { told, valid: VALID });
+        Some(match soon {
+            Some(soon) if soon.expires() < fence.expires() => soon,
+            _ => fence,
+        })
+    }
+
+    /// Waits until the store's clock has passed a fence. Fails if the store no longer answers.
+    pub(crate) async fn wait_for(&self, fence: Option<Fence>, key: &str) -> Result<()> {
+        let Some(end) = fence.map(|fence| fence.expires().after(ACTING)) else {
+            return Ok(());
+        };
+        let has_passed = |now: Option<StoreTime>| now.is_some_and(|now| now > end);
+        // Twice the time, for a store whose clock stands.
+        let mut left = 2 * (VALID + ACTING).as_secs();
+        while !has_passed(self.bucket.observed().latest()) {
+            if left == 0 {
+                return Err(restart(&format!("change {key}")));
+            }
+            left -= 1;
+            tokio::time::sleep(LOOK_AGAIN).await;
+            self.bucket.head(key).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Describes a tag that others move again and again.
+pub(super) fn contended(repository: &RepositoryName, tag: &Tag) -> StorageError {
+    StorageError::unavailable(
+        format!("the tag {tag} of {repository} is moved by many replicas at once"),
+        Some(Duration::from_secs(1)),
+        None,
+    )
+}

@@ -1,0 +1,319 @@
+//! `_trash/<name>/_deleted/<id>/record`: a record of each deletion of a manifest or tag, in JSON.
+//!
+//! A record is there before anything is removed. The bytes of a deleted manifest stay in `blobs/`, until a collection
+//! that finds no record of it. The collector of registry:2 does not know the records.
+//!
+//! The time of a record is that of the store's clock. Two replicas never have the same id in a repository: an id is
+//! created where there is none.
+//!
+//! Requests to the store: a page of records costs a listing of all records of the repository, with 1,000 keys each, and
+//! one for each record.
+
+use crate::{
+    bucket::{Condition, Sent},
+    error::restart,
+    keys,
+    nonce::nonce,
+    scans::at_once,
+    store::Store,
+    tags::Link,
+};
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use registry_core::{
+    Digest, MediaType, RepositoryName, Tag,
+    manifest::Manifest,
+    storage::{
+        Deletion, Document, Listing, Page, Result, Seen, StorageError, StoredManifest, TrashId, Trashed,
+    },
+};
+use serde_json::{Map, Value};
+use std::sync::{Mutex, PoisonError};
+
+/// Number of attempts to find an id that no other replica has taken.
+const ATTEMPTS: usize = 20;
+
+/// Ids of this process.
+#[derive(Debug, Default)]
+pub(crate) struct TrashIds(Mutex<Option<TrashId>>);
+
+/// Returns the content of a record.
+fn json(repository: &RepositoryName, trashed: &Trashed, nonce: &str) -> String {
+    let mut fields = Map::new();
+    let mut set = |field: &str, value: Value| fields.insert(field.to_owned(), value);
+    // For people who find the object elsewhere.
+    set("repository", repository.as_str().into());
+    set("digest", trashed.digest.to_string().into());
+    if trashed.stored != trashed.digest {
+        set("stored", trashed.stored.to_string().into());
+    }
+    if let Some(media_type) = &trashed.media_type {
+        set("media_type", media_type.as_str().into());
+    }
+    let tags = trashed.tags.iter().map(|tag| Value::from(tag.as_str()));
+    set("tags", Value::Array(tags.collect()));
+    set("manifest_deleted", trashed.manifest_deleted.into());
+    if let Some(name) = &trashed.by {
+        set("by", (**name).into());
+    }
+    set("nonce", nonce.into());
+    Value::Object(fields).to_string()
+}
+
+/// Parses the content of a record. Fields that later versions may add are ignored.
+fn parse(id: TrashId, content: &[u8]) -> Option<Trashed> {
+    let json: Value = serde_json::from_slice(content).ok()?;
+    let digest = Digest::parse(json.get("digest")?.as_str()?).ok()?;
+    let stored = match json.get("stored") {
+        Some(stored) => Digest::parse(stored.as_str()?).ok()?,
+        None => digest,
+    };
+    let media_type = match json.get("media_type") {
+        Some(media_type) => Some(MediaType::parse(media_type.as_str()?).ok()?),
+        None => None,
+    };
+    let tags = json.get("tags")?.as_array()?.iter();
+    let tags: Option<Vec<Tag>> = tags.map(|tag| Tag::parse(tag.as_str()?).ok()).collect();
+    let by = match json.get("by") {
+        Some(name) => Some(name.as_str()?.into()),
+        None => None,
+    };
+    let trashed = Trashed::manifest(id, digest, tags?).stored_as(stored);
+    let mut trashed = trashed.of_type(media_type).by(by);
+    trashed.manifest_deleted = json.get("manifest_deleted")?.as_bool()?;
+    Some(trashed)
+}
+
+impl Store {
+    /// Records that a manifest, read before, is about to be deleted with these tags.
+    pub(crate) async fn record_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        manifest: &Result<Option<StoredManifest>>,
+        tags: &[Tag],
+        how: &Deletion,
+    ) -> Result<()> {
+        let record = |id| Trashed::manifest(id, *digest, tags.to_vec());
+        self.record_deletion(repository, digest, manifest, how, record)
+            .await
+    }
+
+    /// Records that a tag is about to be deleted.
+    pub(crate) async fn record_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        target: &Digest,
+        how: &Deletion,
+    ) -> Result<()> {
+        if how.permanent {
+            return Ok(());
+        }
+        let manifest = match self.revision(repository, target).await {
+            // Only its record may be lost.
+            Ok(None) => self.unrecorded(repository, target).await,
+            found => found,
+        };
+        let record = |id| Trashed::tag(id, tag.clone(), *target);
+        self.record_deletion(repository, target, &manifest, how, record)
+            .await
+    }
+
+    /// Reads the undamaged target of a tag of which the repository has no record. A layer is none.
+    async fn unrecorded(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<StoredManifest>> {
+        Ok(match self.document_at(repository, digest, digest).await? {
+            Document::Whole(found) if Manifest::parse_stored(&found.bytes, &found.media_type).is_ok() => {
+                Some(found)
+            }
+            _ => None,
+        })
+    }
+
+    async fn record_deletion(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        manifest: &Result<Option<StoredManifest>>,
+        how: &Deletion,
+        trashed: impl Fn(TrashId) -> Trashed,
+    ) -> Result<()> {
+        let media_type = match manifest {
+            _ if how.permanent => return Ok(()),
+            // A damaged or lost manifest cannot be restored.
+            Ok(None) => return Ok(()),
+            Ok(Some(manifest)) => Some(manifest.media_type.clone()),
+            // The failure of the store may be temporary.
+            Err(_) => None,
+        };
+        let stored = self
+            .revision_link(repository, digest)
+            .await?
+            .target()
+            .unwrap_or(*digest);
+        let mut id = self.trash_ids.next(self.stamp());
+        for _ in 0..ATTEMPTS {
+            let trashed = trashed(id)
+                .stored_as(stored)
+                .of_type(media_type.clone())
+                .by(how.by.clone());
+            let content = Bytes::from(json(repository, &trashed, &nonce()?));
+            let key = keys::deletion(repository, &id);
+            match self
+                .bucket
+                .put_once(&key, content.clone(), &Condition::Absent, None)
+                .await?
+            {
+                Sent::Done(_) => return Ok(()),
+                Sent::Unclear => {
+                    let found = self.bucket.get(&key).await?;
+                    if found.is_some_and(|found| found.bytes == content) {
+                        return Ok(());
+                    }
+                }
+                Sent::Refused | Sent::Expired => {}
+            }
+            // At worst, there are two records of one deletion.
+            id = self.trash_ids.next(id.time());
+        }
+        Err(restart(&format!("record the deletion of {digest}")))
+    }
+
+    /// Lists the repositories with records.
+    pub(crate) async fn with_deleted(
+        &self,
+        page: Page<'_, RepositoryName>,
+    ) -> Result<Listing<Seen<RepositoryName>>> {
+        self.repositories_below(keys::TRASH, "_deleted", page).await
+    }
+
+    pub(crate) async fn deleted(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, TrashId>,
+    ) -> Result<Listing<Seen<Trashed, TrashId>>> {
+        let mut ids = self.deletion_ids(repository).await?;
+        ids.retain(|id| page.after.is_none_or(|after| id > after));
+        let mut found = Vec::new();
+        // One item beyond the page shows that there are more.
+        for ids in ids.chunks(page.limit.saturating_add(1)) {
+            let read = ids.iter().map(|id| self.read_deletion(repository, id));
+            for (id, read) in ids.iter().zip(at_once(read).await?) {
+                match read {
+                    Read::Whole(trashed) => found.push(Seen::Whole(*trashed)),
+                    // It was forgotten meanwhile.
+                    Read::Absent => {}
+                    Read::Garbled => {
+                        let key = keys::deletion(repository, id);
+                        let reason = format!("{key} contains no record of a deletion");
+                        found.push(Seen::unreadable(*id, reason));
+                    }
+                }
+            }
+            if found.len() > page.limit {
+                break;
+            }
+        }
+        Ok(Listing::first(page.limit, found))
+    }
+
+    /// Returns the ids of all records of a repository, in order.
+    async fn deletion_ids(&self, repository: &RepositoryName) -> Result<Vec<TrashId>> {
+        let directory = keys::deletions(repository);
+        let mut ids = Vec::new();
+        let mut listed = self.bucket.list(&directory);
+        while let Some(meta) = listed.try_next().await? {
+            let name = meta.key.strip_prefix(&directory).and_then(|rest| rest.get(1..));
+            let name = name.and_then(|rest| rest.strip_suffix("/record"));
+            ids.extend(name.and_then(TrashId::parse));
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// Reads every record of a repository that can be read.
+    pub(crate) async fn all_deleted(&self, repository: &RepositoryName) -> Result<Vec<Trashed>> {
+        let ids = self.deletion_ids(repository).await?;
+        let read = ids.iter().map(|id| self.read_deletion(repository, id));
+        let whole = |read| match read {
+            Read::Whole(trashed) => Some(*trashed),
+            Read::Absent | Read::Garbled => None,
+        };
+        let read = at_once(read).await?;
+        Ok(read.into_iter().filter_map(whole).collect())
+    }
+
+    async fn read_deletion(&self, repository: &RepositoryName, id: &TrashId) -> Result<Read> {
+        let object = self.bucket.get(&keys::deletion(repository, id)).await?;
+        Ok(object.map_or(Read::Absent, |object| {
+            parse(*id, &object.bytes).map_or(Read::Garbled, |trashed| Read::Whole(Box::new(trashed)))
+        }))
+    }
+
+    pub(crate) async fn deleted_document(
+        &self,
+        repository: &RepositoryName,
+        id: &TrashId,
+    ) -> Result<Document> {
+        let trashed = match self.read_deletion(repository, id).await? {
+            Read::Whole(trashed) => *trashed,
+            Read::Absent => return Ok(Document::Lost),
+            Read::Garbled => {
+                let key = keys::deletion(repository, id);
+                return Err(StorageError::internal(format!(
+                    "{key} contains no record of a deletion"
+                )));
+            }
+        };
+        let document = self
+            .document_at(repository, &trashed.digest, &trashed.stored)
+            .await?;
+        Ok(match (document, trashed.media_type) {
+            (Document::Whole(found), Some(media_type)) => {
+                Document::Whole(StoredManifest::new(found.digest, media_type, found.bytes))
+            }
+            (document, _) => document,
+        })
+    }
+
+    /// Removes a record.
+    pub(crate) async fn forget_deletion(&self, repository: &RepositoryName, id: &TrashId) -> Result<bool> {
+        let key = keys::deletion(repository, id);
+        let Some(object) = self.bucket.get(&key).await? else {
+            return Ok(false);
+        };
+        if let Some(trashed) = parse(*id, &object.bytes) {
+            self.complete_histories(repository, &trashed).await;
+        }
+        // No id is used twice, so a late removal removes nothing else.
+        self.bucket.delete(&key).await?;
+        Ok(true)
+    }
+
+    /// Returns true if a repository has no record of a manifest, which may be in the trash.
+    pub(crate) async fn is_unrecorded(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
+        Ok(self.revision_link(repository, digest).await? == Link::None)
+    }
+}
+
+/// Result of the reading of a record.
+enum Read {
+    Whole(Box<Trashed>),
+    Absent,
+    Garbled,
+}
+
+impl TrashIds {
+    /// Returns an id of about that time, later than the last one.
+    fn next(&self, time: std::time::SystemTime) -> TrashId {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = TrashId::following(time, *last);
+        *last = Some(id);
+        id
+    }
+}

@@ -1,0 +1,39 @@
+//! [`Turns`]: writers of one record in this process take turns.
+
+use registry_core::{RepositoryName, Tag};
+use std::hash::{BuildHasher as _, RandomState};
+use tokio::sync::{Mutex, MutexGuard};
+
+/// Number of locks. Two records may share one.
+const LOCKS: usize = 256;
+
+/// Locks for records. Without them, writers of one process conflict with each other at the store. Where the store keeps
+/// no conditions, they are the only protection.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    locks: Box<[Mutex<()>]>,
+    /// Random, so that no client can choose records with the same lock.
+    hasher: RandomState,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            locks: (0..LOCKS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
+impl Turns {
+    /// Waits until no other writer of this process has the tag. Nobody holds two turns.
+    pub(crate) async fn take(&self, repository: &RepositoryName, tag: &Tag) -> MutexGuard<'_, ()> {
+        let hash = self.hasher.hash_one((repository, tag));
+        let number = usize::try_from(hash % LOCKS as u64).unwrap_or_default();
+        let lock = self
+            .locks
+            .get(number)
+            .expect("the number is below that of the locks");
+        lock.lock().await
+    }
+}

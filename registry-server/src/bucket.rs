@@ -40,13 +40,31 @@ pub(crate) async fn open(bucket: &Bucket, usage: Use) -> Result<OpenBucket, Stor
     })
 }
 
+/// Outcome of a probe.
+#[derive(Clone, Debug)]
+pub(crate) struct Probed {
+    /// Table for operators.
+    pub(crate) table: String,
+    /// True if any number of servers can write to the bucket.
+    pub(crate) supports_replicas: bool,
+}
+
+/// Finds out by trying what the store of a bucket can do.
+pub(crate) async fn probe(bucket: &Bucket) -> Result<Probed, StorageError> {
+    let probe = options(bucket).probe(&location(bucket)).await?;
+    Ok(Probed {
+        table: probe.to_string(),
+        supports_replicas: probe.supports_replicas(),
+    })
+}
+
 /// Explains why a bucket cannot be opened, with the key that names it.
 pub(crate) fn explained(bucket: &Bucket, error: &StorageError) -> String {
     format!("storage.{} ({bucket}): {}", bucket.driver(), with_causes(error))
 }
 
 /// Returns the options of a storage, as they are configured.
-pub(crate) fn options(bucket: &Bucket) -> ObjectOptions {
+fn options(bucket: &Bucket) -> ObjectOptions {
     let options = ObjectStorage::options()
         .root(&bucket.root)
         .part_size(bucket.part)
@@ -63,7 +81,7 @@ pub(crate) fn options(bucket: &Bucket) -> ObjectOptions {
 }
 
 /// Returns the place of a bucket, and who asks for it.
-pub(crate) fn location(bucket: &Bucket) -> Location {
+fn location(bucket: &Bucket) -> Location {
     let variables = bucket.identity.0.iter().cloned();
     match &bucket.store {
         Store::S3(s3) => of_s3(s3).variables(variables).into(),

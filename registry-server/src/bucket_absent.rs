@@ -19,11 +19,25 @@ pub(crate) enum Use {
     Write,
 }
 
+/// Outcome of a probe. There is none.
+#[derive(Clone, Debug)]
+pub(crate) struct Probed {
+    pub(crate) table: String,
+    pub(crate) supports_replicas: bool,
+}
+
 /// Refuses.
 pub(crate) async fn open(_: &Bucket, _: Use) -> Result<OpenBucket, StorageError> {
-    Err(StorageError::denied(
-        "this program was built without the feature `object-storage`",
-    ))
+    Err(absent())
+}
+
+/// Refuses.
+pub(crate) async fn probe(_: &Bucket) -> Result<Probed, StorageError> {
+    Err(absent())
+}
+
+fn absent() -> StorageError {
+    StorageError::denied("this program was built without the feature `object-storage`")
 }
 
 /// Explains why a bucket cannot be opened, with the key that names it.

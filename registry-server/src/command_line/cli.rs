@@ -1,7 +1,7 @@
 //! Command line: the forms of registry:2, and our own.
 
 pub(crate) use super::storage::Storage;
-use super::{htpasswd, images};
+use super::{buckets, htpasswd, images};
 use crate::config;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
@@ -64,6 +64,9 @@ pub(crate) enum Command {
     Import(images::Import),
     Export(images::Export),
     Cp(images::Copy),
+    /// Examine where images are stored
+    #[command(subcommand)]
+    Storage(buckets::Storage),
 }
 
 impl Command {
@@ -81,6 +84,7 @@ impl Command {
             | Self::Import(_)
             | Self::Export(_)
             | Self::Cp(_)
+            | Self::Storage(_)
             | Self::Retention(_) => true,
             Self::Serve(_)
             | Self::Config(_)

@@ -4,6 +4,7 @@
 //! configuration instead.
 
 mod announce;
+mod buckets;
 mod check;
 mod cli;
 mod doctor;
@@ -69,6 +70,7 @@ pub fn main() -> ExitCode {
         cli::Command::Import(options) => return images::import(options),
         cli::Command::Export(options) => return images::export(options),
         cli::Command::Cp(options) => return images::copy(options),
+        cli::Command::Storage(command) => (buckets::storage(command).map_err(plain), ExitCode::from(2)),
         cli::Command::Retention(command) => (operator::retention(command).map_err(plain), ExitCode::FAILURE),
     };
     match result {

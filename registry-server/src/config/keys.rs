@@ -41,6 +41,12 @@ pub(crate) fn key(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
 }
 
+/// Finds a key of a bucket, such as `region` of `s3`, that a URL can have: one that takes effect, and no secret.
+pub(crate) fn key_below(driver: &str, name: &str) -> Option<&'static str> {
+    let found = key(&format!("storage.{driver}.{name}"))?;
+    (found.role == Role::Honoured && found.form != Form::Secret).then_some(found.path)
+}
+
 /// Returns the names directly below a section.
 pub(crate) fn below(section: &[&str]) -> Vec<&'static str> {
     let mut names: Vec<&'static str> = KEYS

@@ -40,9 +40,10 @@ pub use self::{
 };
 
 #[cfg(feature = "object-storage")]
-pub(crate) use self::bucket::{Azure, AzureLogin, Encryption, Gcs, GcsKey, S3, Store};
+pub(crate) use self::bucket::{Azure, AzureLogin, Encryption, Gcs, GcsKey, S3};
 pub(crate) use self::{
-    bucket::Bucket,
+    bucket::{Bucket, Store},
+    keys::key_below,
     remedies::remedies,
     retention::retention_rules,
     settings::{Format, Headers, Htpasswd, Location, Log, Settings, StorageKind},

@@ -55,6 +55,9 @@ impl Store {
         repository: &RepositoryName,
         page: Page<'_, UploadId>,
     ) -> Result<Listing<Seen<UploadState, UploadId>>> {
+        if page.limit == 0 {
+            return Ok(Listing::default());
+        }
         let sessions = self.sessions().await?;
         let wanted = sessions
             .into_iter()

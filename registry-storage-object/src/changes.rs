@@ -100,8 +100,15 @@ impl Store {
         keys::change(&directory, change == Change::Comes, &keys::flat(repository))
     }
 
-    /// Removes notes that no index reads any more. 1 request, and 1 for each of them.
+    /// Removes notes that no index reads any more, and what an inspection has found that processes have left. 1 request, and
+    /// 1 for each of them.
     pub(crate) async fn trim_changes(&self) -> Result<()> {
+        for ((repository, tag), entries) in self.leftovers.take() {
+            // Somebody may have created the tag since.
+            if self.bucket.head(&keys::tag(&repository, &tag)).await?.is_none() {
+                self.bucket.delete_all(entries.into_iter()).await?;
+            }
+        }
         let now = Slot::of(now(&self.bucket));
         for directory in self.bucket.directory(keys::CHANGES).await?.directories {
             let slot = keys::name_in(keys::CHANGES, &directory).and_then(|name| name.parse().ok());

@@ -15,7 +15,8 @@
 //! A long page keeps what its listing has read, so that a listing by pages reads each directory once.
 
 use crate::{
-    bucket::Meta,
+    bucket::{Meta, StoreTime},
+    gate::now,
     keys,
     links::read_link,
     scans::{Holding, at_once, by_name},
@@ -32,7 +33,7 @@ use registry_core::{
         UploadState,
     },
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Number of tags that are looked at before the next ones are.
 const LOOKS: usize = 256;
@@ -84,7 +85,8 @@ impl StorageInspect for ObjectStorage {
         digest: &Digest,
         page: Page<'_, Tag>,
     ) -> Result<Listing<Tag>> {
-        self.store.tag_of_page(repository, digest, page).await
+        let objects = self.store.list_twice(&keys::tags(repository)).await?;
+        self.store.tags_among(repository, digest, page, objects).await
     }
 
     async fn uploading(&self, page: Page<'_, RepositoryName>) -> Result<Listing<Seen<RepositoryName>>> {
@@ -276,6 +278,7 @@ impl Store {
             Some(items) => items,
             None => {
                 let objects = self.list_twice(&directory).await?;
+                self.note_leftovers(repository, &objects);
                 let tags = by_name(objects, |key| keys::current_tag(&directory, key));
                 let beyond = |tag: &Tag| page.after.is_none_or(|after| tag > after);
                 tags.into_iter().filter(|(tag, _)| beyond(tag)).collect()
@@ -285,6 +288,26 @@ impl Store {
         let looks = tags.iter().map(|(tag, _)| self.seen_tag(repository, tag).boxed());
         let seen = at_once(looks).await?;
         Ok(Listing::new(seen.into_iter().flatten().collect(), more))
+    }
+
+    /// Remembers the entries of tags that do not exist, for their removal. A prefix without a link is taken for a tag.
+    fn note_leftovers(&self, repository: &RepositoryName, objects: &[Meta]) {
+        let directory = keys::tags(repository);
+        let now = now(&self.bucket);
+        let mut tags: BTreeMap<&str, Vec<&Meta>> = BTreeMap::new();
+        for object in objects {
+            let name = keys::name_in(&directory, &object.key);
+            tags.entry(name.unwrap_or_default()).or_default().push(object);
+        }
+        for (name, objects) in tags {
+            let Ok(tag) = Tag::parse(name) else { continue };
+            let link = keys::tag(repository, &tag);
+            let is_old = |object: &&Meta| StoreTime::of(object.modified).after(self.settled()) < now;
+            if objects.iter().all(|object| object.key != link) && objects.iter().all(is_old) {
+                let keys = objects.iter().map(|object| object.key.clone());
+                self.leftovers.add(repository, tag, keys.collect());
+            }
+        }
     }
 
     /// Reads a tag that was listed. Returns `None` if it has been deleted since.
@@ -306,18 +329,30 @@ impl Store {
         })
     }
 
-    /// Lists the tags that point at a manifest. Those that ever did have an entry of registry:2's list of past targets, which
-    /// is written before the target is. A tag that has no entry at all was made by another program.
+    /// Lists the tags that point at a manifest, by one listing.
     pub(crate) async fn tag_of_page(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
         page: Page<'_, Tag>,
     ) -> Result<Listing<Tag>> {
+        let objects = self.list_all(&keys::tags(repository)).await?;
+        self.tags_among(repository, digest, page, objects).await
+    }
+
+    /// Lists the tags that point at a manifest. Those that ever did have an entry of registry:2's list of past targets, which
+    /// is written before the target is. A tag that has no entry at all was made by another program.
+    async fn tags_among(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        page: Page<'_, Tag>,
+        objects: Vec<Meta>,
+    ) -> Result<Listing<Tag>> {
         let directory = keys::tags(repository);
         let (mut current, mut with_entries, mut candidates) =
             (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        for object in self.list_twice(&directory).await? {
+        for object in objects {
             let name = keys::name_in(&directory, &object.key);
             let Some(tag) = name.and_then(|name| Tag::parse(name).ok()) else {
                 continue;

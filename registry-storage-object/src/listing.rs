@@ -5,7 +5,6 @@ use crate::{
     keys,
     store::Store,
 };
-use futures_util::TryStreamExt as _;
 use registry_core::{
     Digest, RepositoryName, Tag,
     storage::{Listing, Page, Result},
@@ -27,11 +26,8 @@ impl Store {
                 None => self.indexes.add_tags_of(repository),
             },
         };
-        let listing = {
-            let current = self.current(&index, &TagsOf(repository)).await?;
-            self.indexes.used_tags_of(repository, current.len());
-            page_of(&current, &page)
-        };
+        let (listing, count) = self.page_of(&index, &TagsOf(repository), &page).await?;
+        self.indexes.used_tags_of(repository, count);
         // An index may outlast its repository.
         if listing.items.is_empty() && !self.exists(repository).await? {
             return Ok(None);
@@ -43,8 +39,9 @@ impl Store {
         &self,
         page: Page<'_, RepositoryName>,
     ) -> Result<Listing<RepositoryName>> {
-        let current = self.current(&self.indexes.repositories, &Repositories).await?;
-        Ok(page_of(&current, &page))
+        let index = &self.indexes.repositories;
+        let (listing, _) = self.page_of(index, &Repositories, &page).await?;
+        Ok(listing)
     }
 
     /// Lists nobody: see [`Abilities::holders`](registry_core::storage::Abilities::holders).
@@ -60,27 +57,14 @@ impl Store {
     /// Returns all tags of a repository, or `None` if it has many links. 1 request.
     async fn few_tags(&self, repository: &RepositoryName) -> Result<Option<BTreeSet<Tag>>> {
         let directory = keys::tags(repository);
-        let listed = self.bucket.page(&directory, None).await?;
-        if listed.next.is_some() || listed.objects.len() > self.options.few_links {
+        let few = self.options.few_links;
+        let (objects, more) = self.bucket.first(&directory, few + 1).await?;
+        if more || objects.len() > few {
             return Ok(None);
         }
-        let tags = listed.objects.iter().filter(|link| link.size > 0);
-        Ok(Some(
-            tags.filter_map(|link| keys::current_tag(&directory, &link.key))
-                .collect(),
-        ))
-    }
-
-    /// Returns all tags of a repository. 1 request for 1,000 links: a tag has one, and one for each manifest that it ever
-    /// pointed at.
-    pub(crate) async fn scan_tags(&self, repository: &RepositoryName) -> Result<BTreeSet<Tag>> {
-        let directory = keys::tags(repository);
-        let mut objects = self.bucket.list(&directory);
-        let mut tags = BTreeSet::new();
-        while let Some(object) = objects.try_next().await? {
-            tags.extend(keys::current_tag(&directory, &object.key).filter(|_| object.size > 0));
-        }
-        Ok(tags)
+        let links = objects.iter().filter(|link| link.size > 0);
+        let tags = links.filter_map(|link| keys::current_tag(&directory, &link.key));
+        Ok(Some(tags.collect()))
     }
 
     /// Returns true if a repository exists for readers. 2 requests at once.

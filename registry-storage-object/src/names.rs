@@ -3,7 +3,7 @@
 use crate::bucket::StoreTime;
 use registry_core::{RepositoryName, Tag};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
@@ -12,10 +12,19 @@ use tokio::time::Instant;
 /// Number of names in all indexes of tags above which the index that was used least recently is dropped.
 const NAMES: usize = 2_000_000;
 
+/// Part of a name's objects that was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// The object that makes it exist.
+    Object,
+    /// The common prefix of its objects. There may be none, or only others.
+    Prefix,
+}
+
 /// Names as of a time of the store's clock.
 #[derive(Debug)]
 pub(crate) struct Index<K> {
-    pub(crate) names: BTreeSet<K>,
+    pub(crate) names: BTreeMap<K, Seen>,
     /// Time up to which all notes are in it, except those of changes that are still on their way.
     pub(crate) synced: StoreTime,
     /// Notes that say nothing new, with the time at which each was written.

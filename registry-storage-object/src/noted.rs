@@ -1,7 +1,7 @@
 //! [`Noted`], [`Change`] and [`Slot`]: the parts of [notes](crate::changes).
 
 use crate::bucket::StoreTime;
-use registry_core::RepositoryName;
+use registry_core::{RepositoryName, Tag};
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
@@ -14,16 +14,16 @@ pub(crate) const REMEMBERED: Duration = Duration::from_secs(4 * 60);
 /// Number of repositories that are remembered. More are noted again.
 const REPOSITORIES: usize = 10_000;
 
-/// Seconds that share a directory of notes.
-const SLOT: u64 = 1000;
-
 /// Part of the time by which notes are ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Slot(pub(crate) u64);
 
 impl Slot {
+    /// Seconds that share a directory of notes.
+    pub(crate) const SECONDS: u64 = 1000;
+
     pub(crate) fn of(time: StoreTime) -> Self {
-        Self(time.since(StoreTime::default()).as_secs() / SLOT)
+        Self(time.since(StoreTime::default()).as_secs() / Self::SECONDS)
     }
 
     /// Returns the parts of the time from this one to another one.
@@ -73,5 +73,26 @@ impl Noted {
     pub(crate) fn remove(&self, repository: &RepositoryName) {
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         noted.remove(repository);
+    }
+}
+
+/// Keys of the entries of registry:2's list of the past targets of tags that do not exist, which processes that have died
+/// have left. An inspection finds them.
+#[derive(Debug, Default)]
+pub(crate) struct Leftovers(Mutex<BTreeMap<(RepositoryName, Tag), Vec<String>>>);
+
+/// Number of tags whose entries are remembered. The next inspection finds the others.
+const LEFTOVERS: usize = 10_000;
+
+impl Leftovers {
+    pub(crate) fn add(&self, repository: &RepositoryName, tag: Tag, keys: Vec<String>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() < LEFTOVERS {
+            all.insert((repository.clone(), tag), keys);
+        }
+    }
+
+    pub(crate) fn take(&self) -> BTreeMap<(RepositoryName, Tag), Vec<String>> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -33,7 +33,7 @@ impl ObjectOptions {
             redirects: None,
             probed: None,
             holder: format!("process {}", std::process::id()),
-            few_links: 1000,
+            few_links: 50,
         }
     }
 

@@ -7,7 +7,7 @@ use crate::{
     known_manifests::KnownManifests,
     lease::Lease,
     names::Indexes,
-    noted::Noted,
+    noted::{Leftovers, Noted},
     options::ObjectOptions,
     probe::{Kept, Probe},
     process::Process,
@@ -41,9 +41,12 @@ pub(crate) struct Store {
     pub(crate) rung: Rung,
     /// True if the store lists in byte order, and `start-after` loses no key.
     pub(crate) ordered_listing: bool,
+    /// True if the common prefix of objects is no longer listed when they are removed.
+    pub(crate) prefixes_vanish: bool,
     /// Items that listings have read beyond their pages.
     pub(crate) kept: KeptListings,
     pub(crate) noted: Noted,
+    pub(crate) leftovers: Leftovers,
     pub(crate) indexes: Indexes,
     /// Content of manifests.
     pub(crate) known_manifests: KnownManifests,
@@ -92,8 +95,10 @@ impl Store {
             gate: Gate::new(process, rung, reach, lateness),
             rung,
             ordered_listing: probe.is_some_and(|probe| probe.byte_order == Kept::Always),
+            prefixes_vanish: probe.is_some_and(|probe| probe.prefixes_vanish == Kept::Always),
             kept: KeptListings::default(),
             noted: Noted::default(),
+            leftovers: Leftovers::default(),
             indexes: Indexes::default(),
         }
     }

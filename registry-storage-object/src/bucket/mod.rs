@@ -289,14 +289,27 @@ impl Bucket {
 
     /// Returns true if there is an object below a directory. 1 request.
     pub(crate) async fn any(&self, directory: &str) -> Result<bool> {
+        Ok(!self.first(directory, 1).await?.0.is_empty())
+    }
+
+    /// Returns some objects below a directory, `limit` if there are as many, and true if there may be more. 1 request.
+    pub(crate) async fn first(&self, directory: &str, limit: usize) -> Result<(Vec<Meta>, bool)> {
+        let mut found = Vec::new();
         let Some(pages) = &self.clients.pages else {
-            return Ok(self.list(directory).next().await.transpose()?.is_some());
+            let mut listed = self.list(directory);
+            while let Some(object) = listed.next().await.transpose()? {
+                if found.len() >= limit {
+                    return Ok((found, true));
+                }
+                found.push(object);
+            }
+            return Ok((found, false));
         };
         let prefix = format!("{}/", self.path(directory));
         let mut token = None;
         loop {
             let options = object_store::list::PaginatedListOptions {
-                max_keys: Some(1),
+                max_keys: Some(limit - found.len()),
                 page_token: token,
                 ..Default::default()
             };
@@ -304,12 +317,11 @@ impl Bucket {
                 .list_paginated(Some(&prefix), options)
                 .await
                 .map_err(|error| failed("list", directory, error))?;
-            if !page.result.objects.is_empty() {
-                return Ok(true);
-            }
+            found.extend(page.result.objects.iter().map(|meta| self.meta(meta)));
             token = page.page_token;
-            if token.is_none() {
-                return Ok(false);
+            // A store may answer with less than there is.
+            if token.is_none() || found.len() >= limit {
+                return Ok((found, token.is_some()));
             }
         }
     }

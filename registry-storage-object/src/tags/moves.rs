@@ -119,11 +119,12 @@ impl Store {
         };
         let note = async {
             match pointer.link {
-                Link::None => {
+                // A garbled link may be no tag for listings.
+                Link::None | Link::Garbled => {
                     self.note_tag(repository, tag, noted::Change::Comes, moving.view)
                         .await
                 }
-                Link::Garbled | Link::To(_) => Ok(()),
+                Link::To(_) => Ok(()),
             }
         };
         let entry = self.write_entry(repository, tag, change, origin.by, None);

@@ -7,13 +7,17 @@ own for the network and for `/etc/hosts`: so the services have their names and t
 """
 
 import base64
+import hashlib
+import http.client
 import json
 import os
+import signal
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import yaml
@@ -21,7 +25,12 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDER = ROOT / "deploy/compose"
 HOST = "registry.example.com"
-ADDRESSES = {HOST: "127.0.0.1"}
+REPLICAS = ("registry-1", "registry-2", "registry-3")
+ADDRESSES = {HOST: "127.0.0.1", "store": "127.0.0.20", **{name: f"127.0.0.1{name[-1]}" for name in REPLICAS}}
+LOGIN = base64.b64encode(b"ann:secret").decode()
+VARIABLES = {"S3_ACCESS_KEY": "key-of-the-check", "S3_SECRET_KEY": "secret-of-the-check"}
+# More than what nginx accepts by default, and than what it buffers.
+LAYER = os.urandom(3 << 20)
 # For the start of a process, on a machine with much to do.
 PATIENCE = 120
 
@@ -36,7 +45,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder), Path(sys.argv[1]))
         one_registry(site)
-    print("compose: the registry serves what its file describes")
+        three_registries(site)
+    print("compose: one registry, and three on a bucket behind nginx, serve what their files describe")
     return 0
 
 
@@ -50,11 +60,69 @@ def one_registry(site):
         site.keeps(address, "app:1")
 
 
+def three_registries(site):
+    described = services("bucket.yaml")
+    with ExitStack() as running:
+        running.enter_context(site.store(described["store"]))
+        # The second time, nothing is left to do.
+        for _ in range(2):
+            bucket = described["bucket"]
+            site.output(*bucket["entrypoint"], *bucket["command"], environment=bucket["environment"])
+        replicas = {}
+
+        def start(name):
+            replicas[name] = running.enter_context(site.registry(described[name], name))
+            site.wait(f"http://{name}:5000/")
+
+        for name in REPLICAS:
+            start(name)
+        running.enter_context(site.nginx(described["nginx"]))
+        site.wait(f"https://{HOST}/")
+        site.refuses_strangers(HOST)
+        images = []
+        for name in REPLICAS:
+            replicas[name].kill()
+            replicas[name].wait()
+            images.append(f"app:without-{name}")
+            site.keeps(HOST, images[-1])
+            start(name)
+            site.pulls(HOST, images[0])
+        update(site, replicas, start)
+        for image in images:
+            site.pulls(HOST, image)
+
+
+def update(site, replicas, start):
+    """Replaces all registries while a layer is sent, which another one then completes."""
+    upload = site.connect(HOST)
+    location = upload.asks("POST", "/v2/team/app/blobs/uploads/", 202)
+    upload.begins("PATCH", location, len(LAYER))
+    upload.sends(LAYER[: len(LAYER) // 2])
+    # One of them has it now.
+    handled = 'registry_http_in_flight_requests{handler="blob_upload_chunk"} 1'
+    site.until(lambda: any(handled in site.asked(f"http://{name}:5001/metrics") for name in REPLICAS), handled)
+    for replica in replicas.values():
+        replica.terminate()
+    for name in REPLICAS:
+        site.wait(f"http://{name}:5000/", "000")
+    upload.sends(LAYER[len(LAYER) // 2 :])
+    location = upload.answered(202)
+    for name in REPLICAS:
+        replicas[name].wait()
+        start(name)
+    digest = f"sha256:{hashlib.sha256(LAYER).hexdigest()}"
+    upload = site.connect(HOST)
+    upload.asks("PUT", f"{location}{'&' if '?' in location else '?'}digest={digest}", 201)
+    upload.asks("GET", f"/v2/team/app/blobs/{digest}", 200)
+
+
 def services(file):
     """The services of a file, as docker-compose reads it."""
     command = ["docker-compose", "-f", FOLDER / file, "config"]
-    text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return yaml.safe_load(text)["services"]
+    environment = {**os.environ, **VARIABLES}
+    text = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+    # It prints `$` as a file has it.
+    return yaml.safe_load(text.replace("$$", "$"))["services"]
 
 
 class Site:
@@ -76,15 +144,14 @@ class Site:
         command = ["openssl", "req", "-x509", "-days", "2", *names, *key, "-out", self.certificate]
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
         self.output(program, "htpasswd", "-bc", "-C", "5", folder / "users/htpasswd", "ann", "secret")
-        login = {"auth": base64.b64encode(b"ann:secret").decode()}
-        hosts = (HOST, f"{HOST}:5000")
-        (folder / "docker/config.json").write_text(json.dumps({"auths": {host: login for host in hosts}}))
-        (folder / "layer").write_bytes(os.urandom(3 << 20))
+        logins = {"auths": {host: {"auth": LOGIN} for host in (HOST, f"{HOST}:5000")}}
+        (folder / "docker/config.json").write_text(json.dumps(logins))
+        (folder / "layer").write_bytes(LAYER)
         self.output("tar", "-C", folder, "-cf", folder / "layer.tar", "layer")
 
-    def output(self, *command):
-        environment = {"DOCKER_CONFIG": str(self.folder / "docker"), "SSL_CERT_FILE": str(self.certificate)}
-        environment = {**os.environ, **environment}
+    def output(self, *command, environment=None):
+        ours = {"DOCKER_CONFIG": str(self.folder / "docker"), "SSL_CERT_FILE": str(self.certificate)}
+        environment = {**os.environ, **ours, **(environment or {})}
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if done.returncode != 0:
             raise SystemExit(f"compose: {' '.join(map(str, command))}: {done.stdout}{done.stderr}{self.logs()}")
@@ -98,31 +165,67 @@ class Site:
         return str(text).replace("/users/", f"{self.folder}/users/").replace("/certs/", f"{self.folder}/certs/")
 
     @contextmanager
-    def running(self, name, command, environment):
+    def running(self, name, command, environment=None, end=signal.SIGTERM):
         with open(self.folder / f"{name}.log", "a") as log:
-            process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=log, stderr=log)
+            process = subprocess.Popen(command, env={**os.environ, **(environment or {})}, stdout=log, stderr=log)
             try:
                 yield process
             finally:
-                process.terminate()
+                process.send_signal(end)
                 process.wait()
 
     def registry(self, service, address):
         """The image's command with the variables of a service."""
         environment = {key: self.elsewhere(value) for key, value in service["environment"].items()}
-        environment["REGISTRY_HTTP_ADDR"] = f"{address}:5000"
-        environment["REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"] = str(self.folder / f"images-{address}")
+        ours = {"ADDR": f"{address}:5000", "DEBUG_ADDR": f"{address}:5001", "DEBUG_PROMETHEUS_ENABLED": "true"}
+        environment |= {f"REGISTRY_HTTP_{key}": value for key, value in ours.items()}
+        environment["TMPDIR"] = str(self.folder / f"tmp-{address}")
+        Path(environment["TMPDIR"]).mkdir(exist_ok=True)
+        if environment.get("REGISTRY_STORAGE") != "s3":
+            environment["REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"] = str(self.folder / "images")
         return self.running(address, [self.program, "serve", ROOT / "image/config.yml"], environment)
 
-    def wait(self, url, wanted="200"):
+    @contextmanager
+    def store(self, service):
+        (self.folder / "store").mkdir()
+        command = [word.replace("-dir=/data", f"-dir={self.folder}/store") for word in service["command"]]
+        with self.running("store", [*service["entrypoint"], *command], service["environment"], signal.SIGKILL):
+            self.until(lambda: self.healthy(service), "the store is healthy")
+            yield
+
+    @staticmethod
+    def healthy(service):
+        """Asks what the engine asks."""
+        kind, *command = service["healthcheck"]["test"]
+        return kind == "CMD" and subprocess.run(command).returncode == 0
+
+    def nginx(self, service):
+        (file,) = (one for one in service["volumes"] if "nginx.conf" in str(one))
+        source = Path(file["source"] if isinstance(file, dict) else file.split(":")[0])
+        config = self.folder / "nginx.conf"
+        config.write_text(self.elsewhere(source.read_text()))
+        command = ["nginx", "-p", self.folder, "-e", "stderr", "-c", config]
+        command += ["-g", f"daemon off; user root; pid {self.folder}/nginx.pid;"]
+        return self.running("nginx", command, end=getattr(signal, service["stop_signal"]))
+
+    def connect(self, address):
+        return Connection(self, address)
+
+    def until(self, holds, what):
         end = time.monotonic() + PATIENCE
-        while (found := self.status(url)) != wanted:
+        while not holds():
             if time.monotonic() > end:
-                raise SystemExit(f"compose: {url} answers {found}, and not {wanted}{self.logs()}")
+                raise SystemExit(f"compose: in vain for {PATIENCE} s: {what}{self.logs()}")
             time.sleep(0.1)
 
+    def wait(self, url, wanted="200"):
+        self.until(lambda: self.status(url) == wanted, f"{url} answers {wanted}")
+
     def status(self, url):
-        command = ["curl", "-s", "--cacert", self.certificate, "-o", os.devnull, "-w", "%{http_code}", url]
+        return self.asked(url, "-o", os.devnull, "-w", "%{http_code}")
+
+    def asked(self, url, *options):
+        command = ["curl", "-s", "--cacert", self.certificate, *options, url]
         return subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout
 
     def refuses_strangers(self, address):
@@ -136,6 +239,36 @@ class Site:
 
     def pulls(self, address, image):
         self.output("crane", "validate", "--remote", f"{address}/team/{image}")
+
+
+class Connection:
+    """A connection of ann's."""
+
+    def __init__(self, site, address):
+        self.site = site
+        context = ssl.create_default_context(cafile=site.certificate)
+        self.stream = http.client.HTTPSConnection(address, context=context, timeout=PATIENCE)
+
+    def begins(self, method, target, length):
+        self.stream.putrequest(method, target)
+        self.stream.putheader("Authorization", f"Basic {LOGIN}")
+        self.stream.putheader("Content-Length", str(length))
+        self.stream.endheaders()
+
+    def sends(self, content):
+        self.stream.send(content)
+
+    def answered(self, status):
+        """The location of an answer with this status."""
+        answer = self.stream.getresponse()
+        body = answer.read()
+        if answer.status != status:
+            raise SystemExit(f"compose: {answer.status}, and not {status}: {body[:500]}{self.site.logs()}")
+        return answer.getheader("Location")
+
+    def asks(self, method, target, status):
+        self.begins(method, target, 0)
+        return self.answered(status)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks the deployments of `deploy/`: renders each of them, and compares it with the schemas, our rules and the server.
+"""Checks the deployments of `deploy/`: renders each, and compares it with the schemas, our rules and the server.
 
 Each kustomization and the chart with each file of values of `ci/` are rendered, and those of the guide. Then
 `registry config check` reads each configuration, and the server is started with it and asked what the probes ask. The
@@ -9,10 +9,13 @@ argument is its program, as the tests build it.
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+import threading
+import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -24,16 +27,24 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KUSTOMIZE, CHART, GUIDE = ROOT / "deploy/kubernetes", ROOT / "deploy/helm/registry", ROOT / "docs/kubernetes.md"
-IMAGE = "image.repository=registry.example.com/registry"
+IMAGE, OPEN = "image.repository=registry.example.com/registry", "users.anonymous=true"
+# For what takes no time on a machine without much to do.
+PATIENCE = 120
 # Values that the chart refuses, with a part of what it says.
 REFUSED = (
-    (("users.anonymous=true", "image.repository="), "image.repository is not set"),
+    ((OPEN, "image.repository="), "image.repository is not set"),
     ((IMAGE,), "nobody could log in"),
-    ((IMAGE, "users.anonymous=true", "users.htpasswd=ann"), "users.anonymous is true, and there are users"),
-    ((IMAGE, "users.anonymous=true", "config.http.draintimeout=1h"), "drainSeconds"),
-    ((IMAGE, "users.anonymous=true", "config.http.debug.addr=:1"), "config.http.debug.addr"),
-    ((IMAGE, "users.anonymous=true", "storage.type=disk"), "storage"),
-    ((IMAGE, "users.anonymous=true", "replica=2"), "replica"),
+    ((IMAGE, OPEN, "users.htpasswd=ann"), "users.anonymous is true, and there are users"),
+    ((IMAGE, OPEN, "config.http.draintimeout=1h"), "drainSeconds"),
+    ((IMAGE, OPEN, "config.http.debug.addr=:1"), "config.http.debug.addr"),
+    ((IMAGE, OPEN, "storage.type=disk"), "storage"),
+    ((IMAGE, OPEN, "replica=2"), "replica"),
+    ((IMAGE, OPEN, "storage.type=s3", "storage.s3.replicas=1"), "set replicas to 1"),
+    ((IMAGE, OPEN, "storage.type=s3", "storage.s3.secretkey=a"), "_S3_SECRETKEY"),
+    ((IMAGE, OPEN, "storage.type=s3", "storage.s3.sessiontoken=a"), "_S3_SESSIONTOKEN"),
+    ((IMAGE, OPEN, "storage.type=gcs", "storage.gcs.credentials.type=a"), "storage.gcs.keyfile"),
+    ((IMAGE, OPEN, "storage.type=azure", "storage.azure.accountkey=a"), "_AZURE_ACCOUNTKEY"),
+    ((IMAGE, OPEN, "storage.type=azure", "storage.azure.credentials.secret=a"), "_CREDENTIALS_SECRET"),
 )
 
 
@@ -57,7 +68,7 @@ def main():
         print(f"deployments: {problem}", file=sys.stderr)
     if not problems:
         count = sum(len(objects) for objects in rendered.values())
-        print(f"deployments: {count} objects of {len(rendered)} renderings are valid, and the server answers the probes")
+        print(f"deployments: {count} objects of {len(rendered)} renderings are valid, and the server fits them")
     return 1 if problems else 0
 
 
@@ -78,20 +89,23 @@ def renderings():
 
 
 def guide(folder):
-    """What the guide's files make: its kustomizations, and its values one after the other, each beside the first one."""
+    """What the files of the guide make, each together with the first ones of its kind."""
     folder.mkdir()
     (folder / "config.yml").write_text((KUSTOMIZE / "fs/config.yml").read_text())
     (folder.parent / "registry").symlink_to(ROOT)
-    blocks = re.findall(r"^```yaml (\w+)\n(.*?)^```$", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
-    kustomizations = [text for name, text in blocks if name == "kustomization"]
-    for number in range(len(kustomizations)):
-        (folder / "kustomization.yaml").write_text("".join(kustomizations[: number + 1]))
-        yield f"kustomization {number + 1} of the guide", kubernetes.documents(output("kustomize", "build", folder))
-    values = [folder / f"{number}.yaml" for number, (name, _) in enumerate(blocks) if name == "values"]
-    for file in values:
-        file.write_text(blocks[int(file.stem)][1])
-        options = [word for chosen in sorted({values[0], file}) for word in ("--values", chosen)]
-        yield f"values {values.index(file) + 1} of the guide", kubernetes.documents(template(*options))
+    blocks = re.findall(r"^```yaml ((\w+)[-\w]*)\n(.*?)^```$", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
+    for number, (kind, tool, text) in enumerate(blocks):
+        first = next(text for other, _, text in blocks if other == kind)
+        name = f"block {number + 1} of the guide, {kind}"
+        if tool == "kustomization":
+            (folder / "kustomization.yaml").write_text(first if text == first else first + text)
+            yield name, kubernetes.documents(output("kustomize", "build", folder))
+        else:
+            files = [folder / "first.yaml", folder / "values.yaml"]
+            for file, content in zip(files, (first, text)):
+                file.write_text(content)
+            options = [word for file in files for word in ("--values", file)]
+            yield name, kubernetes.documents(template(*options))
 
 
 def template(*options):
@@ -125,24 +139,89 @@ def versions():
 
 def unserved(program, objects):
     """What the server does not accept or answer."""
-    with tempfile.TemporaryDirectory() as folder:
-        config = furnish(Path(folder), objects)
-        command = [program, "config", "check", config]
-        checked = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    config, variables = manifests.configuration(objects), manifests.variables(objects)
+    ours = {name: value for name, value in variables.items() if name.startswith("REGISTRY_")}
+    (workload,) = (thing for thing in objects if thing["kind"] in manifests.WORKLOADS)
+    with tempfile.TemporaryDirectory() as name, ExitStack() as running:
+        folder = Path(name)
+        file = furnish(folder, objects)
+        environment, store = {**os.environ, **ours}, None
+        if "s3" in config["storage"]:
+            bucket = ours.get("REGISTRY_STORAGE_S3_BUCKET", config["storage"]["s3"].get("bucket"))
+            store, place = running.enter_context(bucket_of(folder, bucket))
+            environment |= place
+        command = [program, "config", "check", file]
+        checked = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         # A notice, too: nothing may be ignored.
         if checked.returncode != 0 or checked.stderr:
             yield f"config check: {checked.stderr}"
             return
-        with serving(program, config, Path(folder)) as ports:
-            (workload,) = (thing for thing in objects if thing["kind"] in manifests.WORKLOADS)
-            asked = {(path, port) for path, port in manifests.probes(workload).values()}
-            for path, port in sorted(asked | {("/metrics", "metrics")}):
-                status = answer(f"{ports[port]}{path}")
-                if status != 200:
-                    yield f"the server answers {status} to {path} on the port {port}"
-            wanted = 200 if manifests.configuration(objects)["auth"] == "none" else 401
-            if (status := answer(f"{ports['http']}/v2/")) != wanted:
-                yield f"the server answers {status} to a client without a login"
+        # There is no store of Google's or Azure's here.
+        if config["storage"].keys() & {"gcs", "azure"}:
+            return
+        ports = running.enter_context(serving(program, file, environment))
+        yield from unanswered(workload, config, ports)
+        if store:
+            store.kill()
+            yield from brought_down(workload, ports)
+
+
+def unanswered(workload, config, ports):
+    asked = set(manifests.probes(workload).values())
+    for path, port in sorted(asked | {("/metrics", "metrics")}):
+        if (status := answer(f"{ports[port]}{path}")) != 200:
+            yield f"the server answers {status} to {path} on the port {port}"
+    wanted = 200 if config["auth"] == "none" else 401
+    if (status := answer(f"{ports['http']}/v2/")) != wanted:
+        yield f"the server answers {status} to a client without a login"
+
+
+def brought_down(workload, ports):
+    """What depends on a store that is gone, and must not; or the reverse."""
+    probes = manifests.probes(workload)
+    (ready, port), (alive, other) = probes["readinessProbe"], probes["livenessProbe"]
+    end = time.monotonic() + PATIENCE
+    while answer(f"{ports[port]}{ready}") == 200:
+        if time.monotonic() > end:
+            yield "the server is ready without its bucket"
+            return
+        time.sleep(0.1)
+    if (status := answer(f"{ports[other]}{alive}")) != 200:
+        yield f"the server answers {status} to the probe of its life, without its bucket"
+
+
+@contextmanager
+def bucket_of(folder, name):
+    """A store with a bucket, as a process and variables of the server."""
+    key, secret = "key-of-the-check", "secret-of-the-check"
+    (folder / "store" / name).mkdir(parents=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    options = ["--port", address, "--quiet", "--keep-alive", "--health", "/health"]
+    command = ["versitygw", *options, "posix", folder / "store"]
+    environment = {**os.environ, "ROOT_ACCESS_KEY": key, "ROOT_SECRET_KEY": secret}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with ended(subprocess.Popen(command, env=environment, **quiet)) as store:
+        end = time.monotonic() + PATIENCE
+        while answer(f"http://{address}/health") != 200:
+            if store.poll() is not None or time.monotonic() > end:
+                raise SystemExit("deployments: versitygw does not start")
+            time.sleep(0.1)
+        settings = {"REGIONENDPOINT": f"http://{address}", "ACCESSKEY": key, "SECRETKEY": secret}
+        settings |= {"REGION": "us-east-1", "FORCEPATHSTYLE": "true"}
+        variables = {f"REGISTRY_STORAGE_S3_{name}": value for name, value in settings.items()}
+        yield store, {**variables, "REGISTRY_HEALTH_STORAGEDRIVER_INTERVAL": "1s"}
+
+
+@contextmanager
+def ended(process):
+    """A process that ends with the block."""
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def furnish(folder, objects):
@@ -180,28 +259,26 @@ def mount(folder, files):
 
 
 @contextmanager
-def serving(program, config, folder):
+def serving(program, config, environment):
     """The server; the addresses of its ports by the names that the manifests have for them."""
-    with open(folder / "log", "w") as log:
-        command = [program, "serve", config]
-        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        try:
-            ports = {}
-            for line in server.stderr:
-                log.write(line)
-                message = json.loads(line)["msg"]
-                if found := re.match(r"listening on (https?://\S+)", message):
-                    ports["http"] = found[1]
-                if found := re.match(r"debug server listening on (\S+):", message):
-                    ports["metrics"] = f"http://{found[1]}"
-                if len(ports) == 2:
-                    break
-            else:
-                raise SystemExit(f"deployments: the server does not start: {(folder / 'log').read_text()}")
-            yield ports
-        finally:
-            server.terminate()
-            server.communicate()
+    command = [program, "serve", config]
+    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    with ended(server):
+        ports, said = {}, []
+        for line in server.stderr:
+            said.append(line)
+            message = json.loads(line)["msg"]
+            if found := re.match(r"listening on (https?://\S+)", message):
+                ports["http"] = found[1]
+            if found := re.match(r"debug server listening on (\S+):", message):
+                ports["metrics"] = f"http://{found[1]}"
+            if len(ports) == 2:
+                break
+        else:
+            raise SystemExit(f"deployments: the server does not start: {''.join(said)}")
+        # What it says from now on must not make it wait.
+        threading.Thread(target=server.stderr.read, daemon=True).start()
+        yield ports
 
 
 def answer(url):

@@ -1,7 +1,7 @@
 """Objects of Kubernetes, validated against the OpenAPI documents of its releases.
 
-The documents are in the Go module of Kubernetes, and that of a ServiceMonitor in the module of its operator. A field that
-a document does not have is a fault, as with `kubectl --validate=strict`.
+The documents are in the Go module of Kubernetes, and that of a ServiceMonitor in the module of its operator. A field
+that a document does not have is a fault, as with `kubectl --validate=strict`.
 """
 
 import json

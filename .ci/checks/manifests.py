@@ -4,11 +4,13 @@ import re
 
 import yaml
 
-# Secrets that a user of the manifests makes.
-GIVEN = frozenset({"registry-bucket", "registry-tls", "registry-users"})
+# What a user of the manifests makes.
+SECRETS = ("registry-bucket", "registry-tls", "registry-users")
+GIVEN = frozenset({("Secret", name) for name in SECRETS} | {("ConfigMap", "authority")})
 WORKLOADS = frozenset({"Deployment", "StatefulSet"})
 # Of the server, for what it received before the end of the drain.
 TIDYING = 1
+DRIVERS = frozenset({"s3", "gcs", "azure"})
 ALIVE, HEALTH = "/", "/debug/health"
 
 
@@ -34,6 +36,16 @@ def configuration(objects):
     """The configuration of the server."""
     (text,) = (thing["data"]["config.yml"] for thing in objects if "config.yml" in (thing.get("data") or {}))
     return yaml.safe_load(text)
+
+
+def variables(objects):
+    """The variables of the container that are in the manifests."""
+    maps = {thing["metadata"]["name"]: thing["data"] for thing in objects if thing["kind"] == "ConfigMap"}
+    (workload,) = (thing for thing in objects if thing["kind"] in WORKLOADS)
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    names = [one["configMapRef"]["name"] for one in container.get("envFrom", []) if "configMapRef" in one]
+    found = {key: value for name in names for key, value in maps[name].items()}
+    return found | {one["name"]: one["value"] for one in container.get("env", []) if "value" in one}
 
 
 def unsafe(pod):
@@ -85,7 +97,7 @@ def dangling(workload, objects, given):
     if workload["kind"] == "StatefulSet":
         wanted += [("Service", workload["spec"]["serviceName"])]
     for kind, name in wanted:
-        if (kind, name) not in made and not (kind == "Secret" and name in given) and name != "default":
+        if (kind, name) not in made | given | {("ServiceAccount", "default")}:
             yield f"there is no {kind} {name}"
 
 
@@ -177,7 +189,7 @@ def unavailable(workload, objects):
     if not container.get("lifecycle", {}).get("preStop", {}).get("sleep"):
         yield "a pod stops before the balancer knows"
     config = configuration(objects)
-    (driver,) = config["storage"].keys() & {"s3", "gcs", "azure"}
+    (driver,) = config["storage"].keys() & DRIVERS
     if config["storage"][driver].get("replicas") == 1:
         if spec["replicas"] != 1 or spec.get("strategy") != {"type": "Recreate"}:
             yield "a second replica would be refused, also during an update"

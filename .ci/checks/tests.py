@@ -477,6 +477,43 @@ class Manifests(unittest.TestCase):
                 found = self.broken(name, kind, change)
                 self.assertEqual(len(found), 1, (name, number, found))
 
+    def test_each_rule_for_replicas_can_fail(self):
+        def pod(thing):
+            return thing["spec"]["template"]["spec"]
+
+        def container(thing):
+            return pod(thing)["containers"][0]
+
+        changes = [
+            lambda thing: container(thing)["readinessProbe"]["httpGet"].update(path="/", port="http"),
+            lambda thing: container(thing).pop("lifecycle"),
+            lambda thing: pod(thing).update(terminationGracePeriodSeconds=71),
+            lambda thing: pod(thing)["topologySpreadConstraints"].pop(),
+            lambda thing: pod(thing)["topologySpreadConstraints"][0]["labelSelector"].update(matchLabels={"a": "b"}),
+            lambda thing: thing["spec"].update(replicas=1),
+            lambda thing: thing["spec"]["strategy"]["rollingUpdate"].update(maxUnavailable=1),
+            lambda thing: container(thing)["startupProbe"]["httpGet"].update(path="/debug/health", port="metrics"),
+        ]
+        for name in ("deploy/kubernetes/bucket", "deploy/helm/registry/ci/s3-values.yaml"):
+            self.assertEqual(self.broken(name, "Service", lambda thing: None), [])
+            for number, change in enumerate(changes):
+                found = self.broken(name, "Deployment", change)
+                self.assertEqual(len(found), 1, (name, number, found))
+            for change in [
+                lambda thing: thing["spec"]["selector"].update(matchLabels={"a": "b"}),
+                lambda thing: thing.update(kind="Budget"),
+            ]:
+                self.assertEqual(len(self.broken(name, "PodDisruptionBudget", change)), 1)
+
+    def test_one_replica_is_enough_where_the_store_needs_it_and_a_second_one_too_many(self):
+        name = "deploy/helm/registry/ci/s3-sole-values.yaml"
+        self.assertEqual(self.broken(name, "Deployment", lambda thing: None), [])
+        for change in [
+            lambda thing: thing["spec"].update(replicas=2),
+            lambda thing: thing["spec"].update(strategy={"type": "RollingUpdate"}),
+        ]:
+            self.assertEqual(len(self.broken(name, "Deployment", change)), 1)
+
     def test_a_budget_for_one_pod_and_a_pod_of_a_test_behind_the_service_are_refused(self):
         objects = self.renderings["deploy/helm/registry/ci/filesystem-values.yaml"]
         selector = next(thing for thing in objects if thing["kind"] == "StatefulSet")["spec"]["selector"]

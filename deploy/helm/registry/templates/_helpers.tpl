@@ -57,8 +57,29 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* `filesystem`, or `bucket` for each of the other storages. */}}
+{{- define "registry.kind" -}}
+{{- ternary "filesystem" "bucket" (eq .Values.storage.type "filesystem") -}}
+{{- end -}}
+
 {{- define "registry.drain" -}}
-{{- get .Values.drainSeconds .Values.storage.type -}}
+{{- get .Values.drainSeconds (include "registry.kind" .) -}}
+{{- end -}}
+
+{{/* "true" if the store has no conditional requests, so that one replica may write. */}}
+{{- define "registry.sole" -}}
+{{- $sole := eq (int (default 0 (get (get .Values.storage .Values.storage.type) "replicas"))) 1 -}}
+{{- if and $sole (ne (int .Values.replicas) 1) -}}
+{{- fail (printf "storage.%s.replicas is 1, and replicas is %v: one pod at a time writes to this bucket, so set replicas to 1" .Values.storage.type .Values.replicas) -}}
+{{- end -}}
+{{- $sole -}}
+{{- end -}}
+
+{{/* Refuses a key of the store that belongs into a secret. */}}
+{{- define "registry.secret" -}}
+{{- $type := (index . 0).Values.storage.type -}}
+{{- $variable := printf "REGISTRY_STORAGE_%s_%s" $type (index . 1) | replace "." "_" | upper -}}
+{{- fail (printf "storage.%s.%s would be readable for everyone who reads ConfigMaps: make a secret with the variable %s, and set storage.secret to its name" $type (index . 1) $variable) -}}
 {{- end -}}
 
 {{/*
@@ -86,6 +107,21 @@ image, and the access log would have one for each probe. The pod's limit of memo
 -}}
 {{- if eq .Values.storage.type "filesystem" -}}
 {{- $_ := set $set.storage "filesystem" (dict "rootdirectory" "/var/lib/registry" "minfree" .Values.storage.filesystem.minFree) -}}
+{{- else -}}
+{{- $keys := get .Values.storage .Values.storage.type -}}
+{{- range list "accesskey" "secretkey" "sessiontoken" "accountkey" -}}
+{{- if hasKey $keys . -}}
+{{- include "registry.secret" (list $ .) -}}
+{{- end -}}
+{{- end -}}
+{{- if hasKey (default dict $keys.credentials) "secret" -}}
+{{- include "registry.secret" (list $ "credentials.secret") -}}
+{{- end -}}
+{{- if and (eq .Values.storage.type "gcs") (hasKey $keys "credentials") -}}
+{{- fail "storage.gcs.credentials would be readable for everyone who reads ConfigMaps: mount the file of a secret with extraVolumes and extraVolumeMounts, and set storage.gcs.keyfile to its path" -}}
+{{- end -}}
+{{- $_ := set $set.storage .Values.storage.type (deepCopy $keys) -}}
+{{- $_ := set $set.storage "redirect" (dict "disable" (not .Values.storage.redirect)) -}}
 {{- end -}}
 {{- if include "registry.users" . -}}
 {{- $_ := set $set "auth" (dict "htpasswd" (dict "realm" "registry" "path" "/etc/registry/users/htpasswd")) -}}

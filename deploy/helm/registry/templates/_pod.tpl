@@ -11,6 +11,7 @@ timeoutSeconds: 5
 
 {{/* Template of the pods, whatever makes them. */}}
 {{- define "registry.pod" -}}
+{{- $kind := include "registry.kind" . -}}
 metadata:
   labels:
     {{- include "registry.selector" . | nindent 4 }}
@@ -34,8 +35,8 @@ spec:
     - name: {{ . }}
     {{- end }}
   {{- end }}
-  # The drain, one second to store what was received, and a reserve.
-  terminationGracePeriodSeconds: {{ add (include "registry.drain" .) 7 }}
+  # {{ if eq $kind "bucket" }}`preStop`, the{{ else }}The{{ end }} drain, one second to store what was received, and a reserve.
+  terminationGracePeriodSeconds: {{ add (include "registry.drain" .) (ternary .Values.preStopSeconds 0 (eq $kind "bucket")) 7 }}
   securityContext:
     runAsNonRoot: true
     runAsUser: 65532
@@ -53,9 +54,15 @@ spec:
       env:
         {{- toYaml . | nindent 8 }}
       {{- end }}
-      {{- with .Values.envFrom }}
+      {{- if or .Values.envFrom .Values.storage.secret }}
       envFrom:
+        {{- with .Values.storage.secret }}
+        - secretRef:
+            name: {{ . }}
+        {{- end }}
+        {{- with .Values.envFrom }}
         {{- toYaml . | nindent 8 }}
+        {{- end }}
       {{- end }}
       ports:
         - name: http
@@ -65,17 +72,38 @@ spec:
       startupProbe:
         {{- include "registry.alive" . | nindent 8 }}
         periodSeconds: 2
+        {{- if eq $kind "bucket" }}
+        # The server listens once it has reached the bucket: a store that is out at the start has an hour.
+        failureThreshold: 1800
+        {{- else }}
+        # Five minutes, for the index of a large directory.
         failureThreshold: 150
+        {{- end }}
       # An outage of the storage restarts nothing.
       livenessProbe:
         {{- include "registry.alive" . | nindent 8 }}
         periodSeconds: 10
         failureThreshold: 6
       readinessProbe:
+        {{- if eq $kind "bucket" }}
+        # Fails while the replica cannot reach the bucket, so that another one gets the requests.
+        httpGet:
+          path: /debug/health
+          port: metrics
+        timeoutSeconds: 5
+        {{- else }}
         # Not `/debug/health`: nobody else serves the images, and a full or read-only volume still serves pulls.
         {{- include "registry.alive" . | nindent 8 }}
+        {{- end }}
         periodSeconds: 5
-      {{- with .Values.resources }}
+      {{- if eq $kind "bucket" }}
+      # The server accepts no more connections once it is told to stop. By then, nobody should send any.
+      lifecycle:
+        preStop:
+          sleep:
+            seconds: {{ .Values.preStopSeconds }}
+      {{- end }}
+      {{- with get .Values.resources $kind }}
       resources:
         {{- toYaml . | nindent 8 }}
       {{- end }}
@@ -105,6 +133,9 @@ spec:
         {{- end }}
         - name: tmp
           mountPath: /tmp
+        {{- with .Values.extraVolumeMounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
         {{- if eq .Values.storage.type "filesystem" }}
         - name: images
           mountPath: /var/lib/registry
@@ -131,6 +162,9 @@ spec:
     - name: tmp
       emptyDir:
         sizeLimit: 64Mi
+    {{- with .Values.extraVolumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
     {{- if eq .Values.storage.type "filesystem" }}
     {{- with .Values.storage.filesystem.existingClaim }}
     - name: images
@@ -138,6 +172,18 @@ spec:
         claimName: {{ . }}
     {{- end }}
     {{- end }}
+  {{- if eq $kind "bucket" }}
+  topologySpreadConstraints:
+    {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+    - topologyKey: {{ . }}
+      maxSkew: 1
+      whenUnsatisfiable: ScheduleAnyway
+      matchLabelKeys: [pod-template-hash]
+      labelSelector:
+        matchLabels:
+          {{- include "registry.selector" $ | nindent 10 }}
+    {{- end }}
+  {{- end }}
   {{- with .Values.priorityClassName }}
   priorityClassName: {{ . }}
   {{- end }}

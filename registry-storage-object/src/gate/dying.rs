@@ -1,20 +1,17 @@
-//! [`Batch`]: announcement of the removals that are going on.
+//! [`Batch`]: announcement of removals that are going on.
 
 use super::{
-    mark::{self, LENGTH, Mark},
+    mark::{self, Kind, Mark},
     state::now,
 };
 use crate::{
-    bucket::{Bucket, RETRY_AFTER, StoreTime},
+    bucket::{Bucket, Dialect, RETRY_AFTER, StoreTime},
     keys,
+    nonce::nonce,
 };
-use bytes::Bytes;
-use futures_util::TryStreamExt as _;
+use futures_util::{TryStreamExt as _, future::try_join_all};
 use registry_core::storage::{Result, StorageError};
-use std::{
-    collections::BTreeSet,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::time::{Duration, UNIX_EPOCH};
 use tokio::time::Instant;
 
 /// Time for which a request waits for the end of a batch.
@@ -23,73 +20,87 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Time between two looks.
 const STEP: Duration = Duration::from_millis(200);
 
-/// End of the key of the announcement.
-const DYING: &str = ".dying";
-/// End of the key of the sign that nothing of the batch is removed any more.
-const DONE: &str = ".done";
+/// Number of announcements that are read at once.
+const PARALLEL: usize = 16;
 
-/// A batch of removals. None of its requests is valid after a time of the store's clock.
+/// Removals of items of one kind. None of their requests takes effect after a time of the store's clock, so that the
+/// announcement ends by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Batch {
-    pub(crate) epoch: u64,
-    pub(crate) name: String,
+    key: String,
+    kind: Kind,
+    /// Time after which nothing is removed, in seconds.
+    until: u64,
 }
 
 impl Batch {
-    pub(crate) fn dying(&self) -> String {
-        format!("{}/{}{DYING}", keys::batches(self.epoch), self.name)
-    }
-
-    pub(crate) fn done(&self) -> String {
-        format!("{}/{}{DONE}", keys::batches(self.epoch), self.name)
-    }
-
-    /// Returns the content of the announcement.
-    pub(crate) fn content(until: StoreTime, marks: &[Mark]) -> Bytes {
-        let seconds = until.since(StoreTime::of(UNIX_EPOCH)).as_secs();
-        let mut bytes = seconds.to_be_bytes().to_vec();
-        bytes.extend(mark::to_bytes(marks));
-        bytes.into()
-    }
-
-    /// Lists the batches of an epoch that are not done.
-    pub(crate) async fn open(bucket: &Bucket, epoch: u64) -> Result<Vec<Self>> {
-        let directory = keys::batches(epoch);
-        let listed: Vec<_> = bucket.list(&directory).try_collect().await?;
-        let names = |end: &str| -> BTreeSet<String> {
-            let keys = listed.iter().filter_map(|meta| meta.key.strip_suffix(end));
-            keys.filter_map(|key| key.rsplit_once('/'))
-                .map(|(_, name)| name.to_owned())
-                .collect()
+    /// Announces removals, of which no request takes effect after `until`.
+    pub(crate) async fn announce(
+        bucket: &Bucket,
+        epoch: u64,
+        kind: Kind,
+        until: StoreTime,
+        marks: &[Mark],
+    ) -> Result<Self> {
+        let until = match bucket.dialect() {
+            // There, no request is late: the announcement is removed.
+            Dialect::Memory => u64::MAX,
+            _ => seconds(until),
         };
-        let open = &names(DYING) - &names(DONE);
-        Ok(open.into_iter().map(|name| Self { epoch, name }).collect())
+        let name = format!("{until}-{}-{}", kind.as_str(), nonce()?);
+        let key = format!("{}/{name}", keys::batches(epoch));
+        bucket.put(&key, mark::to_bytes(marks)).await?;
+        Ok(Self { key, kind, until })
     }
 
-    /// Returns the time until which requests of the batch are valid, and its items. `None` if it has gone, which
-    /// happens after it is done.
-    pub(crate) async fn read(&self, bucket: &Bucket) -> Result<Option<(StoreTime, Vec<Mark>)>> {
-        let key = self.dying();
-        let Some(object) = bucket.get(&key).await? else {
-            return Ok(None);
+    /// Removes the announcement of a batch that has removed everything, if none of its requests can be on its way.
+    pub(crate) async fn finish(&self, bucket: &Bucket) -> Result<()> {
+        match bucket.dialect() {
+            Dialect::Memory => bucket.delete(&self.key).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the time after which nothing is removed any more in an epoch, if that has not passed.
+    pub(crate) async fn last(bucket: &Bucket, epoch: u64) -> Result<Option<StoreTime>> {
+        let open = Self::open(bucket, epoch).await?;
+        let last = open.into_iter().map(|batch| batch.until).max();
+        Ok(last.map(|last| StoreTime::of(UNIX_EPOCH).after(Duration::from_secs(last))))
+    }
+
+    /// Lists the batches that may be removing something.
+    async fn open(bucket: &Bucket, epoch: u64) -> Result<Vec<Self>> {
+        let listed: Vec<_> = bucket.list(&keys::batches(epoch)).try_collect().await?;
+        let batches = listed.into_iter().filter_map(|meta| Self::parse(meta.key));
+        let now = seconds(now(bucket));
+        Ok(batches.filter(|batch| now <= batch.until).collect())
+    }
+
+    fn parse(key: String) -> Option<Self> {
+        let (_, name) = key.rsplit_once('/')?;
+        let mut parts = name.split('-');
+        let (until, kind) = (parts.next()?.parse().ok()?, Kind::parse(parts.next()?)?);
+        Some(Self { key, kind, until })
+    }
+
+    /// Returns true if one of these items is among the removals.
+    async fn has(&self, bucket: &Bucket, marks: &[Mark]) -> Result<bool> {
+        // It has gone if it is over.
+        let Some(object) = bucket.get(&self.key).await? else {
+            return Ok(false);
         };
-        let parsed = object
-            .bytes
-            .split_first_chunk::<LENGTH>()
-            .and_then(|(until, rest)| {
-                let until = UNIX_EPOCH.checked_add(Duration::from_secs(u64::from_be_bytes(*until)))?;
-                Some((StoreTime::of(until), mark::from_bytes(rest)?))
-            });
-        parsed.map(Some).ok_or_else(|| {
-            StorageError::unavailable(format!("the record {key} is damaged"), Some(RETRY_AFTER), None)
-        })
+        let dying = mark::from_bytes(&object.bytes).ok_or_else(|| {
+            let message = format!("the record {} of a collection is damaged", self.key);
+            StorageError::unavailable(message, Some(RETRY_AFTER), None)
+        })?;
+        Ok(marks.iter().any(|mark| dying.contains(mark)))
     }
 }
 
 /// Waits until none of these items is being removed.
-pub(super) async fn wait(bucket: &Bucket, epoch: u64, marks: &[Mark], lateness: Duration) -> Result<()> {
+pub(super) async fn wait(bucket: &Bucket, epoch: u64, marks: &[Mark]) -> Result<()> {
     let began = Instant::now();
-    while is_dying(bucket, epoch, marks, lateness).await? {
+    while is_any_dying(bucket, epoch, marks).await? {
         if began.elapsed() > PATIENCE {
             return Err(StorageError::unavailable(
                 "the content is being removed at the moment",
@@ -102,14 +113,20 @@ pub(super) async fn wait(bucket: &Bucket, epoch: u64, marks: &[Mark], lateness: 
     Ok(())
 }
 
-async fn is_dying(bucket: &Bucket, epoch: u64, marks: &[Mark], lateness: Duration) -> Result<bool> {
-    for batch in Batch::open(bucket, epoch).await? {
-        if let Some((until, dying)) = batch.read(bucket).await?
-            && now(bucket) <= until.after(lateness)
-            && marks.iter().any(|mark| dying.contains(mark))
-        {
+/// Returns true if one of these items is being removed.
+pub(super) async fn is_any_dying(bucket: &Bucket, epoch: u64, marks: &[Mark]) -> Result<bool> {
+    let open = Batch::open(bucket, epoch).await?;
+    let is_of_kind = |batch: &&Batch| marks.iter().any(|mark| mark.kind() == batch.kind);
+    let open: Vec<&Batch> = open.iter().filter(is_of_kind).collect();
+    for batches in open.chunks(PARALLEL) {
+        let looks = batches.iter().map(|batch| batch.has(bucket, marks));
+        if try_join_all(looks).await?.contains(&true) {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+fn seconds(time: StoreTime) -> u64 {
+    time.since(StoreTime::of(UNIX_EPOCH)).as_secs()
 }

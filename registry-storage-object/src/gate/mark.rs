@@ -10,6 +10,32 @@ pub(crate) struct Mark(u64);
 /// Number of bytes of a mark.
 pub(crate) const LENGTH: usize = 8;
 
+/// Kind of an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Manifest,
+    Link,
+    Data,
+    Repository,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Manifest, Self::Link, Self::Data, Self::Repository];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifests",
+            Self::Link => "links",
+            Self::Data => "data",
+            Self::Repository => "repositories",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
 impl Mark {
     pub(crate) fn of(victim: &Victim) -> Self {
         match victim {
@@ -21,25 +47,36 @@ impl Mark {
     }
 
     pub(crate) fn manifest(repository: &RepositoryName, digest: &Digest) -> Self {
-        Self::hash(&format!("manifest {repository} {digest}"))
+        Self::hash(Kind::Manifest, &format!("{repository}@{digest}"))
     }
 
     pub(crate) fn link(repository: &RepositoryName, digest: &Digest) -> Self {
-        Self::hash(&format!("link {repository} {digest}"))
+        Self::hash(Kind::Link, &format!("{repository}@{digest}"))
     }
 
     pub(crate) fn data(digest: &Digest) -> Self {
-        Self::hash(&format!("data {digest}"))
+        Self::hash(Kind::Data, &digest.to_string())
     }
 
     pub(crate) fn repository(repository: &RepositoryName) -> Self {
-        Self::hash(&format!("repository {repository}"))
+        Self::hash(Kind::Repository, repository.as_str())
     }
 
-    fn hash(text: &str) -> Self {
+    /// The first 2 bits are the kind.
+    fn hash(kind: Kind, text: &str) -> Self {
         let digest = Digest::of(Algorithm::Sha256, text.as_bytes());
         let first = digest.as_bytes().first_chunk::<LENGTH>();
-        Self(u64::from_be_bytes(*first.expect("a sha256 digest has 32 bytes")))
+        let hash = u64::from_be_bytes(*first.expect("a sha256 digest has 32 bytes"));
+        Self(hash >> 2 | (kind as u64) << 62)
+    }
+
+    pub(crate) const fn kind(self) -> Kind {
+        match self.0 >> 62 {
+            0 => Kind::Manifest,
+            1 => Kind::Link,
+            2 => Kind::Data,
+            _ => Kind::Repository,
+        }
     }
 
     /// Returns the text form, as the end of a key.
@@ -89,10 +126,10 @@ mod tests {
         assert_eq!(
             texts,
             [
-                "f364f2f153183dd7",
-                "34f7f1e1f3cf08b3",
-                "c3a67920d752ca60",
-                "f246376ff9e5edd9"
+                "1005aeddd7dba9c5",
+                "5005aeddd7dba9c5",
+                "80d939e2fa2573be",
+                "f91bdf5d1e0e013e"
             ]
         );
         assert_eq!(texts.map(|text| Mark::parse(&text)), marks.map(Some));

@@ -5,22 +5,25 @@
 //! collection waits until all sections have ended that do not know the announcement, looks at everything again, and
 //! removes what is still dead and not rescued.
 //!
-//! A batch of removals is announced as *dying* before the rescued items are listed. So either the collection sees that an
-//! item was rescued, or the request sees that it is dying, and waits until the batch is *done*. A mark of a batch ends
-//! by itself: its removals carry a time after which the store refuses them.
+//! A batch of removals is announced as *dying* before the collection looks for the rescued items. So either it sees that an
+//! item was rescued, or the request sees that it is dying, and waits or counts it as absent. The announcement ends by
+//! itself: the removals carry a time after which the store refuses them. It is not ended sooner, because a proxy may
+//! have sent one of them twice.
 //!
 //! Cost of a view: one GET every [`REFRESH`] for all requests of a process, and one GET for each list of condemned items
 //! once. Cost of a promise: nothing, or a PUT for each condemned item and a LIST.
 
 mod condemned;
 mod dying;
+mod known;
 mod mark;
 mod state;
 
 pub(crate) use self::{
     condemned::Condemned,
     dying::Batch,
-    mark::Mark,
+    known::Known,
+    mark::{Kind, Mark},
     state::{Count, State, Stored, now},
 };
 
@@ -76,15 +79,6 @@ pub(crate) enum Reach {
     Process,
     /// None of interest: nothing is promised to anybody.
     Readers,
-}
-
-/// State of the collection as it was read last.
-#[derive(Clone, Debug)]
-pub(crate) struct Known {
-    epoch: u64,
-    condemned: Arc<Condemned>,
-    told: StoreTime,
-    read: Instant,
 }
 
 /// The state of the collection at one time of the store's clock. Promises and publishing writes rest on it.
@@ -162,8 +156,30 @@ impl Gate {
     ///
     /// [`Unavailable`](StorageError::Unavailable) if the content is being removed, and that takes long.
     pub(crate) async fn promise(&self, bucket: &Bucket, view: &View, items: &[Promised<'_>]) -> Result<()> {
+        let marks = self.rescue(bucket, view, items).await?;
+        if !marks.is_empty() {
+            dying::wait(bucket, view.epoch, &marks).await?;
+            self.process.add_rescued(view.epoch, &marks);
+        }
+        Ok(())
+    }
+
+    /// Does the same without waiting. Returns false if the content is being removed: then it counts as absent.
+    pub(crate) async fn offer(&self, bucket: &Bucket, view: &View, items: &[Promised<'_>]) -> Result<bool> {
+        let marks = self.rescue(bucket, view, items).await?;
+        if !marks.is_empty() {
+            if dying::is_any_dying(bucket, view.epoch, &marks).await? {
+                return Ok(false);
+            }
+            self.process.add_rescued(view.epoch, &marks);
+        }
+        Ok(true)
+    }
+
+    /// Rescues those items that are condemned, and returns them. Those that this process has protected before are left out.
+    async fn rescue(&self, bucket: &Bucket, view: &View, items: &[Promised<'_>]) -> Result<Vec<Mark>> {
         if view.condemned.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let mut hits: Vec<(Mark, String)> = items
             .iter()
@@ -171,9 +187,6 @@ impl Gate {
             .filter(|(mark, _)| view.condemned.contains(*mark))
             .collect();
         self.process.drop_rescued(view.epoch, &mut hits);
-        if hits.is_empty() {
-            return Ok(());
-        }
         for hits in hits.chunks(PARALLEL) {
             let mut puts = Vec::new();
             for (mark, named) in hits {
@@ -182,10 +195,7 @@ impl Gate {
             }
             try_join_all(puts).await?;
         }
-        let marks: Vec<Mark> = hits.iter().map(|(mark, _)| *mark).collect();
-        dying::wait(bucket, view.epoch, &marks, self.lateness).await?;
-        self.process.add_rescued(view.epoch, &marks);
-        Ok(())
+        Ok(hits.into_iter().map(|(mark, _)| mark).collect())
     }
 
     async fn known(&self, bucket: &Bucket) -> Result<Known> {

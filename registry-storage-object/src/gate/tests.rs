@@ -60,20 +60,15 @@ impl Setting {
         keys
     }
 
-    /// Announces removals which take effect until a time after now, or have not after a time before.
-    async fn dying(&self, victims: &[Victim], until: SystemTime) -> Batch {
-        let batch = Batch {
-            epoch: 0,
-            name: "1-run".into(),
-        };
-        let marks: Vec<_> = victims.iter().map(Mark::of).collect();
-        let content = Batch::content(StoreTime::of(until), &marks);
-        self.bucket.put(&batch.dying(), content).await.unwrap();
-        batch
+    /// Announces removals that are never over.
+    async fn dying(&self, victim: &Victim) -> Batch {
+        let mark = Mark::of(victim);
+        let until = StoreTime::of(SystemTime::now());
+        Batch::announce(&self.bucket, 0, mark.kind(), until, &[mark])
+            .await
+            .unwrap()
     }
 }
-
-const HOUR: Duration = Duration::from_secs(60 * 60);
 
 #[tokio::test]
 async fn a_promise_writes_something_only_for_condemned_items() {
@@ -107,35 +102,46 @@ async fn a_promise_of_a_manifest_protects_its_record_and_names_it() {
 #[tokio::test(start_paused = true)]
 async fn a_promise_of_what_is_being_removed_waits_until_that_is_over() {
     let setting = Setting::link().await;
-    let victims = [Victim::Link(setting.name.clone(), setting.digest)];
-    let batch = setting.dying(&victims, SystemTime::now() + HOUR).await;
+    let link = Victim::Link(setting.name.clone(), setting.digest);
+    let batch = setting.dying(&link).await;
 
     let refused = setting.promise().await;
     assert!(
         matches!(refused, Err(StorageError::Unavailable { .. })),
         "{refused:?}"
     );
+    let view = setting.gate.view(&setting.bucket).await.unwrap();
+    let items = [Promised::Blob(&setting.name, &setting.digest)];
+    let offered = setting.gate.offer(&setting.bucket, &view, &items).await;
+    assert!(!offered.unwrap(), "it counts as absent");
 
-    let done = async {
+    let over = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        setting.bucket.put(&batch.done(), Bytes::new()).await.unwrap();
+        batch.finish(&setting.bucket).await.unwrap();
     };
     let began = Instant::now();
-    let (promised, ()) = tokio::join!(setting.promise(), done);
+    let (promised, ()) = tokio::join!(setting.promise(), over);
     promised.unwrap();
     assert!(began.elapsed() >= Duration::from_secs(1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_promise_does_not_wait_for_other_removals_or_for_those_that_have_expired() {
+async fn a_promise_does_not_wait_for_the_removal_of_something_else() {
     let setting = Setting::link().await;
-    let victims = [Victim::Link(setting.name.clone(), setting.digest)];
-    setting.dying(&victims, SystemTime::now() - HOUR).await;
-    setting.promise().await.unwrap();
+    let other = RepositoryName::parse("team/other").unwrap();
+    for other in [Victim::Data(setting.digest), Victim::Link(other, setting.digest)] {
+        setting.dying(&other).await;
+        setting.promise().await.unwrap();
+    }
+}
 
+#[tokio::test(start_paused = true)]
+async fn a_promise_does_not_wait_for_removals_that_have_expired() {
     let setting = Setting::link().await;
-    let others = [Victim::Data(setting.digest)];
-    setting.dying(&others, SystemTime::now() + HOUR).await;
+    let mark = Mark::link(&setting.name, &setting.digest);
+    let key = format!("{}/1-links-nonce", keys::batches(0));
+    let content = mark::to_bytes(&[mark]);
+    setting.bucket.put(&key, content).await.unwrap();
     setting.promise().await.unwrap();
 }
 

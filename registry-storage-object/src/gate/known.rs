@@ -1,0 +1,16 @@
+//! [`Known`]: the state of the collection as a process has read it.
+
+use super::condemned::Condemned;
+use crate::bucket::StoreTime;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// State of the collection as it was read last.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(super) epoch: u64,
+    pub(super) condemned: Arc<Condemned>,
+    /// A time of the store's clock before it was read.
+    pub(super) told: StoreTime,
+    pub(super) read: Instant,
+}

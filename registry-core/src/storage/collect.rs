@@ -23,8 +23,11 @@ use std::time::Duration;
 ///
 /// - Once `begin` has returned, every promise is recorded, and those that were being made before have ended. Content
 ///   is therefore either seen by an inspection from then on, with everything that refers to it, or touched.
-/// - Content that was touched since the run began is not removed in this run, even if it was released since. Neither is
-///   a manifest whose subject was touched: a signature stays if its image is pushed again.
+/// - A storage with a [delay](Waiting::Until) records only promises of announced items, from the announcement on. Those that
+///   were being made before have ended when the delay is over, so that the caller looks at everything again then. It need
+///   not know what was touched before, nor what was released since.
+/// - Content that was touched since the run began, or since it was announced, is not removed in this run, even if it was
+///   released since. Neither is a manifest whose subject was touched: a signature stays if its image is pushed again.
 /// - A tagged manifest, a blob that a session is being committed to, and a repository that holds anything are not
 ///   removed.
 /// - A removal and a promise for the same content exclude each other: the promise either finds the content and
@@ -106,8 +109,8 @@ pub trait StorageCollect: Send + Sync {
     /// storage cannot know counts as `false`.
     async fn released(&self, blobs: &[Digest]) -> Result<Vec<bool>>;
 
-    /// Announces items that the run is going to remove. A storage that answers [`Waiting::Until`] removes no others in
-    /// this run.
+    /// Announces items that the run is going to remove. A storage that answers [`Waiting::Until`], also if there are no
+    /// items, removes no others in this run. It keeps the announcements of a run that was dropped for the next one.
     async fn condemn(&self, run: &Run, victims: &[Victim]) -> Result<Waiting>;
 
     /// Removes items, each on its own, and returns what became of each, in their order.

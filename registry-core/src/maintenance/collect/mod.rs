@@ -167,11 +167,13 @@ async fn run_beside(
             ..plan.report
         });
     }
-    if !plan.wait.is_zero() {
-        clock.sleep(plan.wait).await;
-    }
-    let manifests = plan.report.manifests;
+    let (wait, manifests) = (plan.wait, plan.report.manifests);
+    // It has marks of everything, and the wait may take a day.
     drop(plan);
+    if !wait.is_zero() {
+        told(&CollectEvent::Announced { wait });
+        clock.sleep(wait).await;
+    }
     Ok(remove(means, run, manifests).await)
 }
 

@@ -24,6 +24,9 @@ use std::{iter, time::Duration};
 /// Maximum number of items that are removed at once.
 const BATCH: usize = 256;
 
+/// Number of items that are announced at once.
+const ANNOUNCED: usize = 1 << 16;
+
 /// Bytes of the sha256 digest after which there are only those of other algorithms.
 const LAST_SHA256: [u8; 32] = [0xff; 32];
 
@@ -87,6 +90,8 @@ pub(super) struct Pass<'a> {
     /// True if a repository keeps blobs that no manifest names.
     pub(super) keeps_unnamed: bool,
     empty: Vec<RepositoryName>,
+    /// Items that are going to be announced.
+    announced: Vec<Victim>,
     pub(super) report: CollectReport,
     /// Time that has to pass before the announced removals.
     pub(super) wait: Duration,
@@ -110,6 +115,7 @@ impl<'a> Pass<'a> {
             keeps_all_data: false,
             keeps_unnamed: false,
             empty: Vec::new(),
+            announced: Vec::new(),
             report: CollectReport {
                 dry_run: means.options.dry_run,
                 ..CollectReport::default()
@@ -152,7 +158,7 @@ impl<'a> Pass<'a> {
         let empty = std::mem::take(&mut self.empty);
         let empty = empty.into_iter().map(Victim::Repository).collect();
         self.dispose(empty, Why::Empty).await?;
-        Ok(())
+        self.announce().await
     }
 
     /// Looks for lost tags in repositories that do not exist, up to the next one that exists. Without a repository it is
@@ -520,16 +526,28 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Returns the results that a removal would have, and announces it.
+    /// Announces the items that were found to go. An announcement may take several requests to a store, whatever it has.
+    async fn announce(&mut self) -> Result<()> {
+        let announced = std::mem::take(&mut self.announced);
+        if let Act::Condemn(run) = self.act
+            && !announced.is_empty()
+            && let Waiting::Until(wait) = self.means.collect.condemn(run, &announced).await?
+        {
+            self.wait = self.wait.max(wait);
+        }
+        Ok(())
+    }
+
+    /// Returns the results that a removal would have, and notes it for the announcement.
     async fn look(&mut self, victims: &[Victim]) -> Result<Vec<Reclaimed>> {
         let collect = self.means.collect;
         let due = collect.due(&self.means.options.terms, victims).await?;
-        if let Act::Condemn(run) = self.act {
+        if matches!(self.act, Act::Condemn(_)) {
             let due = victims.iter().zip(&due);
             let due = due.filter(|(_, due)| matches!(due, Due::Now { .. }));
-            let condemned: Vec<Victim> = due.map(|(victim, _)| victim.clone()).collect();
-            if let Waiting::Until(wait) = collect.condemn(run, &condemned).await? {
-                self.wait = self.wait.max(wait);
+            self.announced.extend(due.map(|(victim, _)| victim.clone()));
+            if self.announced.len() >= ANNOUNCED {
+                self.announce().await?;
             }
         }
         Ok(due

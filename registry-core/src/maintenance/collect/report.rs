@@ -182,6 +182,12 @@ pub enum CollectEvent<'a> {
     },
     /// Something cannot be read.
     Pin(&'a Pin),
+    /// All removals are announced, and the run waits. The storage goes on with them in the next run if this one is dropped.
+    #[non_exhaustive]
+    Announced {
+        /// Time until the removals begin.
+        wait: Duration,
+    },
     /// Nothing refers to an item.
     #[non_exhaustive]
     Item {

@@ -17,17 +17,40 @@ pub(crate) async fn begin(storage: &dyn Storage) -> Run {
     collector(storage).begin(Terms::new()).await.unwrap()
 }
 
+/// Begins a run that is going to remove these items. A storage that announces removals records what clients are told of from
+/// the announcement on, and others from the begin.
+pub(crate) async fn begin_for(storage: &dyn Storage, victims: &[Victim]) -> Run {
+    begin_for_with(storage, Terms::new(), victims).await
+}
+
+pub(crate) async fn begin_for_with(storage: &dyn Storage, terms: Terms, victims: &[Victim]) -> Run {
+    let run = collector(storage).begin(terms).await.unwrap();
+    if let Waiting::Until(_) = condemn(storage, &run, &[]).await {
+        condemn(storage, &run, victims).await;
+    }
+    run
+}
+
+/// Returns true if the storage announces removals. It need not know which content clients were told of before, nor what
+/// was released since.
+pub(crate) async fn announces(storage: &dyn Storage) -> bool {
+    let run = begin(storage).await;
+    matches!(condemn(storage, &run, &[]).await, Waiting::Until(_))
+}
+
+async fn condemn(storage: &dyn Storage, run: &Run, victims: &[Victim]) -> Waiting {
+    collector(storage).condemn(run, victims).await.unwrap()
+}
+
 pub(crate) async fn end(storage: &dyn Storage, run: Run) {
     collector(storage).end(run, Census::new(0)).await.unwrap();
 }
 
-/// Announces the removal of one item, waits as long as the storage says, and removes it.
+/// Announces the removal of one item if it is due, waits as long as the storage says, and removes it.
 pub(crate) async fn reclaim(storage: &dyn Storage, run: &Run, victim: Victim) -> Reclaimed {
     let collector = collector(storage);
-    if let Waiting::Until(wait) = collector
-        .condemn(run, std::slice::from_ref(&victim))
-        .await
-        .unwrap()
+    if let Due::Now { .. } = due(storage, run.terms, victim.clone()).await
+        && let Waiting::Until(wait) = condemn(storage, run, std::slice::from_ref(&victim)).await
     {
         tokio::time::sleep(wait).await;
     }
@@ -70,6 +93,18 @@ pub(crate) struct Graph {
     pub(crate) blob: Digest,
     pub(crate) child: Image,
     pub(crate) index: Image,
+}
+
+impl Graph {
+    /// Returns everything that it consists of.
+    pub(crate) fn victims(&self, repository: &RepositoryName) -> [Victim; 4] {
+        [
+            record(repository, self.index.digest()),
+            record(repository, self.child.digest()),
+            link(repository, self.blob),
+            Victim::Data(self.blob),
+        ]
+    }
 }
 
 pub(crate) async fn graph(storage: &dyn Storage, repository: &RepositoryName) -> Graph {

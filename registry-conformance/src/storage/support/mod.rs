@@ -10,8 +10,8 @@ mod uploads;
 pub(crate) use self::{
     blobs::{drain, holds, push, read, try_push},
     collection::{
-        Graph, assert_in_use, assert_removed, begin, collector, due, end, forget_all, graph, link, reclaim,
-        record, remove_all_but_one,
+        Graph, announces, assert_in_use, assert_removed, begin, begin_for, begin_for_with, collector, due,
+        end, forget_all, graph, link, reclaim, record, remove_all_but_one,
     },
     image::{Image, manifest, put, resolve},
     incoming::Incoming,

@@ -32,7 +32,9 @@ impl Store {
         if !self.options.read_only {
             let view = self.gate.view(&self.bucket).await?;
             let promised = [Promised::Blob(repository, digest)];
-            self.gate.promise(&self.bucket, &view, &promised).await?;
+            if !self.gate.offer(&self.bucket, &view, &promised).await? {
+                return Ok(None);
+            }
         }
         Ok(self.held(repository, digest).await?.map(|held| held.info))
     }

@@ -76,6 +76,7 @@ impl Store {
         let view = self.gate.view(&self.bucket).await?;
         self.note_repository(repository, &view).await?;
         let mut removed = self.delete_tags_at(repository, digest, tags, &how).await?;
+        self.note_gone(1).await?;
         self.remove_link(&keys::revision(repository, digest)).await?;
         if let Ok(Some(manifest)) = &manifest {
             self.remove_referrer(repository, manifest).await?;

@@ -311,7 +311,11 @@ impl Store {
     }
 
     /// Reads a tag that was listed. Returns `None` if it has been deleted since.
-    async fn seen_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<Seen<TagTarget, Tag>>> {
+    pub(crate) async fn seen_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+    ) -> Result<Option<Seen<TagTarget, Tag>>> {
         let (pointer, entries) = self.tag_state(repository, tag).await?;
         Ok(match pointer.link {
             Link::None => None,

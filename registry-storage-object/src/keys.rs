@@ -25,8 +25,6 @@ pub(crate) const SESSIONS: &str = "docker/registry/v2/_sessions";
 pub(crate) const TRASH: &str = "docker/registry/v2/_trash";
 /// Directory of the histories of all tags.
 pub(crate) const HISTORY: &str = "docker/registry/v2/_history";
-/// Directory of the state of collections.
-pub(crate) const COLLECT: &str = "docker/registry/v2/_collect";
 /// Directory of damaged content.
 pub(crate) const QUARANTINE: &str = "docker/registry/v2/_quarantine";
 /// Directory of the keys of the probe.
@@ -42,6 +40,19 @@ pub(crate) const VERIFICATION: &str = "docker/registry/v2/_verify/state";
 pub(crate) const COLLECTION: &str = "docker/registry/v2/_collect/state";
 /// Directory of the states of the collection, where a store has no updates.
 pub(crate) const COLLECTIONS: &str = "docker/registry/v2/_collect/states";
+
+/// Directory of the signs of the holders of collections.
+pub(crate) const HOLDERS: &str = "docker/registry/v2/_collect/holders";
+/// Directory of the lists of condemned items.
+pub(crate) const LISTS: &str = "docker/registry/v2/_collect/lists";
+/// Directory of the signs that items came into use, by epoch.
+pub(crate) const RESCUED: &str = "docker/registry/v2/_collect/rescued";
+/// Directory of the batches of removals, by epoch.
+pub(crate) const BATCHES: &str = "docker/registry/v2/_collect/batches";
+/// Directory of the notes about manifests that have gone since the last collection.
+pub(crate) const GONE: &str = "docker/registry/v2/_collect/gone";
+/// Sign that no other program had written to the bucket, or that somebody has asked for a collection.
+pub(crate) const OWN: &str = "docker/registry/v2/_collect/own";
 
 pub(crate) fn blobs(algorithm: Algorithm) -> String {
     format!("{TOP}/blobs/{}", algorithm.as_str())
@@ -123,6 +134,13 @@ pub(crate) fn tag_targets(name: &RepositoryName, tag: &Tag) -> String {
 /// repository and removes its content. Its name is not that of a link.
 pub(crate) fn layers_exist(name: &RepositoryName) -> String {
     format!("{}/exists", layers(name, Algorithm::Sha256))
+}
+
+/// Returns the digest of such an entry.
+pub(crate) fn past_target(key: &str) -> Option<Digest> {
+    let (_, entry) = key.split_once("/index/")?;
+    let (algorithm, hex) = entry.strip_suffix("/link")?.split_once('/')?;
+    Digest::parse(&format!("{algorithm}:{hex}")).ok()
 }
 
 /// Directory of registry:2's files of open upload sessions.
@@ -208,11 +226,16 @@ pub(crate) fn index(name: &RepositoryName) -> String {
     format!("{INDEX}/{}", name.as_str())
 }
 
+/// Directory of the media types of manifests.
+pub(crate) fn media_types(name: &RepositoryName) -> String {
+    format!("{}/_media-types", index(name))
+}
+
 /// The media type of a manifest whose bytes do not say it.
 pub(crate) fn media_type(name: &RepositoryName, digest: &Digest) -> String {
     format!(
-        "{}/_media-types/{}/{}",
-        index(name),
+        "{}/{}/{}",
+        media_types(name),
         digest.algorithm().as_str(),
         digest.hex()
     )
@@ -315,7 +338,7 @@ pub(crate) fn collection_entry(number: u64) -> String {
 
 /// List of items that a collection is going to remove.
 pub(crate) fn condemned(name: &str) -> String {
-    format!("{COLLECT}/lists/{name}")
+    format!("{LISTS}/{name}")
 }
 
 /// Sign that an item came into use after it was condemned.
@@ -325,10 +348,26 @@ pub(crate) fn rescued(epoch: u64, mark: Mark) -> String {
 
 /// Directory of these signs.
 pub(crate) fn all_rescued(epoch: u64) -> String {
-    format!("{COLLECT}/rescued/{epoch}")
+    format!("{RESCUED}/{epoch}")
 }
 
 /// Directory of the batches of removals of an epoch.
 pub(crate) fn batches(epoch: u64) -> String {
-    format!("{COLLECT}/batches/{epoch}")
+    format!("{BATCHES}/{epoch}")
+}
+
+/// Sign that the holder of a collection is alive.
+pub(crate) fn holder(name: &str) -> String {
+    format!("{HOLDERS}/{name}")
+}
+
+/// Note that a number of manifests have gone since the last collection.
+pub(crate) fn gone(name: &str, number: u64) -> String {
+    format!("{GONE}/{name}-{number}")
+}
+
+/// Returns the number of manifests that such a note is about.
+pub(crate) fn gone_number(key: &str) -> Option<u64> {
+    let (_, number) = key.strip_prefix(GONE)?.rsplit_once('-')?;
+    number.parse().ok()
 }

@@ -49,7 +49,9 @@ impl Store {
                     // A client that copies a graph pushes nothing of what is below a manifest that it finds.
                     let view = self.gate.view(&self.bucket).await?;
                     let promised = [Promised::Manifest(repository, digest)];
-                    self.gate.promise(&self.bucket, &view, &promised).await?;
+                    if !self.gate.offer(&self.bucket, &view, &promised).await? {
+                        return Ok(None);
+                    }
                 }
                 self.revision(repository, digest).await
             }

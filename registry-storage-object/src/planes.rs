@@ -7,9 +7,9 @@ use registry_core::{
     hash::Hasher,
     storage::{
         Abilities, BlobInfo, BlobRead, Deletion, Document, Listing, LostTag, Mount, NewUpload, Page,
-        PutManifest, PutOutcome, ReadBlob, Referring, Result, Seen, Storage, StorageError, StorageExpire,
-        StorageHealth, StorageInspect, StorageRepair, StorageTrash, StorageWrite, StoredManifest, TagEvent,
-        TagExpect, TrashId, Trashed, UploadBody, UploadState, Verified,
+        PutManifest, PutOutcome, ReadBlob, Referring, Result, Seen, Storage, StorageCollect, StorageError,
+        StorageExpire, StorageHealth, StorageInspect, StorageRepair, StorageTrash, StorageWrite,
+        StoredManifest, TagEvent, TagExpect, TrashId, Trashed, UploadBody, UploadState, Verified,
     },
 };
 use std::time::SystemTime;
@@ -99,6 +99,10 @@ impl Storage for ObjectStorage {
         Some(self)
     }
 
+    fn collect(&self) -> Option<&dyn StorageCollect> {
+        (!self.store.options.read_only).then_some(self)
+    }
+
     fn repair(&self) -> Option<&dyn StorageRepair> {
         Some(self)
     }
@@ -162,7 +166,7 @@ impl StorageWrite for ObjectStorage {
     async fn put_manifest(&self, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {
         let repository = repository.clone();
         self.store
-            .finish(|store| async move { store.put_manifest(&repository, put).await })
+            .finish(|store| async move { store.put_manifest_with_hints(&repository, put).await })
             .await
     }
 
@@ -175,7 +179,7 @@ impl StorageWrite for ObjectStorage {
     ) -> Result<Option<Digest>> {
         let (repository, tag) = (repository.clone(), tag.clone());
         self.store
-            .finish(|store| async move { store.delete_tag(&repository, &tag, expect, how).await })
+            .finish(|store| async move { store.delete_tag_with_hints(&repository, &tag, expect, how).await })
             .await
     }
 
@@ -187,14 +191,14 @@ impl StorageWrite for ObjectStorage {
     ) -> Result<Option<Vec<Tag>>> {
         let (repository, digest) = (repository.clone(), *digest);
         self.store
-            .finish(|store| async move { store.delete_manifest(&repository, &digest, how).await })
+            .finish(|store| async move { store.delete_manifest_with_hints(&repository, &digest, how).await })
             .await
     }
 
     async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest, how: Deletion) -> Result<bool> {
         let (repository, digest) = (repository.clone(), *digest);
         self.store
-            .finish(|store| async move { store.delete_blob(&repository, &digest, how).await })
+            .finish(|store| async move { store.delete_blob_with_hints(&repository, &digest, how).await })
             .await
     }
 }

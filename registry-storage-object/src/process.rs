@@ -1,6 +1,10 @@
 //! [`Process`]: the state that all handles of a bucket in this process share.
 
-use crate::gate::{Known, Mark};
+use crate::{
+    gate::{Known, Mark},
+    run::OpenRun,
+};
+use registry_core::storage::SuspectList;
 use std::{
     collections::{BTreeMap, HashSet},
     convert::Infallible,
@@ -31,10 +35,35 @@ pub(crate) struct Process {
     pub(crate) reading: tokio::sync::Mutex<()>,
     sections: Mutex<Generation>,
     rescued: Mutex<Rescued>,
-    /// Id of the run that is open here.
-    pub(crate) open: Mutex<Option<u64>>,
+    runs: Mutex<Runs>,
+    /// Items that requests of this process have released.
+    pub(crate) suspects: Mutex<SuspectList>,
     /// Held while a batch is removed, also if its caller has gone.
     pub(crate) removing: tokio::sync::Mutex<()>,
+}
+
+/// The runs of collections of this process, of which one is open at a time.
+#[derive(Debug, Default)]
+struct Runs {
+    last: u64,
+    /// Id of the open one, which may be beginning.
+    claimed: Option<u64>,
+    open: Option<Arc<OpenRun>>,
+}
+
+/// Prevents other runs in this process until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    process: Arc<Process>,
+    pub(crate) id: u64,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut runs = lock(&self.process.runs);
+        runs.claimed = None;
+        runs.open = None;
+    }
 }
 
 /// Items that requests of this process have rescued in an epoch.
@@ -65,6 +94,30 @@ pub(crate) struct Section {
 }
 
 impl Process {
+    /// Begins a run, unless one is open in this process.
+    pub(crate) fn claim(self: &Arc<Self>) -> Option<Claim> {
+        let mut runs = lock(&self.runs);
+        if runs.claimed.is_some() {
+            return None;
+        }
+        runs.last += 1;
+        runs.claimed = Some(runs.last);
+        Some(Claim {
+            process: Arc::clone(self),
+            id: runs.last,
+        })
+    }
+
+    /// Opens the run that has the claim.
+    pub(crate) fn open(&self, run: OpenRun) {
+        lock(&self.runs).open = Some(Arc::new(run));
+    }
+
+    /// Returns an open run by its id.
+    pub(crate) fn run(&self, id: u64) -> Option<Arc<OpenRun>> {
+        lock(&self.runs).open.clone().filter(|open| open.id == id)
+    }
+
     /// Begins a protected section.
     pub(crate) fn section(&self) -> Section {
         Section {

@@ -72,7 +72,9 @@ impl ObjectOptions {
     pub async fn open(self, location: Location) -> Result<ObjectStorage, StorageError> {
         let (bucket, process) = (location.bucket(&self.root)?, location.process(&self.root));
         if self.read_only {
-            return Ok(ObjectStorage::new(bucket, process, self, None, None));
+            let storage = ObjectStorage::new(bucket, process, self, None, None);
+            storage.store.learn_owner().await?;
+            return Ok(storage);
         }
         let probe = match self.probed.clone() {
             Some(probe) => probe,
@@ -89,7 +91,9 @@ impl ObjectOptions {
             Some(_) => None,
             None => Some(Lease::take(&bucket, format!("{}, {}", self.holder, nonce()?)).await?),
         };
-        Ok(ObjectStorage::new(bucket, process, self, Some(&probe), lease))
+        let storage = ObjectStorage::new(bucket, process, self, Some(&probe), lease);
+        storage.store.learn_owner().await?;
+        Ok(storage)
     }
 
     /// Finds out what the object store can do, by trying it below a directory of its own, which it removes. Takes some

@@ -18,7 +18,10 @@ use crate::{
     uploads::{KnownSessions, PartMemory},
 };
 use registry_core::storage::{Result, StorageError};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 use tokio::sync::Semaphore;
 
 /// Number of large manifests that are read at once.
@@ -43,6 +46,8 @@ pub(crate) struct Store {
     pub(crate) ordered_listing: bool,
     /// True if the common prefix of objects is no longer listed when they are removed.
     pub(crate) prefixes_vanish: bool,
+    /// True if collections that nobody asks for may remove content.
+    pub(crate) is_own: AtomicBool,
     /// Items that listings have read beyond their pages.
     pub(crate) kept: KeptListings,
     pub(crate) noted: Noted,
@@ -94,6 +99,7 @@ impl Store {
             lateness,
             gate: Gate::new(process, rung, reach, lateness),
             rung,
+            is_own: AtomicBool::new(false),
             ordered_listing: probe.is_some_and(|probe| probe.byte_order == Kept::Always),
             prefixes_vanish: probe.is_some_and(|probe| probe.prefixes_vanish == Kept::Always),
             kept: KeptListings::default(),

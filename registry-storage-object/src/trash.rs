@@ -24,7 +24,8 @@ use registry_core::{
     Digest, MediaType, RepositoryName, Tag,
     manifest::Manifest,
     storage::{
-        Deletion, Document, Listing, Page, Result, Seen, StorageError, StoredManifest, TrashId, Trashed,
+        Deletion, Document, Listing, Page, Result, Seen, StorageError, StoredManifest, SuspectCause, TrashId,
+        Trashed,
     },
 };
 use serde_json::{Map, Value};
@@ -289,6 +290,8 @@ impl Store {
         };
         if let Some(trashed) = parse(*id, &object.bytes) {
             self.complete_histories(repository, &trashed).await;
+            // Before it happens: it is a hint.
+            self.suspect(repository, &trashed.digest, SuspectCause::Forgotten);
         }
         // No id is used twice, so a late removal removes nothing else.
         self.bucket.delete(&key).await?;

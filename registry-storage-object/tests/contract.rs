@@ -33,7 +33,7 @@ async fn memory() -> Backend {
     replicas(|_| {}).await
 }
 
-storage_tests!(memory, expire, health, inspect, repair, restart, trash);
+storage_tests!(memory, collect, expire, health, inspect, repair, restart, trash);
 
 /// A store that creates absent objects, and keeps no other condition.
 mod creating_only {
@@ -43,7 +43,7 @@ mod creating_only {
         replicas(|probe| (probe.update, probe.delete) = (Kept::Never, Kept::Never)).await
     }
 
-    storage_tests!(memory, expire, health, inspect, repair, restart, trash);
+    storage_tests!(memory, collect, expire, health, inspect, repair, restart, trash);
 }
 
 /// A store that keeps no condition. Another replica that writes would wait for the first one: there is none.

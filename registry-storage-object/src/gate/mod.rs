@@ -51,8 +51,8 @@ const FRESH: Duration = Duration::from_secs(30);
 /// Time from a view to the last write that rests on it.
 const LATEST_PUBLISH: Duration = Duration::from_secs(5 * 60);
 
-/// Time that the clocks and the answers of the store's nodes may differ by.
-const MARGIN: Duration = Duration::from_secs(60);
+/// Time by which the clocks of the store's nodes may differ, and a listing that a collection uses may be older than its use.
+const MARGIN: Duration = Duration::from_secs(5 * 60);
 
 /// Age of the store's last answer from which on its time is not the begin of a view.
 const STALE: Duration = Duration::from_secs(5);
@@ -60,7 +60,7 @@ const STALE: Duration = Duration::from_secs(5);
 /// Number of objects that are written at once.
 const PARALLEL: usize = 16;
 
-/// What this replica knows of the collection of the bucket.
+/// Knowledge of this replica about the collection of the bucket.
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) process: Arc<Process>,

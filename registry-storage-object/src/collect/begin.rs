@@ -1,0 +1,146 @@
+//! Begin of a run: it takes the state of the collection, also from a run that has stopped.
+
+use super::heartbeat::Heartbeat;
+use crate::{
+    bucket::{Dialect, RETRY_AFTER, StoreTime},
+    gate::{Batch, Condemned, Stored, now},
+    keys,
+    nonce::nonce,
+    process::Claim,
+    run::{OpenRun, Work},
+    store::Store,
+};
+use registry_core::storage::{Census, Result, Run, StorageError, Terms};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+use tokio::{sync::Mutex, time::Instant};
+
+/// Time that a run that goes on with older announcements may wait longer because of new ones.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// Dropped with the run. The claim is given back last.
+struct Guard {
+    _heartbeat: Option<Heartbeat>,
+    _claim: Claim,
+}
+
+impl Store {
+    pub(crate) async fn begin_run(&self, terms: Terms) -> Result<Run> {
+        if self.options.read_only {
+            return Err(StorageError::ReadOnly);
+        }
+        let claim = self.gate.process.claim();
+        let claim = claim.ok_or_else(|| StorageError::busy("a run of this process"))?;
+        // What a run of this process was removing when it was dropped.
+        let _removing = self.gate.process.removing.lock().await;
+        let (bucket, rung) = (&self.bucket, self.rung);
+        let stored = Stored::load(bucket, rung).await?;
+        if let Some(holder) = &stored.state.holder
+            && !self.gate.is_sole()
+            && Heartbeat::is_alive(bucket, holder).await?
+        {
+            return Err(StorageError::busy(format!("run {holder} of another replica")));
+        }
+        let holder = nonce()?;
+        let heartbeat = match self.gate.is_sole() {
+            true => None,
+            false => Some(Heartbeat::begin(bucket, &holder).await?),
+        };
+        let listed = seconds(stored.modified);
+        let taken = stored.change(bucket, rung, |state| {
+            state.holder = Some(holder);
+            // The lists were published before. This change does not make them younger.
+            let has_lists = !state.lists.is_empty();
+            state.listed = has_lists.then(|| state.listed.unwrap_or(listed));
+        });
+        let taken = taken.await?;
+        let stored = taken.ok_or_else(|| StorageError::busy("a run of another replica"))?;
+        let (gone, number) = self.gone().await?;
+        let (id, census) = (claim.id, stored.state.census);
+        let open = self.opened(id, terms, stored, gone).await?;
+        self.gate.process.open(open);
+        let previous = census.map(|count| Census::new(count.manifests).with_complete(count.complete));
+        Ok(Run::new(id, terms, previous).with_deleted(number).holding(Guard {
+            _heartbeat: heartbeat,
+            _claim: claim,
+        }))
+    }
+
+    async fn opened(&self, id: u64, terms: Terms, stored: Stored, gone: BTreeSet<String>) -> Result<OpenRun> {
+        let bucket = &self.bucket;
+        let state = &stored.state;
+        let condemned = Condemned::read(bucket, &state.lists, &Condemned::default()).await?;
+        let condemned = condemned.ok_or_else(|| {
+            let context =
+                "a list of condemned items has gone, and the collection that published it has not ended";
+            StorageError::unavailable(context, Some(RETRY_AFTER), None)
+        })?;
+        // Removals of the earlier holder that are on their way. Those of memory have ended.
+        let settles = match bucket.dialect() {
+            Dialect::Memory => None,
+            _ => Batch::last(bucket, state.epoch).await?,
+        };
+        let delay = terms.grace.max(self.gate.delay());
+        let left = match state.listed {
+            Some(listed) => delay.saturating_sub(now(bucket).since(since_epoch(listed))),
+            None => Duration::ZERO,
+        };
+        let is_closed = !condemned.is_empty() && left + PATIENCE < delay;
+        Ok(OpenRun {
+            id,
+            terms,
+            delay,
+            gone,
+            work: Mutex::new(Work {
+                condemned,
+                ripe: Instant::now() + left,
+                is_closed,
+                settles,
+                subjects: BTreeMap::new(),
+                needs: BTreeMap::new(),
+                noted: Vec::new(),
+                lists: 0,
+                stored,
+            }),
+        })
+    }
+
+    /// Returns an open run.
+    pub(crate) fn open_run(&self, run: &Run) -> Result<Arc<OpenRun>> {
+        let open = self.gate.process.run(run.id);
+        open.ok_or_else(|| StorageError::internal(format!("run {} has ended", run.id)))
+    }
+
+    /// Waits until no removal of an earlier holder can take effect any more.
+    pub(super) async fn settle(&self, work: &mut Work) -> Result<()> {
+        if let Some(settles) = work.settles {
+            self.outlast(settles, keys::COLLECTION).await?;
+            work.settles = None;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that nobody has taken over.
+    pub(super) async fn still_held(&self, work: &Work) -> Result<()> {
+        let stored = Stored::load(&self.bucket, self.rung).await?;
+        match stored.state == work.stored.state {
+            true => Ok(()),
+            false => Err(taken_over()),
+        }
+    }
+}
+
+pub(super) fn taken_over() -> StorageError {
+    StorageError::busy("a run of another replica, which has taken over")
+}
+
+fn seconds(time: StoreTime) -> u64 {
+    time.since(StoreTime::of(UNIX_EPOCH)).as_secs()
+}
+
+fn since_epoch(seconds: u64) -> StoreTime {
+    StoreTime::of(UNIX_EPOCH).after(Duration::from_secs(seconds))
+}

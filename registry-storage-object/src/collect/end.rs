@@ -1,0 +1,57 @@
+//! End of a run.
+
+use super::begin::taken_over;
+use crate::{
+    gate::{Count, Stored},
+    keys,
+    run::OpenRun,
+    store::Store,
+};
+use registry_core::storage::{Census, Result};
+
+impl Store {
+    pub(crate) async fn end_run(&self, run: &OpenRun, seen: Census) -> Result<()> {
+        let _removing = self.gate.process.removing.lock().await;
+        let mut work = run.work.lock().await;
+        // Nobody looks for what is dying once the epoch is over.
+        self.settle(&mut work).await?;
+        let census = Count {
+            manifests: seen.manifests,
+            complete: seen.complete,
+        };
+        let ended = work.stored.change(&self.bucket, self.rung, |state| {
+            state.epoch += 1;
+            state.holder = None;
+            state.lists.clear();
+            state.listed = None;
+            state.census = Some(census);
+        });
+        work.stored = ended.await?.ok_or_else(taken_over)?;
+        self.gate.process.forget().await;
+        if run.terms.asked {
+            self.make_own().await?;
+        }
+        // The census has counted them.
+        let mut gone = std::mem::take(&mut work.noted);
+        gone.extend(run.gone.iter().cloned());
+        self.bucket.delete_all(gone.into_iter()).await?;
+        self.trim_changes().await?;
+        self.sweep(&work.stored).await
+    }
+
+    /// Removes what is left of all epochs before the present one.
+    async fn sweep(&self, stored: &Stored) -> Result<()> {
+        let epoch = stored.state.epoch;
+        let mut old = Vec::new();
+        for directory in [keys::LISTS, keys::RESCUED, keys::BATCHES] {
+            for object in self.list_all(directory).await? {
+                let name = keys::name_in(directory, &object.key).unwrap_or_default();
+                let of = name.split('-').next().and_then(|of| of.parse::<u64>().ok());
+                if of.is_some_and(|of| of < epoch) {
+                    old.push(object.key);
+                }
+            }
+        }
+        self.bucket.delete_all(old.into_iter()).await
+    }
+}

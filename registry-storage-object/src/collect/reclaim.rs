@@ -1,0 +1,218 @@
+//! Removal of condemned items, batch by batch.
+
+use crate::{
+    bucket::{Condition, Fence, Sent},
+    gate::{Batch, Kind, Mark, now},
+    keys,
+    run::{OpenRun, Work},
+    scans::at_once,
+    store::Store,
+};
+use futures_util::FutureExt as _;
+use registry_core::storage::{Deletion, Due, Reclaimed, Result, StoredManifest, Victim};
+use std::time::Duration;
+
+/// Validity of the requests of a batch.
+const VALID: Duration = Duration::from_secs(30);
+
+/// An item that is going to be removed.
+struct Item<'a> {
+    /// Its place among the results.
+    index: usize,
+    victim: &'a Victim,
+    mark: Mark,
+    bytes: u64,
+}
+
+impl Store {
+    pub(crate) async fn reclaim(&self, run: &OpenRun, victims: &[Victim]) -> Result<Vec<Reclaimed>> {
+        let _removing = self.gate.process.removing.lock().await;
+        let mut work = run.work.lock().await;
+        self.settle(&mut work).await?;
+        let left = work.left();
+        let mut results = Vec::with_capacity(victims.len());
+        let mut items = Vec::new();
+        for (index, (victim, due)) in victims
+            .iter()
+            .zip(self.due(&run.terms, victims).await?)
+            .enumerate()
+        {
+            let mark = Mark::of(victim);
+            results.push(match due {
+                Due::Now { bytes, .. } if work.condemned.contains(mark) && left.is_zero() => {
+                    items.push(Item {
+                        index,
+                        victim,
+                        mark,
+                        bytes,
+                    });
+                    // Until it is removed.
+                    Reclaimed::InUse
+                }
+                Due::Now { .. } if work.condemned.contains(mark) => Reclaimed::Later(left),
+                Due::Now { .. } => Reclaimed::Later(run.delay),
+                Due::Later(left) => Reclaimed::Later(left),
+                Due::Absent => Reclaimed::Absent,
+                _ => Reclaimed::InUse,
+            });
+        }
+        for items in items.chunk_by(|one, other| one.mark.kind() == other.mark.kind()) {
+            for (index, removed) in self.remove(run, &mut work, items).await? {
+                if let Some(result) = results.get_mut(index) {
+                    *result = removed;
+                }
+            }
+        }
+        Ok(results)
+    }
+
+    /// Removes items of one kind. Those without a result are in use.
+    async fn remove(
+        &self,
+        run: &OpenRun,
+        work: &mut Work,
+        items: &[Item<'_>],
+    ) -> Result<Vec<(usize, Reclaimed)>> {
+        let Some(kind) = items.first().map(|item| item.mark.kind()) else {
+            return Ok(Vec::new());
+        };
+        let epoch = work.stored.state.epoch;
+        // Told before the state is looked at below.
+        let fence = Fence {
+            told: now(&self.bucket),
+            valid: VALID,
+        };
+        let until = fence.expires().after(self.lateness);
+        let marks: Vec<Mark> = items.iter().map(|item| item.mark).collect();
+        let batch = Batch::announce(&self.bucket, epoch, kind, until, &marks).await?;
+        let removed = self.remove_announced(run, work, items, fence).await;
+        batch.finish(&self.bucket).await?;
+        let removed = removed?;
+        if removed.iter().any(|(_, result)| result.is_none()) {
+            work.settles = work.settles.max(Some(until));
+        }
+        Ok(removed
+            .into_iter()
+            .map(|(index, result)| (index, result.unwrap_or(Reclaimed::InUse)))
+            .collect())
+    }
+
+    /// Removes those items that were not rescued. One without a result may go until the fence's time.
+    async fn remove_announced(
+        &self,
+        run: &OpenRun,
+        work: &mut Work,
+        items: &[Item<'_>],
+        fence: Fence,
+    ) -> Result<Vec<(usize, Option<Reclaimed>)>> {
+        let items = self.not_rescued(work, items).await?;
+        let manifests = self.record_manifests(run, work, &items).await?;
+        self.still_held(work).await?;
+        let removals = items
+            .iter()
+            .map(|item| self.remove_item(item, fence).map(Ok).boxed());
+        let removals = at_once(removals).await?;
+        let mut results = Vec::with_capacity(items.len());
+        for ((item, removed), manifest) in items.into_iter().zip(removals).zip(manifests) {
+            if let (Victim::Manifest(repository, _), Some(Reclaimed::Removed { .. }), Some(manifest)) =
+                (item.victim, &removed, manifest)
+            {
+                self.remove_referrer(repository, &manifest).await?;
+            }
+            results.push((item.index, removed));
+        }
+        Ok(results)
+    }
+
+    /// Records the removal of manifests before it happens, so that it can be undone, and is no surprise for the next run.
+    /// Returns what was read, for each item.
+    async fn record_manifests(
+        &self,
+        run: &OpenRun,
+        work: &mut Work,
+        items: &[&Item<'_>],
+    ) -> Result<Vec<Option<StoredManifest>>> {
+        let how = match run.terms.permanent {
+            true => Deletion::new().permanently(),
+            false => Deletion::new(),
+        };
+        let records = items
+            .iter()
+            .map(|item| self.record_item(item.victim, &how).boxed());
+        let manifests = at_once(records).await?;
+        let records = items.iter().map(|item| item.mark.kind());
+        let number = records.filter(|kind| *kind == Kind::Manifest).count();
+        if number > 0 {
+            let note = self.note_gone(number as u64).await?;
+            work.noted.push(note);
+        }
+        Ok(manifests)
+    }
+
+    async fn record_item(&self, victim: &Victim, how: &Deletion) -> Result<Option<StoredManifest>> {
+        let Victim::Manifest(repository, digest) = victim else {
+            return Ok(None);
+        };
+        let manifest = self.revision(repository, digest).await;
+        self.record_manifest(repository, digest, &manifest, &[], how)
+            .await?;
+        Ok(manifest.ok().flatten())
+    }
+
+    /// Leaves out those items that came into use since they were condemned.
+    async fn not_rescued<'a, 'b>(&self, work: &mut Work, items: &'b [Item<'a>]) -> Result<Vec<&'b Item<'a>>> {
+        let epoch = work.stored.state.epoch;
+        let protected = self.protected(work).await?;
+        let mut left = Vec::new();
+        let mut looks = Vec::new();
+        for item in items {
+            let subject = work.subjects.get(&item.mark).copied();
+            // One that this run has not looked at has a subject that nobody knows.
+            let is_known = !matches!(item.victim, Victim::Manifest(..)) || subject.is_some();
+            let marks: Vec<Mark> = [Some(item.mark), subject.flatten()]
+                .into_iter()
+                .flatten()
+                .collect();
+            if is_known && !marks.iter().any(|mark| protected.contains(mark)) {
+                left.push(item);
+                looks.push(async move { self.is_any_rescued(epoch, &marks).await }.boxed());
+            }
+        }
+        // A listing may lack a key. A look does not.
+        let rescued = at_once(looks).await?;
+        let left = left.into_iter().zip(rescued);
+        Ok(left
+            .filter(|(_, is_rescued)| !is_rescued)
+            .map(|(item, _)| item)
+            .collect())
+    }
+
+    async fn is_any_rescued(&self, epoch: u64, marks: &[Mark]) -> Result<bool> {
+        for mark in marks {
+            if self.bucket.head(&keys::rescued(epoch, *mark)).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Removes an item. Returns `None` if that is unclear: then it may go until the fence's time.
+    async fn remove_item(&self, item: &Item<'_>, fence: Fence) -> Option<Reclaimed> {
+        let key = match item.victim {
+            Victim::Manifest(repository, digest) => keys::revision(repository, digest),
+            Victim::Link(repository, digest) => keys::layer(repository, digest),
+            Victim::Data(digest) => keys::blob(digest),
+            Victim::Repository(repository) => return self.remove_repository(repository, fence).await,
+        };
+        match self.bucket.delete_once(&key, &Condition::Any, Some(fence)).await {
+            Ok(Sent::Done(_) | Sent::Refused) => Some(Reclaimed::removed(item.bytes)),
+            // Too late: the next run removes it.
+            Ok(Sent::Expired) => Some(Reclaimed::InUse),
+            Ok(Sent::Unclear) => match self.bucket.head(&key).await {
+                Ok(None) => Some(Reclaimed::removed(item.bytes)),
+                Ok(Some(_)) | Err(_) => None,
+            },
+            Err(error) => Some(Reclaimed::Failed(error)),
+        }
+    }
+}

@@ -39,6 +39,7 @@ Checked in every state
   7 with `ends`: from every state pushes end beside a collector
   8 a referrer whose subject is tagged is not removed
 `parts.py` has small models: moves of a tag, numbered logs, deletions by a replica that dies, the name of a list.
+`sessions.py` has one of an upload session.
 
 Not modelled: clocks that run backwards, a store that accepts expired urls (then D has to bound stalls), more than two
 requests at once, rescues of one section that are written one by one.
@@ -51,6 +52,7 @@ from typing import NamedTuple
 sys.dont_write_bytecode = True
 
 import parts
+import sessions
 from facts import Op
 from protocol import Model
 
@@ -205,7 +207,7 @@ def run(name, explore, is_good, verbose):
 def main():
     names, verbose = [a for a in sys.argv[1:] if a != "-v"], "-v" in sys.argv
     cases = [(c.name, Model(c).explore, is_good) for is_good, part in ((True, GOOD), (False, BAD)) for c in part]
-    cases += list(parts.cases())
+    cases += [*parts.cases(), *sessions.cases()]
     results = [run(name, explore, is_good, verbose) for name, explore, is_good in cases
                if not names or any(part in name for part in names)]
     failed = [is_expected for _, is_expected in results].count(False)

@@ -40,6 +40,7 @@ mod storage;
 mod store;
 mod tags;
 mod trash;
+mod trash_ids;
 mod turns;
 mod uploads;
 mod walk;

@@ -13,7 +13,7 @@ use crate::{
     process::Process,
     referrers::Completed,
     rung::Rung,
-    trash::TrashIds,
+    trash_ids::TrashIds,
     turns::Turns,
     uploads::{KnownSessions, PartMemory},
 };

@@ -16,7 +16,6 @@ use crate::{
     nonce::nonce,
     scans::at_once,
     store::Store,
-    tags::Link,
 };
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
@@ -29,14 +28,9 @@ use registry_core::{
     },
 };
 use serde_json::{Map, Value};
-use std::sync::{Mutex, PoisonError};
 
 /// Number of attempts to find an id that no other replica has taken.
 const ATTEMPTS: usize = 20;
-
-/// Ids of this process.
-#[derive(Debug, Default)]
-pub(crate) struct TrashIds(Mutex<Option<TrashId>>);
 
 /// Returns the content of a record.
 fn json(repository: &RepositoryName, trashed: &Trashed, nonce: &str) -> String {
@@ -297,11 +291,6 @@ impl Store {
         self.bucket.delete(&key).await?;
         Ok(true)
     }
-
-    /// Returns true if a repository has no record of a manifest, which may be in the trash.
-    pub(crate) async fn is_unrecorded(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
-        Ok(self.revision_link(repository, digest).await? == Link::None)
-    }
 }
 
 /// Result of the reading of a record.
@@ -309,14 +298,4 @@ enum Read {
     Whole(Box<Trashed>),
     Absent,
     Garbled,
-}
-
-impl TrashIds {
-    /// Returns an id of about that time, later than the last one.
-    fn next(&self, time: std::time::SystemTime) -> TrashId {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = TrashId::following(time, *last);
-        *last = Some(id);
-        id
-    }
 }

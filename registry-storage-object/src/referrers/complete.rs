@@ -7,51 +7,17 @@
 //! Another program may put manifests while no process of this software is open on the bucket, or before the first
 //! request for referrers in a repository. After that, its manifests are found once a process is started again.
 
-use super::entry::Entry;
+use super::{completed::Missing, entry::Entry};
 use crate::{keys, scans::at_once, store::Store};
 use futures_util::TryStreamExt as _;
 use registry_core::{Algorithm, Digest, RepositoryName, storage::Result};
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, PoisonError},
-};
-use tokio::sync::OnceCell;
-
-/// Number of repositories whose completion a process remembers.
-const REMEMBERED: usize = 10_000;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Number of manifests whose content is in memory at once.
 const READ_AT_ONCE: usize = 64;
 
 /// Bytes of a digest in the list of known manifests. Two of the same bytes would take a collision.
 const PREFIX: usize = 20;
-
-/// Repositories whose index is complete.
-#[derive(Debug, Default)]
-pub(crate) struct Completed(Mutex<HashMap<RepositoryName, Arc<OnceCell<Arc<Missing>>>>>);
-
-/// Entries that a process that only reads has not written.
-#[derive(Debug, Default)]
-pub(super) struct Missing(Vec<Entry>);
-
-impl Missing {
-    pub(super) fn of(&self, subject: &Digest) -> impl Iterator<Item = Entry> {
-        self.0
-            .iter()
-            .filter(move |entry| entry.subject == *subject)
-            .copied()
-    }
-}
-
-impl Completed {
-    fn cell(&self, repository: &RepositoryName) -> Arc<OnceCell<Arc<Missing>>> {
-        let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if cells.len() >= REMEMBERED && !cells.contains_key(repository) {
-            cells.clear();
-        }
-        Arc::clone(cells.entry(repository.clone()).or_default())
-    }
-}
 
 impl Store {
     /// Adds the entries that are missing in the index of a repository, once for each process.

@@ -12,9 +12,10 @@
 //! manifest that it shows, or one if its content is [kept](crate::known_manifests).
 
 mod complete;
+mod completed;
 mod entry;
 
-pub(crate) use self::complete::Completed;
+pub(crate) use self::completed::Completed;
 use self::entry::{Entry, Kind, referrer};
 use crate::{gate::View, keys, scans::at_once, store::Store, tags::Link};
 use registry_core::{

@@ -1,6 +1,9 @@
 //! The removal of a tag.
 
-use super::{ATTEMPTS, Link, Pointer, admit, needs_history, swap::Swapped};
+use super::{
+    ATTEMPTS, Link, Pointer, admit, needs_history,
+    pointer::{Swapped, contended},
+};
 use crate::{
     gate::View,
     history::{Change, Entries},
@@ -68,7 +71,7 @@ impl Store {
                 Swapped::Expired => return Ok(Untagged::Expired),
             }
         }
-        Err(super::swap::contended(repository, tag))
+        Err(contended(repository, tag))
     }
 
     async fn unlink_with_entry(

@@ -9,7 +9,10 @@
 //!
 //! A move costs four requests more than with conditions.
 
-use super::{Link, swap::Swapped};
+use super::{
+    Link,
+    pointer::{Head, Swapped, contended},
+};
 use crate::{
     bucket::{Condition, Fence, Sent},
     history::last_part,
@@ -31,20 +34,6 @@ const ATTEMPTS: usize = 5;
 
 /// Text of an entry in the place of a digest, if the tag was deleted.
 const DELETED: &str = "-";
-
-/// The last entry of a log.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Head {
-    /// 0 without an entry: the link is the tag.
-    number: u64,
-    link: Link,
-}
-
-impl Head {
-    pub(crate) const fn link(&self) -> Link {
-        self.link
-    }
-}
 
 fn key(repository: &RepositoryName, tag: &Tag, number: u64) -> String {
     format!("{}/{number:020}", keys::log(repository, tag))
@@ -83,7 +72,7 @@ impl Store {
                 return Ok(Head { number, link });
             }
         }
-        Err(super::swap::contended(repository, tag))
+        Err(contended(repository, tag))
     }
 
     /// Adds an entry after the last one that was read.

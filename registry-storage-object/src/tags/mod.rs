@@ -18,13 +18,14 @@ mod delete;
 mod link;
 mod log;
 mod moves;
+mod pointer;
 mod swap;
 
 pub(crate) use self::{
     delete::{Untagged, Untagging},
     link::Link,
     moves::{Moving, Origin},
-    swap::Pointer,
+    pointer::Pointer,
 };
 
 use crate::{history::Entries, store::Store};

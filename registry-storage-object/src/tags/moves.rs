@@ -1,6 +1,9 @@
 //! The move of a tag to a manifest.
 
-use super::{ATTEMPTS, Link, Pointer, admit, needs_history, swap::Swapped};
+use super::{
+    ATTEMPTS, Link, Pointer, admit, needs_history,
+    pointer::{Swapped, contended},
+};
 use crate::{
     gate::View,
     history::{Change, Entries, Written},
@@ -94,7 +97,7 @@ impl Store {
                 (Err(error), _) => return Err(error),
             }
         }
-        Err(super::swap::contended(repository, tag))
+        Err(contended(repository, tag))
     }
 
     /// Writes what has to be there before a tag points at a manifest: the entry of registry:2's index, that of the history,

@@ -1,6 +1,9 @@
-//! [`Pointer`]: the record of a tag as it was read, and its compare-and-swap.
+//! The compare-and-swap of a tag.
 
-use super::{Link, log::Head};
+use super::{
+    Link,
+    pointer::{Place, Pointer, Swapped, contended},
+};
 use crate::{
     bucket::{Condition, Fence, Sent, StoreTime, Version},
     error::restart,
@@ -14,7 +17,7 @@ use registry_core::{
     Digest, RepositoryName, Tag,
     storage::{Result, StorageError},
 };
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Validity of a request that moves a tag. A lost answer is decided after that time.
 const VALID: Duration = Duration::from_secs(20);
@@ -25,41 +28,13 @@ const ACTING: Duration = Duration::from_secs(10);
 /// Time between two looks at the clock of the store.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// A tag as it was read.
-#[derive(Clone, Debug)]
-pub(crate) struct Pointer {
-    pub(crate) link: Link,
-    /// Time of the last write of the link.
-    pub(crate) modified: Option<SystemTime>,
-    at: Place,
-}
-
-/// What a swap is compared with.
-#[derive(Clone, Debug)]
-enum Place {
-    /// The version of the link; `None` if there is no link.
-    Object(Option<Version>),
-    /// The head of the log.
-    Log(Head),
-}
-
-/// Outcome of a swap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Swapped {
-    Done,
-    /// The tag had changed.
-    Refused,
-    /// The time has passed until which this may be published.
-    Expired,
-}
-
 impl Store {
     /// Reads the record of a tag.
     pub(crate) async fn pointer(&self, repository: &RepositoryName, tag: &Tag) -> Result<Pointer> {
         if self.rung == Rung::Log {
             let head = self.head(repository, tag).await?;
             return Ok(Pointer {
-                link: head.link(),
+                link: head.link,
                 modified: None,
                 at: Place::Log(head),
             });
@@ -223,13 +198,4 @@ impl Store {
         }
         Ok(())
     }
-}
-
-/// Describes a tag that others move again and again.
-pub(super) fn contended(repository: &RepositoryName, tag: &Tag) -> StorageError {
-    StorageError::unavailable(
-        format!("the tag {tag} of {repository} is moved by many replicas at once"),
-        Some(Duration::from_secs(1)),
-        None,
-    )
 }

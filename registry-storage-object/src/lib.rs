@@ -38,6 +38,8 @@ mod rung;
 mod scans;
 mod storage;
 mod store;
+#[cfg(test)]
+mod support;
 mod tags;
 mod trash;
 mod trash_ids;

@@ -14,6 +14,8 @@
 mod complete;
 mod completed;
 mod entry;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::completed::Completed;
 use self::entry::{Entry, Kind, referrer};

@@ -20,6 +20,8 @@ mod log;
 mod moves;
 mod pointer;
 mod swap;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::{
     delete::{Untagged, Untagging},

@@ -1,0 +1,91 @@
+//! Means of the tests of several modules.
+
+use crate::{Kept, Location, ObjectStorage, store::Store};
+use registry_core::{
+    Algorithm, Digest, MediaType, Reference, RepositoryName, Tag,
+    storage::{PutManifest, PutOutcome, Storage as _, StorageWrite as _, TagExpect, TagMove, Verified},
+};
+use std::sync::Arc;
+
+/// Opens a replica on a bucket.
+pub(crate) async fn open(location: &Location) -> ObjectStorage {
+    ObjectStorage::options().open(location.clone()).await.unwrap()
+}
+
+/// Opens a replica on a bucket whose store only creates absent objects.
+pub(crate) async fn open_with_log(location: &Location) -> ObjectStorage {
+    let mut probe = ObjectStorage::options().probe(location).await.unwrap();
+    (probe.update, probe.delete) = (Kept::Never, Kept::Never);
+    let options = ObjectStorage::options().probed(probe);
+    options.open(location.clone()).await.unwrap()
+}
+
+pub(crate) fn name(text: &str) -> RepositoryName {
+    RepositoryName::parse(text).unwrap()
+}
+
+pub(crate) fn tag(text: &str) -> Tag {
+    Tag::parse(text).unwrap()
+}
+
+/// Returns a manifest without references, different for each number.
+pub(crate) fn image(number: usize) -> Verified<bytes::Bytes> {
+    let media_type = MediaType::OCI_MANIFEST;
+    let document = format!(r#"{{"schemaVersion":2,"mediaType":"{media_type}","number":{number}}}"#);
+    Verified::of(Algorithm::Sha256, document.into())
+}
+
+pub(crate) fn digest(number: usize) -> Digest {
+    *image(number).digest()
+}
+
+/// Puts a manifest with tags that may point anywhere.
+pub(crate) async fn put(storage: &ObjectStorage, number: usize, tags: &[&str]) -> PutOutcome {
+    put_expecting(storage, number, tags, TagExpect::Any).await
+}
+
+pub(crate) async fn put_expecting(
+    storage: &ObjectStorage,
+    number: usize,
+    tags: &[&str],
+    expect: TagExpect,
+) -> PutOutcome {
+    let media_type = MediaType::parse(MediaType::OCI_MANIFEST).unwrap();
+    let mut put = PutManifest::new(image(number), media_type);
+    let moves = tags.iter().map(|text| TagMove::new(tag(text)).expecting(expect));
+    put.tags = moves.collect();
+    storage.put_manifest(&name("a"), put).await.unwrap()
+}
+
+pub(crate) async fn resolve(storage: &ObjectStorage, text: &str) -> Option<Digest> {
+    let found = storage.manifest(&name("a"), &Reference::Tag(tag(text))).await;
+    found.unwrap().map(|found| found.digest)
+}
+
+/// Writes a manifest as registry:2 does, with a tag.
+pub(crate) async fn put_by_another_program(
+    store: &Arc<Store>,
+    document: &str,
+    tagged: Option<&str>,
+) -> Digest {
+    let digest = Digest::of(Algorithm::Sha256, document.as_bytes());
+    let (bucket, a) = (&store.bucket, name("a"));
+    let text = digest.to_string();
+    bucket
+        .put(&crate::keys::blob(&digest), document.to_owned())
+        .await
+        .unwrap();
+    bucket
+        .put(&crate::keys::revision(&a, &digest), text.clone())
+        .await
+        .unwrap();
+    if let Some(tagged) = tagged {
+        let tag = tag(tagged);
+        bucket
+            .put(&crate::keys::tag_index(&a, &tag, &digest), text.clone())
+            .await
+            .unwrap();
+        bucket.put(&crate::keys::tag(&a, &tag), text).await.unwrap();
+    }
+    digest
+}

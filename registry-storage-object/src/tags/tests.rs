@@ -1,0 +1,213 @@
+//! Tests of the moves of tags.
+
+use super::pointer::Swapped;
+use crate::{
+    Location, keys,
+    support::{digest, name, open, open_with_log, put, put_by_another_program, put_expecting, resolve, tag},
+};
+use futures_util::{TryStreamExt as _, future::join_all};
+use registry_core::storage::{
+    Deletion, PutOutcome, StorageError, StorageTrash as _, StorageWrite as _, TagEvent, TagExpect,
+};
+
+fn targets(events: &[TagEvent]) -> Vec<Option<registry_core::Digest>> {
+    events.iter().map(|event| event.target).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_history_has_no_event_of_a_move_that_did_not_happen() {
+    let bucket = Location::memory();
+    let replicas = [
+        open(&bucket).await,
+        open(&bucket).await,
+        open(&bucket).await,
+        open(&bucket).await,
+    ];
+    for round in 0..50 {
+        let text = format!("v{round}");
+        let mut puts = Vec::new();
+        for (number, storage) in replicas.iter().cloned().enumerate() {
+            let text = text.clone();
+            puts.push(tokio::spawn(async move {
+                put_expecting(&storage, number, &[&text], TagExpect::Absent).await
+            }));
+        }
+        let outcomes = join_all(puts).await;
+
+        let won = |outcome: &Result<PutOutcome, _>| outcome.as_ref().unwrap().failed.is_none();
+        let winner = outcomes.iter().position(won);
+        let events = replicas[0].history(&name("a"), &tag(&text)).await.unwrap();
+        assert_eq!(targets(&events), [winner.map(digest)]);
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_is_the_last_event_whatever_the_clocks_say() {
+    let storage = open(&Location::memory()).await;
+    put(&storage, 1, &["v1"]).await;
+    let (a, v1) = (name("a"), tag("v1"));
+    // An event by a replica whose clock is ahead.
+    let store = &storage.store;
+    let entries = store.entries(&a, &v1).await.unwrap();
+    let ahead = "09999999999999999999";
+    let last = store
+        .bucket
+        .list(&keys::history(&a, &v1))
+        .try_next()
+        .await
+        .unwrap()
+        .unwrap();
+    let directory = keys::history(&a, &v1);
+    let name_of_last = last.key[directory.len() + 1..].to_owned();
+    let moved = format!("{directory}/{ahead}{}", &name_of_last[20..]);
+    store.bucket.put(&moved, "{}").await.unwrap();
+    assert_ne!(store.entries(&a, &v1).await.unwrap(), entries);
+
+    storage
+        .delete_tag(&a, &v1, TagExpect::Any, Deletion::new())
+        .await
+        .unwrap();
+
+    let events = storage.history(&a, &v1).await.unwrap();
+    assert_eq!(events.last().unwrap().target, None, "{events:?}");
+    let lost = storage
+        .lost_tags(&a, registry_core::storage::Page::first(10))
+        .await
+        .unwrap();
+    assert!(lost.items.is_empty(), "{lost:?}");
+}
+
+#[tokio::test]
+async fn a_tag_of_another_program_is_moved_and_removed_with_all_that_is_left_of_it() {
+    let storage = open(&Location::memory()).await;
+    let store = &storage.store;
+    let (a, v1) = (name("a"), tag("v1"));
+    let old = put_by_another_program(store, r#"{"schemaVersion":2}"#, Some("v1")).await;
+    assert_eq!(resolve(&storage, "v1").await, Some(old));
+
+    let outcome = put(&storage, 1, &["v1"]).await;
+
+    assert_eq!(outcome.moved[0].previous, Some(old));
+    let events = storage.history(&a, &v1).await.unwrap();
+    assert_eq!(targets(&events), [Some(old), Some(digest(1))]);
+    assert_eq!((events[0].at, events[1].at.is_some()), (None, true));
+    storage
+        .delete_tag(&a, &v1, TagExpect::Any, Deletion::new())
+        .await
+        .unwrap();
+    // registry:2 lists what has a directory.
+    let left: Vec<_> = store.bucket.list(&keys::tags(&a)).try_collect().await.unwrap();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_tag_with_a_mark_is_read_moved_and_removed_like_any_other() {
+    let storage = open(&Location::memory()).await;
+    let store = &storage.store;
+    let (a, v1) = (name("a"), tag("v1"));
+    for removes in [false, true] {
+        put(&storage, 1, &["v1"]).await;
+        let (pointer, _) = store.tag_state(&a, &v1).await.unwrap();
+        let marked = store.mark(&a, &v1, &pointer, None).await.unwrap();
+        assert!(marked.is_some());
+        assert_eq!(resolve(&storage, "v1").await, Some(digest(1)));
+
+        if removes {
+            let expect = TagExpect::Is(digest(1));
+            let removed = storage.delete_tag(&a, &v1, expect, Deletion::new()).await;
+            assert_eq!(removed.unwrap(), Some(digest(1)));
+            assert_eq!(resolve(&storage, "v1").await, None);
+        } else {
+            let outcome = put(&storage, 2, &["v1"]).await;
+            assert_eq!(outcome.moved[0].previous, Some(digest(1)));
+            assert_eq!(resolve(&storage, "v1").await, Some(digest(2)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_mark_that_was_in_vain_is_taken_off() {
+    let storage = open(&Location::memory()).await;
+    let store = &storage.store;
+    let (a, v1) = (name("a"), tag("v1"));
+    put(&storage, 1, &["v1"]).await;
+    let (pointer, seen) = store.tag_state(&a, &v1).await.unwrap();
+    // Somebody is about to put the same manifest.
+    let change = crate::history::Change::PutAgain(digest(1));
+    store.write_entry(&a, &v1, change, None, None).await.unwrap();
+    let view = store.gate.view(&store.bucket).await.unwrap();
+
+    let held = store.hold(&a, &v1, &pointer, &seen, &view).await.unwrap();
+
+    assert!(held.is_none());
+    let link = store.bucket.get(&keys::tag(&a, &v1)).await.unwrap().unwrap();
+    assert_eq!(link.bytes, digest(1).to_string());
+    let unchanged = TagExpect::Unchanged(digest(1), seen.version());
+    let refused = storage.delete_tag(&a, &v1, unchanged, Deletion::new()).await;
+    assert!(
+        matches!(refused, Err(StorageError::TagConflict { .. })),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_log_is_shortened_and_an_entry_in_a_place_that_was_freed_moves_nothing() {
+    let storage = open_with_log(&Location::memory()).await;
+    let store = &storage.store;
+    let (a, v1) = (name("a"), tag("v1"));
+    put(&storage, 0, &["v1"]).await;
+    let early = store.pointer(&a, &v1).await.unwrap();
+    for number in 1..260 {
+        put(&storage, number, &["v1"]).await;
+    }
+    let entries: Vec<_> = store
+        .bucket
+        .list(&keys::log(&a, &v1))
+        .try_collect()
+        .await
+        .unwrap();
+    assert!((100..=220).contains(&entries.len()), "{}", entries.len());
+
+    let late = store.repoint(&a, &v1, &early, &digest(1), None).await.unwrap();
+
+    assert_eq!(late, Swapped::Refused);
+    assert_eq!(resolve(&storage, "v1").await, Some(digest(259)));
+    let after: Vec<_> = store
+        .bucket
+        .list(&keys::log(&a, &v1))
+        .try_collect()
+        .await
+        .unwrap();
+    assert_eq!(after.len(), entries.len());
+}
+
+#[tokio::test]
+async fn the_link_of_a_tag_is_derived_from_its_log() {
+    let storage = open_with_log(&Location::memory()).await;
+    let store = &storage.store;
+    let (a, v1) = (name("a"), tag("v1"));
+    let old = put_by_another_program(store, r#"{"schemaVersion":2}"#, Some("v1")).await;
+    let link = async || {
+        let object = store.bucket.get(&keys::tag(&a, &v1)).await.unwrap();
+        object.map(|object| object.bytes)
+    };
+
+    let outcome = put(&storage, 1, &["v1"]).await;
+    assert_eq!(outcome.moved[0].previous, Some(old));
+    assert_eq!(link().await.unwrap(), digest(1).to_string());
+    storage
+        .delete_tag(&a, &v1, TagExpect::Any, Deletion::new())
+        .await
+        .unwrap();
+    assert_eq!(link().await, None);
+
+    // What another replica writes late is no tag.
+    store
+        .bucket
+        .put(&keys::tag(&a, &v1), old.to_string())
+        .await
+        .unwrap();
+    assert_eq!(resolve(&storage, "v1").await, None);
+    assert_eq!(put(&storage, 2, &["v1"]).await.moved[0].previous, None);
+    assert_eq!(link().await.unwrap(), digest(2).to_string());
+}

@@ -35,6 +35,8 @@ pub(crate) enum CollectItem {
     Item(Collected),
     /// Something cannot be read, and keeps what it may refer to.
     Pin(String),
+    /// All removals are announced to the other replicas, and begin after this number of seconds.
+    Announced { seconds: u64 },
     /// Result.
     Report(Summary),
 }
@@ -142,7 +144,11 @@ impl Operation for Collect {
         let options = match operator.holding() {
             Some(holding) => options.grace(holding.grace()),
             // Nobody pushes meanwhile.
-            None => options.grace(Duration::ZERO).uploading(Duration::ZERO),
+            None if operator.registry.storage().abilities().exclusive => {
+                options.grace(Duration::ZERO).uploading(Duration::ZERO)
+            }
+            // Other replicas may have clients.
+            None => options,
         };
         let collections = operator.holding().map(Holding::collections);
         let _paused = match collections {
@@ -182,6 +188,9 @@ impl CollectItem {
                 manifests: *manifests,
             },
             CollectEvent::Pin(pin) => Self::Pin(with_advice(pin)),
+            CollectEvent::Announced { wait, .. } => Self::Announced {
+                seconds: wait.as_secs(),
+            },
             CollectEvent::Item {
                 victim, why, result, ..
             } => Self::Item(Collected::of(victim, why.to_string(), result, is_dry)?),

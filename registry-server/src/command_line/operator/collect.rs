@@ -107,6 +107,15 @@ impl Output {
                 self.progress.clear();
                 report("kept", pin);
             }
+            CollectItem::Announced { seconds } => {
+                self.progress.clear();
+                let minutes = seconds.div_ceil(60);
+                let told = format!(
+                    "the removals are announced to all replicas and begin in {minutes} minutes; if you interrupt this run, the \
+                     next one goes on with them, and the time counts"
+                );
+                report("waiting", &told);
+            }
             CollectItem::Item(_) => {}
         }
         let Some(table) = &mut self.table else {

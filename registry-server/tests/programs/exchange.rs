@@ -1,11 +1,13 @@
-//! One directory, two registries. Ours serves what docker-registry 2.8.2 (which is `registry:2`) wrote, and the
-//! reverse; the collector of registry:2 removes nothing that a client could still request.
+//! One place, two registries. Ours serves what distribution wrote, and the reverse; the collector of distribution removes
+//! nothing that a client could still request.
 //!
-//! One process owns the directory at a time: each registry is stopped before the other starts.
+//! A directory is exchanged with docker-registry 2.8.2, which is `registry:2`, and a bucket of an object store with version
+//! 3. Each registry is stopped before the other starts.
 
-use std::path::PathBuf;
+use std::{fs, io, path::PathBuf, process::Command};
 
 use libtest_mimic::Trial;
+use object_stores::{S3Server, SeaweedFs, Versitygw};
 use registry_core::{Algorithm, Digest};
 use serde_json::{Value, json};
 
@@ -17,20 +19,45 @@ use crate::{
         references, sha256,
     },
     program::Workbench,
-    server::{OCTETS, Server, closing, registry2_collects},
+    server::{OCTETS, Server, closing, collector_reports, program, registry2_config},
 };
 
-pub(crate) fn trials() -> Vec<Trial> {
-    trials!(["docker-registry", "skopeo", "crane"];
-        what_registry2_wrote_is_served,
-        what_registry2_deleted_is_gone,
+/// A test of the exchange in one place.
+type Exchange = fn(Desk);
+
+const EXCHANGES: [(&str, Exchange); 4] = [
+    ("what_registry2_wrote_is_served", what_registry2_wrote_is_served),
+    ("what_registry2_deleted_is_gone", what_registry2_deleted_is_gone),
+    (
+        "what_ours_wrote_is_served_and_collected_by_registry2",
         what_ours_wrote_is_served_and_collected_by_registry2,
-        a_directory_goes_there_and_back,
-    )
+    ),
+    ("a_place_goes_there_and_back", a_place_goes_there_and_back),
+];
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let directory = EXCHANGES.map(|(name, exchange)| {
+        let name = format!("{}::{name}::in_a_directory", module_path!());
+        crate::trial(&name, &["docker-registry", "skopeo", "crane"], move || {
+            exchange(Desk::with(Place::directory));
+        })
+    });
+    let stores: [(&str, fn() -> io::Result<S3Server>); 2] = [
+        (SeaweedFs::PROGRAM, SeaweedFs::start),
+        (Versitygw::PROGRAM, Versitygw::start),
+    ];
+    let buckets = stores.into_iter().flat_map(|(store, start)| {
+        EXCHANGES.map(|(name, exchange)| {
+            let name = format!("{}::{name}::in_a_bucket_of_{store}", module_path!());
+            crate::trial(&name, &[store, "registry3", "skopeo", "crane"], move || {
+                exchange(Desk::with(|bench| Place::bucket(bench, start().unwrap())));
+            })
+        })
+    });
+    directory.into_iter().chain(buckets).collect()
 }
 
-fn what_registry2_wrote_is_served() {
-    let desk = Desk::new();
+fn what_registry2_wrote_is_served(desk: Desk) {
     let theirs = desk.registry2();
     desk.push_samples(&theirs);
     // A blob pushed under its sha512 is kept as sha256, with a link of each name.
@@ -53,8 +80,7 @@ fn what_registry2_wrote_is_served() {
     assert_eq!(referrers(&ours, "team/app", &subject), [artifact]);
 }
 
-fn what_registry2_deleted_is_gone() {
-    let desk = Desk::new();
+fn what_registry2_deleted_is_gone(desk: Desk) {
     let theirs = desk.registry2();
     desk.push_samples(&theirs);
     let deleted = desk.layout.digest("one");
@@ -81,8 +107,7 @@ fn what_registry2_deleted_is_gone() {
     ours.get(&format!("/v2/team/app/blobs/{layer}"));
 }
 
-fn what_ours_wrote_is_served_and_collected_by_registry2() {
-    let desk = Desk::new();
+fn what_ours_wrote_is_served_and_collected_by_registry2(desk: Desk) {
     let ours = desk.ours();
     desk.push_samples(&ours);
     let strong = push_sha512_image(&ours, "team/strong", "strong");
@@ -128,9 +153,9 @@ fn what_ours_wrote_is_served_and_collected_by_registry2() {
     theirs.stop();
 
     let expected = [sha256(&orphan).to_string()];
-    assert_eq!(registry2_collects(&desk.root, &["--dry-run"]), expected);
-    assert_eq!(registry2_collects(&desk.root, &[]), expected);
-    assert_eq!(registry2_collects(&desk.root, &["--dry-run"]), [""; 0]);
+    assert_eq!(desk.place.collects(&["--dry-run"]), expected);
+    assert_eq!(desk.place.collects(&[]), expected);
+    assert_eq!(desk.place.collects(&["--dry-run"]), [""; 0]);
 
     let theirs = desk.registry2();
     before.assert_same(&Content::of(&theirs, &untagged));
@@ -167,8 +192,7 @@ fn what_ours_wrote_is_served_and_collected_by_registry2() {
     );
 }
 
-fn a_directory_goes_there_and_back() {
-    let desk = Desk::new();
+fn a_place_goes_there_and_back(desk: Desk) {
     let untagged = [
         ("team/app", desk.layout.digest("one")),
         ("team/app", desk.layout.digest("two")),
@@ -207,32 +231,103 @@ fn a_directory_goes_there_and_back() {
         );
     }
     theirs.stop();
-    assert_eq!(registry2_collects(&desk.root, &["--dry-run"]), [""; 0]);
+    assert_eq!(desk.place.collects(&["--dry-run"]), [""; 0]);
 }
 
-/// A test's directory for registries, and images to push to them.
+/// A place that two registries use in turns.
+enum Place {
+    Directory(PathBuf),
+    /// A bucket, by the configuration that both registries read.
+    Bucket {
+        config: PathBuf,
+        _store: S3Server,
+    },
+}
+
+impl Place {
+    fn directory(bench: &Workbench) -> Self {
+        Self::Directory(bench.path("registry"))
+    }
+
+    fn bucket(bench: &Workbench, store: S3Server) -> Self {
+        store.bucket("images").unwrap();
+        let config = bench.path("bucket.yml");
+        let (endpoint, region) = (store.endpoint(), store.region());
+        let (key, secret) = (store.access_key(), store.secret());
+        let text = format!(
+            "version: 0.1\n\
+             log: {{ accesslog: {{ disabled: true }} }}\n\
+             storage:\n  \
+               s3: {{ bucket: images, rootdirectory: /team/registry, regionendpoint: \"{endpoint}\", region: {region}, \
+                 forcepathstyle: true, secure: false, accesskey: {key}, secretkey: {secret} }}\n  \
+               delete: {{ enabled: true }}\n  \
+               redirect: {{ disable: true }}\n\
+             http: {{ addr: \"127.0.0.1:0\", secret: exchange }}\n"
+        );
+        fs::write(&config, text).unwrap();
+        Self::Bucket {
+            config,
+            _store: store,
+        }
+    }
+
+    fn ours(&self) -> Server {
+        match self {
+            Self::Directory(root) => Server::under_test(root),
+            Self::Bucket { config, .. } => {
+                let mut command = program(env!("CARGO_BIN_EXE_registry"));
+                command
+                    .arg("serve")
+                    .arg(config)
+                    .env("REGISTRY_STORAGE_MAINTENANCE_COLLECT_ENABLED", "false");
+                Server::start(command, "http://")
+            }
+        }
+    }
+
+    fn theirs(&self) -> Server {
+        match self {
+            Self::Directory(root) => Server::registry2(root),
+            Self::Bucket { config, .. } => {
+                let mut command = Command::new("registry3");
+                command.arg("serve").arg(config);
+                Server::start(command, "listening on ")
+            }
+        }
+    }
+
+    /// Runs their collector, and returns the blobs that it reports as eligible for deletion.
+    fn collects(&self, options: &[&str]) -> Vec<String> {
+        match self {
+            Self::Directory(root) => collector_reports("docker-registry", &registry2_config(root), options),
+            Self::Bucket { config, .. } => collector_reports("registry3", config, options),
+        }
+    }
+}
+
+/// A test's place for registries, and images to push to them.
 struct Desk {
     bench: Workbench,
     layout: Layout,
-    root: PathBuf,
+    place: Place,
 }
 
 impl Desk {
-    fn new() -> Self {
+    fn with(place: impl FnOnce(&Workbench) -> Place) -> Self {
         let bench = Workbench::new();
         Self {
             layout: Layout::sample(bench.path("layout")),
-            root: bench.path("registry"),
+            place: place(&bench),
             bench,
         }
     }
 
     fn ours(&self) -> Server {
-        Server::under_test(&self.root)
+        self.place.ours()
     }
 
     fn registry2(&self) -> Server {
-        Server::registry2(&self.root)
+        self.place.theirs()
     }
 
     /// Pushes several repositories, one inside another's name; tags, moved tags, an index of each kind, both formats of

@@ -343,13 +343,10 @@ pub(crate) fn registry2_config(root: &Path) -> PathBuf {
     path
 }
 
-/// Runs docker-registry's collector over `root` and returns the blobs that it reports as eligible for deletion.
-pub(crate) fn registry2_collects(root: &Path, options: &[&str]) -> Vec<String> {
-    let mut command = Command::new("docker-registry");
-    command
-        .arg("garbage-collect")
-        .args(options)
-        .arg(registry2_config(root));
+/// Runs the collector of a version of distribution, and returns the blobs that it reports as eligible for deletion.
+pub(crate) fn collector_reports(program: &str, config: &Path, options: &[&str]) -> Vec<String> {
+    let mut command = Command::new(program);
+    command.arg("garbage-collect").args(options).arg(config);
     let output = command
         .output()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));

@@ -4,7 +4,6 @@
 
 use crate::{
     bucket::{Chunks, Meta},
-    gate::Promised,
     keys,
     links::{is_whole, known_as},
     store::Store,
@@ -29,14 +28,12 @@ impl Store {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Option<BlobInfo>> {
-        if !self.options.read_only {
-            let view = self.gate.view(&self.bucket).await?;
-            let promised = [Promised::Blob(repository, digest)];
-            if !self.gate.offer(&self.bucket, &view, &promised).await? {
-                return Ok(None);
-            }
+        if self.options.read_only {
+            return Ok(self.held(repository, digest).await?.map(|held| held.info));
         }
-        Ok(self.held(repository, digest).await?.map(|held| held.info))
+        let view = self.gate.view(&self.bucket).await?;
+        let held = self.promised(&view, repository, digest).await?;
+        Ok(held.map(|held| held.info))
     }
 
     pub(crate) async fn open_blob(

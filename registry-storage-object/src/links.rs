@@ -42,6 +42,30 @@ impl Store {
         self.held_by(&keys::layer(repository, digest), digest).await
     }
 
+    /// Looks for a blob of a repository for a pusher, who is promised that it stays. One that is being removed is absent.
+    pub(crate) async fn promised(
+        &self,
+        view: &View,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<Held>> {
+        let promised = [Promised::Blob(repository, digest)];
+        if !self.gate.offer(&self.bucket, view, &promised).await? {
+            return Ok(None);
+        }
+        match self.held(repository, digest).await? {
+            Some(held) if held.target != *digest => {
+                // The bytes are those of another digest. They are looked for again, once they are promised, too.
+                let promised = [Promised::Blob(repository, &held.target)];
+                if !self.gate.offer(&self.bucket, view, &promised).await? {
+                    return Ok(None);
+                }
+                Ok(self.stored(&held.target).await?.map(|_| held))
+            }
+            held => Ok(held),
+        }
+    }
+
     /// Looks for what a manifest needs. Promises nothing.
     pub(crate) async fn look(
         &self,
@@ -106,6 +130,7 @@ impl Store {
     /// Writes an object by which something becomes visible, and whose content depends on its key alone. Returns false
     /// if the view has become too old: the section has to begin again.
     pub(crate) async fn publish(&self, key: &str, bytes: Bytes, view: &View) -> Result<bool> {
+        self.check_lease().await?;
         for _ in 0..SECTIONS {
             let sent = self
                 .bucket
@@ -136,9 +161,9 @@ impl Store {
         let Mount { from, digest, .. } = mount;
         for _ in 0..SECTIONS {
             let view = self.gate.view(&self.bucket).await?;
-            let promised = [Promised::Blob(from, digest), Promised::Blob(to, digest)];
+            let promised = [Promised::Blob(to, digest)];
             self.gate.promise(&self.bucket, &view, &promised).await?;
-            let Some(held) = self.held(from, digest).await? else {
+            let Some(held) = self.promised(&view, from, digest).await? else {
                 return Ok(None);
             };
             let link = keys::layer(to, digest);
@@ -184,6 +209,14 @@ impl Store {
             }
         }
         Err(restart(&format!("remove {key}")))
+    }
+
+    /// Makes sure that no other process has begun to write, where only one may.
+    pub(crate) async fn check_lease(&self) -> Result<()> {
+        match &self.lease {
+            Some(lease) => lease.check(&self.bucket).await,
+            None => Ok(()),
+        }
     }
 
     /// Waits until the store's clock has passed a time.

@@ -42,6 +42,8 @@ pub(crate) struct Store {
     pub(crate) lateness: Duration,
     /// Means by which records are moved here, as the probe has found out.
     pub(crate) rung: Rung,
+    /// Means by which records of upload sessions are moved. They need no conditional removal.
+    pub(crate) session_rung: Rung,
     /// True if the store lists in byte order, and `start-after` loses no key.
     pub(crate) ordered_listing: bool,
     /// True if the common prefix of objects is no longer listed when they are removed.
@@ -100,6 +102,12 @@ impl Store {
             gate: Gate::new(process, rung, reach, lateness),
             rung,
             is_own: AtomicBool::new(false),
+            session_rung: match probe {
+                Some(probe) if probe.create == Kept::Always && probe.update == Kept::Always => {
+                    Rung::Conditional
+                }
+                _ => rung,
+            },
             ordered_listing: probe.is_some_and(|probe| probe.byte_order == Kept::Always),
             prefixes_vanish: probe.is_some_and(|probe| probe.prefixes_vanish == Kept::Always),
             kept: KeptListings::default(),

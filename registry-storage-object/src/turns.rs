@@ -1,7 +1,7 @@
 //! [`Turns`]: writers of one record in this process take turns.
 
-use registry_core::{RepositoryName, Tag};
-use std::hash::{BuildHasher as _, RandomState};
+use registry_core::{RepositoryName, Tag, UploadId};
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// Number of locks. Two records may share one.
@@ -28,7 +28,16 @@ impl Default for Turns {
 impl Turns {
     /// Waits until no other writer of this process has the tag. Nobody holds two turns.
     pub(crate) async fn take(&self, repository: &RepositoryName, tag: &Tag) -> MutexGuard<'_, ()> {
-        let hash = self.hasher.hash_one((repository, tag));
+        self.take_of((repository, tag)).await
+    }
+
+    /// Waits until no other writer of this process has the upload session.
+    pub(crate) async fn take_session(&self, id: &UploadId) -> MutexGuard<'_, ()> {
+        self.take_of(id).await
+    }
+
+    async fn take_of(&self, record: impl Hash + Send) -> MutexGuard<'_, ()> {
+        let hash = self.hasher.hash_one(record);
         let number = usize::try_from(hash % LOCKS as u64).unwrap_or_default();
         let lock = self
             .locks

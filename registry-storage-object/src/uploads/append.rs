@@ -110,14 +110,11 @@ async fn write(
     // The receiver may have gone: the next message tells.
     let _ = ready.send(());
     loop {
-        let message = match timeout(HEARTBEAT, told.recv()).await {
-            Ok(message) => message,
-            Err(_) => {
-                if let Err(error) = writer.renew().await {
-                    return Err(writer.fail(error).await);
-                }
-                continue;
+        let Ok(message) = timeout(HEARTBEAT, told.recv()).await else {
+            if let Err(error) = writer.renew().await {
+                return Err(writer.fail(error).await);
             }
+            continue;
         };
         match message {
             Some(Message::Bytes(chunks)) => {

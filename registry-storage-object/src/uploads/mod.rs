@@ -49,7 +49,7 @@ impl Store {
         let mut random = [0; 16];
         getrandom::fill(&mut random)
             .map_err(|error| StorageError::internal(format!("the system has no random numbers: {error}")))?;
-        let record = Record::open(repository, new, self.now())?;
+        let record = Record::open(repository, &new, self.now())?;
         let session = self.create(UploadId::from_random(random), record).await?;
         Ok(session.state())
     }

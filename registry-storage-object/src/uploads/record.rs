@@ -118,7 +118,7 @@ struct StoredCheckpoint {
 
 impl Record {
     /// Describes a new session.
-    pub(super) fn open(repository: &RepositoryName, new: NewUpload, now: SystemTime) -> Result<Self> {
+    pub(super) fn open(repository: &RepositoryName, new: &NewUpload, now: SystemTime) -> Result<Self> {
         let started = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Ok(Self {
             nonce: nonce()?,
@@ -269,7 +269,7 @@ mod tests {
         let repository = RepositoryName::parse("a/b").unwrap();
         let new = NewUpload::hashed_by(Algorithm::Sha512).by(Some(Uploader::user("ann\n\"x")));
         let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
-        let mut record = Record::open(&repository, new, now).unwrap();
+        let mut record = Record::open(&repository, &new, now).unwrap();
         let mut hasher = Hasher::new(Algorithm::Sha512);
         hasher.update(b"part piece {\"here\"}\n");
         record.content.hashed_by(&hasher);
@@ -311,7 +311,7 @@ mod tests {
     fn what_lacks_bytes_is_no_record() {
         let repository = RepositoryName::parse("a").unwrap();
         let new = NewUpload::hashed_by(Algorithm::Sha256);
-        let mut record = Record::open(&repository, new, SystemTime::UNIX_EPOCH).unwrap();
+        let mut record = Record::open(&repository, &new, SystemTime::UNIX_EPOCH).unwrap();
         let mut hasher = Hasher::new(Algorithm::Sha256);
         hasher.update(b"here");
         record.content.hashed_by(&hasher);

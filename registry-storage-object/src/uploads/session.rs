@@ -6,6 +6,7 @@ use crate::{
     error::restart,
     keys,
     links::SECTIONS,
+    rung::Rung,
     store::Store,
 };
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
@@ -205,9 +206,25 @@ impl Store {
 
     /// Replaces a record by its next version, if it is still there as it was.
     pub(super) async fn swap(&self, session: &Session, next: Record) -> Result<Swapped> {
+        self.check_lease().await?;
+        if self.session_rung != Rung::Conditional {
+            return self.swap_in_turn(session, next).await;
+        }
         let condition = Condition::Is(session.version.clone());
         self.place(&session.id, next, &condition, Some(&session.record.nonce))
             .await
+    }
+
+    /// Does the same where the store keeps no condition: one process writes, whose writers take turns.
+    async fn swap_in_turn(&self, session: &Session, next: Record) -> Result<Swapped> {
+        let _turn = self.turns.take_session(&session.id).await;
+        match self.load(&session.id).await? {
+            Some(found) if found.record.nonce == session.record.nonce => {
+                self.place(&session.id, next, &Condition::Any, Some(&session.record.nonce))
+                    .await
+            }
+            found => Ok(Swapped::Lost(found)),
+        }
     }
 
     async fn place(

@@ -25,4 +25,13 @@ async fn small_parts() -> Backend {
     })
 }
 
-storage_tests!(small_parts, collect, expire, health, inspect, repair, restart, trash);
+storage_tests!(
+    small_parts,
+    collect,
+    expire,
+    health,
+    inspect,
+    repair,
+    restart,
+    trash
+);

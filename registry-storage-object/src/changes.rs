@@ -1,7 +1,7 @@
 //! Notes of tags and repositories that come and go, by which other replicas bring their indexes up to date.
 //!
 //! A note is written before the change that it is about, and only says where to look: the change may fail, and of two
-//! changes at once either may be the later one. It is an empty object, named for the time of the view on which the change
+//! changes at once either may be the later one. It is an object without content of interest, named for the time of the view on which the change
 //! rests, by the store's clock. The change has happened by then plus [`settled`](Store::settled), or never happens: its
 //! requests expire. So whoever has read the notes up to a time, and reads all from that much earlier on the next time,
 //! misses no change that was acknowledged in between.
@@ -13,6 +13,7 @@ use crate::{
     bucket::{Condition, Fence, Sent, StoreTime},
     gate::{View, now},
     keys,
+    nonce::nonce,
     noted::{Change, REMEMBERED, Slot},
     store::Store,
 };
@@ -27,6 +28,9 @@ const ON_ITS_WAY: Duration = Duration::from_secs(10 * 60);
 
 /// Number of directories that are kept. No index reads older ones.
 const KEPT: u64 = 200;
+
+/// Content of a note, which is not read: some stores have no empty objects.
+const CONTENT: &str = "changes";
 
 impl Store {
     /// Returns the time from a view to the last moment at which a change that was noted then takes effect.
@@ -45,7 +49,7 @@ impl Store {
     ) -> Result<()> {
         let directory = keys::tag_changes(Slot::of(view.told()).0, repository);
         let key = keys::change(&directory, change == Change::Comes, tag.as_str());
-        self.bucket.put(&key, "").await
+        self.bucket.put(&key, CONTENT).await
     }
 
     /// Records that a repository exists, before its first manifest is published.
@@ -55,7 +59,8 @@ impl Store {
         }
         let note = self.repository_change(repository, Change::Comes, view.told());
         let marker = keys::marker(repository);
-        tokio::try_join!(self.bucket.put(&note, ""), self.bucket.put(&marker, ""))?;
+        let content = nonce()?;
+        tokio::try_join!(self.bucket.put(&note, CONTENT), self.bucket.put(&marker, content))?;
         self.noted.add(repository, view.told());
         Ok(())
     }
@@ -70,7 +75,7 @@ impl Store {
         let told = fence.map_or_else(|| now(&self.bucket), |fence| fence.told);
         self.noted.remove(repository);
         let note = self.repository_change(repository, Change::Goes, told);
-        self.bucket.put(&note, "").await?;
+        self.bucket.put(&note, CONTENT).await?;
         let key = keys::marker(repository);
         let marker = self.bucket.head(&key).await?;
         // After the marker: one that is written now is another one.
@@ -89,7 +94,7 @@ impl Store {
             }
         }
         if self.has_manifests(repository).await? {
-            self.bucket.put(&key, "").await?;
+            self.bucket.put(&key, nonce()?).await?;
             return Ok(false);
         }
         Ok(true)

@@ -2,7 +2,7 @@
 //!
 //! Requests of a check: 3, one after the other; 1 of a storage that is open for reading only.
 
-use crate::{keys, storage::ObjectStorage, store::Store};
+use crate::{keys, nonce::nonce, storage::ObjectStorage, store::Store};
 use async_trait::async_trait;
 use registry_core::storage::{Result, Space, StorageError, StorageHealth};
 use std::time::Duration;
@@ -34,10 +34,7 @@ impl StorageHealth for ObjectStorage {
 impl Store {
     async fn probe(&self) -> Result<()> {
         const CONTENT: &str = "written by a health check\n";
-        let mut random = [0; 8];
-        getrandom::fill(&mut random)
-            .map_err(|error| StorageError::failed("cannot draw the name of a health check", error))?;
-        let key = format!("{}/health-{:016x}", keys::PROBE, u64::from_ne_bytes(random));
+        let key = format!("{}/health-{}", keys::PROBE, nonce()?);
         if self.options.read_only {
             return self.bucket.head(&key).await.map(drop);
         }

@@ -231,3 +231,39 @@ async fn repositories_come_and_go_for_every_replica() {
     store.note_repository(&name("a-b"), &view).await.unwrap();
     assert_eq!(repositories(&one).await, ["a-b", "a/b"]);
 }
+
+/// Cases of the storage contract, with an index for each repository.
+mod contract {
+    use super::*;
+    use registry_conformance::storage::{Backend, listings, repositories, run, tags};
+
+    async fn indexed(prefixes_vanish: bool) -> Backend {
+        let (mut one, mut two) = open().await;
+        for storage in [&mut one, &mut two] {
+            Arc::get_mut(&mut storage.store).unwrap().prefixes_vanish = prefixes_vanish;
+        }
+        Backend::new(Arc::new(one), Arc::new(two))
+    }
+
+    macro_rules! kept {
+        ($($group:ident::$case:ident)*) => {
+            $(
+                #[test]
+                fn $case() {
+                    for prefixes_vanish in [true, false] {
+                        run(async || indexed(prefixes_vanish).await, $group::$case);
+                    }
+                }
+            )*
+        };
+    }
+
+    kept! {
+        listings::tags_are_listed_in_byte_order_after_any_name
+        listings::random_tags_are_paged_as_a_sorted_model_says
+        listings::names_that_come_and_go_while_paging_shift_no_page
+        repositories::a_repository_exists_from_its_first_manifest_on
+        repositories::a_repository_still_exists_when_everything_in_it_has_gone
+        tags::several_tags_are_moved_in_byte_order
+    }
+}

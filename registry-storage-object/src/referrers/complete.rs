@@ -63,6 +63,34 @@ impl Store {
         Ok(Arc::default())
     }
 
+    /// Returns the entries that the index lacks although it was completed. Others in it do no harm, since each manifest is read
+    /// before it is listed.
+    ///
+    /// Manifests that were not read for it so far are left out: their entries are added before the next use of the index.
+    pub(super) async fn missing_referrers(&self, repository: &RepositoryName) -> Result<Vec<Entry>> {
+        let Some(known) = self.bucket.get(&keys::referrers_known(repository)).await? else {
+            return Ok(Vec::new());
+        };
+        let known: BTreeSet<[u8; PREFIX]> = known.bytes.as_chunks().0.iter().copied().collect();
+        let mut read = self.recorded_manifests(repository).await?;
+        read.retain(|digest| known.contains(&prefix(digest)));
+        let objects = self.list_all(&keys::referrers(repository)).await?;
+        let there: BTreeSet<String> = objects.into_iter().map(|object| object.key).collect();
+        let mut missing = Vec::new();
+        for some in read.chunks(READ_AT_ONCE) {
+            let manifests = some.iter().map(|digest| self.revision(repository, digest));
+            let manifests = at_once(manifests).await?.into_iter().flatten();
+            let entries = manifests.filter_map(|manifest| Entry::of(&manifest));
+            missing.extend(entries.filter(|entry| !there.contains(&entry.key(repository))));
+        }
+        // One may have been put since the listing.
+        let looks = missing.into_iter().map(|entry| async move {
+            let found = self.bucket.head(&entry.key(repository)).await?;
+            Ok(found.is_none().then_some(entry))
+        });
+        Ok(at_once(looks).await?.into_iter().flatten().collect())
+    }
+
     /// Lists the manifests of which a repository has a record, in any order.
     async fn recorded_manifests(&self, repository: &RepositoryName) -> Result<Vec<Digest>> {
         let mut digests = Vec::new();

@@ -42,6 +42,38 @@ impl Store {
         }
     }
 
+    /// Writes the entry of a manifest whose record is about to be written again. Returns false if the view has become too old.
+    pub(crate) async fn restore_referrer(
+        &self,
+        repository: &RepositoryName,
+        manifest: &StoredManifest,
+        view: &View,
+    ) -> Result<bool> {
+        match Entry::of(manifest) {
+            Some(entry) => {
+                let key = entry.key(repository);
+                self.publish(&key, entry.content(), view).await
+            }
+            None => Ok(true),
+        }
+    }
+
+    /// Writes the entries that the index lacks. Returns false if there are none.
+    pub(crate) async fn mend_referrers(&self, repository: &RepositoryName) -> Result<bool> {
+        let missing = self.missing_referrers(repository).await?;
+        let writes = missing.iter().map(|entry| async move {
+            let key = entry.key(repository);
+            self.bucket.put(&key, entry.content()).await
+        });
+        at_once(writes).await?;
+        Ok(!missing.is_empty())
+    }
+
+    /// Returns the number of entries that the index lacks.
+    pub(crate) async fn count_missing_referrers(&self, repository: &RepositoryName) -> Result<usize> {
+        Ok(self.missing_referrers(repository).await?.len())
+    }
+
     /// Returns true if a manifest that names a subject has its entry.
     pub(crate) async fn has_referrer(&self, repository: &RepositoryName, put: &PutManifest) -> Result<bool> {
         match Entry::of_put(put) {

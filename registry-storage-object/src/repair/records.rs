@@ -6,17 +6,22 @@
 use crate::{
     bucket::{Condition, Sent},
     error::restart,
+    gate::Promised,
     keys,
     links::{SECTIONS, read_link},
     scans::{at_once, by_name},
     store::Store,
+    tags::{Link, Moving, Origin},
 };
 use futures_util::FutureExt as _;
 use registry_core::{
     Digest, RepositoryName, Tag,
     manifest::Manifest,
-    storage::{Document, Fault, FaultKind, Listing, Page, Record, Result, StorageError},
+    storage::{Deletion, Document, Fault, FaultKind, Listing, Page, Record, Result, StorageError, TagExpect},
 };
+
+/// Name by which the history of a tag says that it was repaired.
+const REPAIR: &str = "registry:repair";
 
 /// Number of records that are looked at before the next ones are.
 const LOOKS: usize = 256;
@@ -80,11 +85,14 @@ impl Store {
             }
             Record::Tag(tag) => {
                 let key = keys::tag(repository, tag);
-                let looked = self.fault_of_tag(record, &key).await;
+                let looked = self.fault_of_tag(repository, record, tag, &key).await;
                 (key, looked)
             }
-            // An entry is compared with its manifest whenever it is listed.
-            Record::Referrers => return Ok(None),
+            Record::Referrers => {
+                let key = keys::referrers(repository);
+                let looked = self.fault_of_referrers(repository, record, &key).await;
+                (key, looked)
+            }
             _ => return Err(StorageError::Unsupported("look at this kind of record")),
         };
         match looked {
@@ -140,16 +148,48 @@ impl Store {
         }
     }
 
-    async fn fault_of_tag(&self, record: &Record, key: &str) -> Result<Option<Fault>> {
+    async fn fault_of_tag(
+        &self,
+        repository: &RepositoryName,
+        record: &Record,
+        tag: &Tag,
+        key: &str,
+    ) -> Result<Option<Fault>> {
         let fault = |kind, reason: &str| Fault::new(record.clone(), kind, key, reason);
-        Ok(match self.bucket.get(key).await? {
-            None => Some(fault(FaultKind::Missing, "there is no link")),
-            Some(link) if names_a_digest(&link.bytes) => None,
-            Some(_) => {
+        let (pointer, entries) = self.tag_state(repository, tag).await?;
+        Ok(match pointer.link {
+            Link::To(_) => None,
+            Link::Garbled => {
                 let garbled = fault(FaultKind::Garbled, "the link contains no digest");
                 Some(garbled.with_mendable(true))
             }
+            Link::None => match self.lost_target(repository, tag, &entries).await? {
+                None => Some(fault(FaultKind::Missing, "there is no link")),
+                Some(target) => {
+                    let is_there = self.revision(repository, &target).await?.is_some();
+                    let gone = if is_there {
+                        ""
+                    } else {
+                        "; the manifest is damaged or gone"
+                    };
+                    let reason =
+                        format!("it pointed at {target}, and nobody is known to have deleted it{gone}");
+                    Some(fault(FaultKind::Lost, &reason).with_mendable(is_there))
+                }
+            },
         })
+    }
+
+    async fn fault_of_referrers(
+        &self,
+        repository: &RepositoryName,
+        record: &Record,
+        key: &str,
+    ) -> Result<Option<Fault>> {
+        let missing = self.count_missing_referrers(repository).await?;
+        let reason = format!("the index lacks {missing} referrers");
+        let fault = Fault::new(record.clone(), FaultKind::Garbled, key, reason);
+        Ok((missing > 0).then(|| fault.with_mendable(!self.options.read_only)))
     }
 
     pub(super) async fn mend(&self, repository: &RepositoryName, record: &Record) -> Result<bool> {
@@ -163,6 +203,7 @@ impl Store {
                     .await
             }
             Record::Tag(tag) => self.mend_tag(repository, tag).await,
+            Record::Referrers => self.mend_referrers(repository).await,
             _ => Ok(false),
         }
     }
@@ -182,6 +223,12 @@ impl Store {
             if !fault.is_some_and(|fault| fault.mendable) {
                 return Ok(false);
             }
+            if let Record::Manifest(_) = record
+                && let Document::Whole(manifest) = self.document(repository, digest).await?
+                && !self.restore_referrer(repository, &manifest, &view).await?
+            {
+                continue;
+            }
             let condition = match &there {
                 Some(link) => Condition::Is(link.version.clone()),
                 None => Condition::Absent,
@@ -195,27 +242,59 @@ impl Store {
         Err(restart(&format!("write {key}")))
     }
 
-    /// Removes a tag that names nothing.
+    /// Removes a tag that names nothing, or makes a lost one point again where it pointed last.
     async fn mend_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool> {
-        let key = keys::tag(repository, tag);
+        let (pointer, entries) = self.tag_state(repository, tag).await?;
+        match pointer.link {
+            Link::To(_) => Ok(false),
+            // A garbled link has no target, and is there. So nothing else is removed.
+            Link::Garbled => {
+                let deleted = self.delete_tag(repository, tag, TagExpect::Absent, Deletion::new());
+                is_done(deleted.await.map(|_| true))
+            }
+            Link::None => match self.lost_target(repository, tag, &entries).await? {
+                None => Ok(false),
+                Some(target) => is_done(self.put_back(repository, tag, &target).await),
+            },
+        }
+    }
+
+    /// Makes a lost tag point at a manifest again. Returns false if the manifest is gone.
+    async fn put_back(&self, repository: &RepositoryName, tag: &Tag, target: &Digest) -> Result<bool> {
         for _ in 0..SECTIONS {
             let view = self.gate.view(&self.bucket).await?;
-            let Some(link) = self.bucket.get(&key).await? else {
+            let promised = [Promised::Manifest(repository, target)];
+            self.gate.promise(&self.bucket, &view, &promised).await?;
+            if self.revision(repository, target).await?.is_none() {
                 return Ok(false);
+            }
+            let moving = Moving {
+                repository,
+                tag,
+                to: target,
+                expect: TagExpect::Absent,
+                origin: Origin::restored_by(REPAIR),
+                view: &view,
             };
-            if names_a_digest(&link.bytes) {
-                return Ok(false);
+            if self.move_tag(&moving).await?.is_none() {
+                continue;
             }
-            let condition = Condition::Is(link.version);
-            match self.bucket.delete_once(&key, &condition, view.fence()).await? {
-                Sent::Done(_) => return Ok(true),
-                Sent::Refused | Sent::Expired | Sent::Unclear => {}
+            if self.revision_link(repository, target).await? != Link::None {
+                return Ok(true);
             }
+            // The manifest was deleted meanwhile, with the tags that it had then.
+            let expect = TagExpect::Is(*target);
+            self.delete_tag(repository, tag, expect, Deletion::new()).await?;
+            return Ok(false);
         }
-        Err(restart(&format!("remove {key}")))
+        Err(restart(&format!("restore the tag {tag} of {repository}")))
     }
 }
 
-fn names_a_digest(bytes: &[u8]) -> bool {
-    str::from_utf8(bytes).is_ok_and(|text| Digest::parse(text).is_ok())
+/// Returns false if the tag has changed meanwhile.
+fn is_done(mended: Result<bool>) -> Result<bool> {
+    match mended {
+        Err(StorageError::TagConflict { .. }) => Ok(false),
+        mended => mended,
+    }
 }

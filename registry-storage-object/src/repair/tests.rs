@@ -1,8 +1,9 @@
 use crate::{Location, ObjectStorage, keys};
 use registry_core::{
-    Algorithm, Digest, RepositoryName, Tag,
+    Algorithm, Digest, Reference, RepositoryName, Tag,
     storage::{
-        Checked, Document, Evidence, Fault, FaultKind, Page, Record, StorageInspect as _, StorageRepair as _,
+        Checked, Document, Evidence, Fault, FaultKind, Page, Record, Referring, Storage as _,
+        StorageInspect as _, StorageRepair as _, StorageTrash,
     },
 };
 
@@ -167,4 +168,105 @@ async fn the_lost_record_of_a_tagged_manifest_is_written_again() {
     assert!(fault.kind == FaultKind::Missing && fault.mendable, "{fault:?}");
     assert!(storage.mend(&a(), &record).await.unwrap());
     assert_eq!(storage.fault(&a(), &record).await.unwrap(), None);
+}
+
+/// A manifest whose subject is `of`.
+fn signature(of: &Digest) -> Vec<u8> {
+    format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[],"artifactType":"application/vnd.example.signature","subject":{{"mediaType":"application/vnd.oci.image.index.v1+json","digest":"{of}","size":1}}}}"#
+    )
+    .into_bytes()
+}
+
+#[tokio::test]
+async fn a_lost_entry_of_a_referrer_is_written_again() {
+    let storage = open().await;
+    let subject = Digest::of(Algorithm::Sha256, b"subject");
+    let bytes = signature(&subject);
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    storage
+        .store
+        .bucket
+        .put(&keys::blob(&digest), bytes)
+        .await
+        .unwrap();
+    link(&storage, &keys::revision(&a(), &digest), &digest).await;
+    let referrers = async || {
+        let of = Referring::new(&subject);
+        storage
+            .referrers(&a(), of, Page::first(10))
+            .await
+            .unwrap()
+            .items
+            .len()
+    };
+    assert_eq!(storage.fault(&a(), &Record::Referrers).await.unwrap(), None);
+    assert_eq!(referrers().await, 1, "the index is completed");
+    assert!(faults(&storage).await.is_empty());
+    let entries = storage
+        .store
+        .list_all(&keys::referrers_of(&a(), &subject))
+        .await
+        .unwrap();
+    assert_eq!(entries.len(), 1);
+    storage.store.bucket.delete(&entries[0].key).await.unwrap();
+    assert_eq!(referrers().await, 0);
+
+    let found = faults(&storage).await;
+
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        (found[0].kind, &found[0].record),
+        (FaultKind::Garbled, &Record::Referrers)
+    );
+    assert!(storage.mend(&a(), &Record::Referrers).await.unwrap());
+    assert!(faults(&storage).await.is_empty());
+    assert_eq!(referrers().await, 1);
+    assert!(!storage.mend(&a(), &Record::Referrers).await.unwrap(), "once");
+}
+
+#[tokio::test]
+async fn a_lost_tag_points_again_where_it_pointed_last() {
+    let storage = open().await;
+    let bytes = signature(&Digest::of(Algorithm::Sha256, b"subject"));
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    let record = Record::Tag(v1());
+    let moved = format!(
+        "{}/{:020}-{:016x}-m-sha256-{}",
+        keys::history(&a(), &v1()),
+        1_700_000_000_000_000_000_u64,
+        1,
+        digest.hex()
+    );
+    write(&storage, &moved, b"moved").await;
+    let found = async || storage.fault(&a(), &record).await.unwrap();
+    let lost = found().await.unwrap();
+    assert_eq!(lost.kind, FaultKind::Lost);
+    assert!(
+        !lost.mendable && !storage.mend(&a(), &record).await.unwrap(),
+        "{lost:?}"
+    );
+    storage
+        .store
+        .bucket
+        .put(&keys::blob(&digest), bytes)
+        .await
+        .unwrap();
+    link(&storage, &keys::revision(&a(), &digest), &digest).await;
+    assert!(
+        faults(&storage).await.is_empty(),
+        "nothing is there that is faulty"
+    );
+
+    let lost = found().await.unwrap();
+    assert!(lost.mendable, "{lost:?}");
+    assert!(storage.mend(&a(), &record).await.unwrap());
+
+    assert_eq!(found().await, None);
+    assert!(!storage.mend(&a(), &record).await.unwrap(), "once");
+    let tag = Reference::Tag(v1());
+    let manifest = storage.manifest(&a(), &tag).await.unwrap().unwrap();
+    assert_eq!(manifest.digest, digest);
+    let history = StorageTrash::history(&storage, &a(), &v1()).await.unwrap();
+    assert!(history.last().unwrap().restored, "{history:?}");
 }

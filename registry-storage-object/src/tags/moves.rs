@@ -30,6 +30,14 @@ impl<'a> Origin<'a> {
         }
     }
 
+    /// Describes a put that undoes the loss of a tag.
+    pub(crate) const fn restored_by(by: &'a str) -> Self {
+        Self {
+            by: Some(by),
+            restores: true,
+        }
+    }
+
     /// Returns the change of a tag.
     fn change(self, previous: Option<Digest>, to: Digest) -> Change {
         match (previous == Some(to), self.restores) {

@@ -5,12 +5,14 @@
 )]
 
 use libtest_mimic::{Arguments, Trial};
+use object_store::{ObjectStoreExt as _, aws::AmazonS3, path::Path};
 use object_stores::{S3Server, SeaweedFs, Versitygw};
 use registry_conformance::{
-    storage::{Backend, Handles},
+    storage::{Backend, Damage, Handles},
     storage_trials, tools,
 };
-use registry_storage_object::{Location, ObjectStorage, Probe, S3};
+use registry_core::{Digest, storage::Storage};
+use registry_storage_object::{Location, ObjectOptions, ObjectStorage, Probe, S3};
 use std::{
     io,
     process::ExitCode,
@@ -18,9 +20,18 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    thread,
 };
 
 const BUCKET: &str = "contract";
+
+#[derive(Clone)]
+struct Bucket {
+    location: Location,
+    probe: Probe,
+    /// For damage.
+    client: Arc<AmazonS3>,
+}
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -35,18 +46,23 @@ fn main() -> ExitCode {
         // Without the program, the trials say so.
         let server = tools::find(program).filter(|_| !arguments.list).map(|_| {
             let server = start().unwrap();
-            server.bucket(BUCKET).unwrap();
-            Arc::new(server)
+            let client = Arc::new(server.bucket(BUCKET).unwrap().build().unwrap());
+            (Arc::new(server), client)
         });
-        let bucket = server.as_ref().map(|server| {
+        let bucket = server.as_ref().map(|(server, client)| {
             let location = location(server);
             let probe = runtime
                 .block_on(ObjectStorage::options().probe(&location))
                 .unwrap();
-            (location, probe)
+            let client = Arc::clone(client);
+            Bucket {
+                location,
+                probe,
+                client,
+            }
         });
         trials.extend(of(program, bucket));
-        servers.extend(server);
+        servers.extend(server.map(|(server, _)| server));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -60,36 +76,86 @@ fn location(server: &S3Server) -> Location {
         .into()
 }
 
-/// Opens two replicas on a part of the bucket.
-async fn open(location: &Location, root: &str, probe: &Probe) -> Handles {
-    let open = || async {
-        let options = ObjectStorage::options().root(root).probed(probe.clone());
-        Arc::new(options.open(location.clone()).await.unwrap())
-    };
-    let (first, second) = tokio::join!(open(), open());
-    (first, second)
+impl Bucket {
+    /// Without manifests in memory, which would be served although their bytes are damaged.
+    fn options(&self, root: &str) -> ObjectOptions {
+        let options = ObjectStorage::options().root(root).probed(self.probe.clone());
+        options.manifest_memory(0)
+    }
+
+    /// Opens two replicas on a part of the bucket.
+    async fn open(&self, root: &str) -> Handles {
+        let open = || async {
+            let options = self.options(root);
+            Arc::new(options.open(self.location.clone()).await.unwrap())
+        };
+        let (first, second) = tokio::join!(open(), open());
+        (first, second)
+    }
+
+    fn open_for_reading(&self, root: &str) -> Arc<dyn Storage> {
+        let options = self.options(root);
+        let opened = options.read_only().open(self.location.clone());
+        Arc::new(wait_for(opened).unwrap())
+    }
+
+    /// Damages the bytes of a blob.
+    fn damage(&self, root: &str, digest: &Digest, damage: Damage) {
+        let (algorithm, hex) = (digest.algorithm().as_str(), digest.hex());
+        let fan = hex.get(..2).unwrap();
+        let key = format!("{root}/docker/registry/v2/blobs/{algorithm}/{fan}/{hex}/data");
+        let path = Path::from(key);
+        wait_for(async {
+            let found = self.client.get(&path).await.unwrap();
+            let mut bytes = found.bytes().await.unwrap().to_vec();
+            match damage {
+                Damage::Emptied => bytes.clear(),
+                Damage::Truncated => bytes.truncate(bytes.len() / 2),
+                Damage::Flipped => *bytes.last_mut().unwrap() ^= 1,
+            }
+            self.client.put(&path, bytes.into()).await.unwrap();
+        });
+    }
 }
 
-fn of(program: &'static str, bucket: Option<(Location, Probe)>) -> Vec<Trial> {
+/// Waits on a thread of its own, because the caller is in a runtime.
+fn wait_for<T: Send>(future: impl Future<Output = T> + Send) -> T {
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(future)
+        });
+        waiting.join().unwrap()
+    })
+}
+
+fn of(program: &'static str, bucket: Option<Bucket>) -> Vec<Trial> {
     let roots = Arc::new(AtomicU32::new(0));
     let fresh = move || {
         let root = format!("root/{}", roots.fetch_add(1, Ordering::Relaxed));
-        let (location, probe) = bucket.clone().unwrap();
+        let bucket = bucket.clone().unwrap();
         async move {
-            let (first, second) = open(&location, &root, &probe).await;
-            Backend::new(first, second).reopening(move || {
-                let (location, root, probe) = (location.clone(), root.clone(), probe.clone());
-                async move { open(&location, &root, &probe).await }
-            })
+            let (first, second) = bucket.open(&root).await;
+            let with = || (bucket.clone(), root.clone());
+            let (reopened, damaged, read) = (with(), with(), with());
+            Backend::new(first, second)
+                .reopening(move || {
+                    let (bucket, root) = reopened.clone();
+                    async move { bucket.open(&root).await }
+                })
+                .damaging(move |digest, damage| damaged.0.damage(&damaged.1, digest, damage))
+                .reading(move || read.0.open_for_reading(&read.1))
         }
     };
     storage_trials!(
         program,
         &[program],
         fresh,
+        damage,
         expire,
         health,
         inspect,
+        read_only,
         repair,
         restart,
         trash

@@ -48,6 +48,19 @@ enum Identity {
     },
 }
 
+impl Identity {
+    /// Returns the URL of the store that the key of a service account names: that of an emulator.
+    fn store(&self) -> Option<String> {
+        let json = match self {
+            Self::Key(json) => json.clone(),
+            Self::KeyFile(path) => std::fs::read_to_string(path).ok()?,
+            Self::Ambient { .. } | Self::Signing { .. } => return None,
+        };
+        let key: serde_json::Value = serde_json::from_str(&json).ok()?;
+        Some(key.get("gcs_base_url")?.as_str()?.to_owned())
+    }
+}
+
 impl Gcs {
     /// Names a bucket.
     #[must_use]
@@ -146,7 +159,8 @@ impl Gcs {
         let fail = |error| misfit(&format!("the bucket {}", self.bucket), error);
         let client = self.network.client()?;
         let observed = Arc::new(Observed::default());
-        let address = self.endpoint.as_deref().unwrap_or(GOOGLE);
+        let address = self.endpoint.clone().or_else(|| self.identity.store());
+        let address = address.as_deref().unwrap_or(GOOGLE);
         let connector = Observing::of(Arc::clone(&observed), host(address));
         let gcs: Arc<GoogleCloudStorage> = Arc::new(
             self.builder()

@@ -33,6 +33,8 @@ mod probe;
 mod process;
 mod referrers;
 mod repair;
+#[cfg(test)]
+mod requests;
 mod run;
 mod rung;
 mod scans;

@@ -13,6 +13,7 @@ use crate::{
     process::Process,
     referrers::Completed,
     rung::Rung,
+    tags::VALID,
     trash_ids::TrashIds,
     turns::Turns,
     uploads::{KnownSessions, PartMemory},
@@ -61,6 +62,8 @@ pub(crate) struct Store {
     pub(crate) large_reads: Semaphore,
     /// Writers of tags.
     pub(crate) turns: Turns,
+    /// Validity of a request that moves a tag.
+    pub(crate) moving: Duration,
     /// Ids of the records of deletions.
     pub(crate) trash_ids: TrashIds,
     /// Repositories whose index of referrers is complete.
@@ -91,6 +94,7 @@ impl Store {
             known_manifests: KnownManifests::new(options.manifest_memory),
             large_reads: Semaphore::new(LARGE_READS),
             turns: Turns::default(),
+            moving: VALID,
             trash_ids: TrashIds::default(),
             completed_referrers: Completed::default(),
             bucket,

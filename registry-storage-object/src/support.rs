@@ -1,6 +1,7 @@
 //! Means of the tests of several modules.
 
-use crate::{Kept, Location, ObjectStorage, store::Store};
+use crate::{Gcs, Kept, Location, ObjectStorage, Probe, store::Store};
+use object_stores::{GcsFake, HostileProxy};
 use registry_core::{
     Algorithm, Digest, MediaType, Reference, RepositoryName, Tag,
     storage::{PutManifest, PutOutcome, Storage as _, StorageWrite as _, TagExpect, TagMove, Verified},
@@ -10,6 +11,37 @@ use std::sync::Arc;
 /// Opens a replica on a bucket.
 pub(crate) async fn open(location: &Location) -> ObjectStorage {
     ObjectStorage::options().open(location.clone()).await.unwrap()
+}
+
+/// A store of another process, with faults in between.
+pub(crate) struct Remote {
+    pub(crate) proxy: HostileProxy,
+    fake: GcsFake,
+    probe: Probe,
+}
+
+impl Remote {
+    pub(crate) async fn start() -> Self {
+        let fake = GcsFake::start().unwrap();
+        fake.bucket("bucket").build().unwrap();
+        Self {
+            proxy: HostileProxy::start(fake.address()).unwrap(),
+            probe: ObjectStorage::options().probe(&Location::memory()).await.unwrap(),
+            fake,
+        }
+    }
+
+    /// Opens a replica that passes the faults, or one that does not.
+    pub(crate) async fn open(&self, passes_faults: bool) -> ObjectStorage {
+        let key = self.fake.service_account();
+        let key = match passes_faults {
+            true => key.replace(&self.fake.endpoint(), &self.proxy.endpoint()),
+            false => key,
+        };
+        let bucket = Gcs::new("bucket").key(key);
+        let options = ObjectStorage::options().probed(self.probe.clone());
+        options.open(bucket.into()).await.unwrap()
+    }
 }
 
 /// Opens a replica on a bucket whose store only creates absent objects.

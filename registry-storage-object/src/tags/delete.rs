@@ -125,11 +125,29 @@ impl Store {
     }
 
     /// Removes registry:2's list of the past targets of a tag that is gone: registry:2 would list the tag.
-    ///
-    /// Another replica may create the tag meanwhile. Then its entry, by which [`tag_of_page`](Self::tag_of_page) finds it, is put
-    /// back.
     async fn remove_tag_index(&self, repository: &RepositoryName, tag: &Tag) -> Result<()> {
         let targets = self.past_targets(repository, tag).await?;
+        self.remove_past_targets(repository, tag, targets).await
+    }
+
+    /// Removes a target from registry:2's list, at which the tag was not moved after all.
+    pub(super) async fn remove_past_target(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        target: &Digest,
+    ) -> Result<()> {
+        self.remove_past_targets(repository, tag, vec![*target]).await
+    }
+
+    /// Removes targets from registry:2's list. Another replica may move the tag there meanwhile. Then its entry, by which
+    /// [`tag_of_page`](Self::tag_of_page) finds it, is put back.
+    async fn remove_past_targets(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        targets: Vec<Digest>,
+    ) -> Result<()> {
         let removals = targets.into_iter().map(|target| async move {
             let key = keys::tag_index(repository, tag, &target);
             self.bucket.delete(&key).await

@@ -20,6 +20,9 @@ mod log;
 mod moves;
 mod pointer;
 mod swap;
+
+#[cfg(test)]
+mod answers;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +31,7 @@ pub(crate) use self::{
     link::Link,
     moves::{Moving, Origin},
     pointer::Pointer,
+    swap::VALID,
 };
 
 use crate::{history::Entries, store::Store};

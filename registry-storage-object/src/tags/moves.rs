@@ -66,11 +66,16 @@ impl Store {
     pub(crate) async fn move_tag(&self, moving: &Moving<'_>) -> Result<Option<Moved>> {
         let Moving { repository, tag, .. } = *moving;
         let _turn = self.turns.take(repository, tag).await;
+        let mut was_announced = false;
         for _ in 0..ATTEMPTS {
             let pointer = match needs_history(moving.expect) {
                 false => {
                     let pointer = self.pointer(repository, tag).await?;
-                    admit(tag, pointer.link.target(), None, moving.expect)?;
+                    let admitted = admit(tag, pointer.link.target(), None, moving.expect);
+                    if admitted.is_err() && was_announced {
+                        self.remove_past_target(repository, tag, moving.to).await?;
+                    }
+                    admitted?;
                     pointer
                 }
                 true => {
@@ -86,6 +91,7 @@ impl Store {
                 }
             };
             let written = self.announce(moving, &pointer).await?;
+            was_announced = true;
             let swapped = self
                 .repoint(repository, tag, &pointer, moving.to, moving.view.fence())
                 .await;

@@ -19,11 +19,9 @@ use registry_core::{
 };
 use std::time::Duration;
 
-/// Validity of a request that moves a tag. A lost answer is decided after that time.
-const VALID: Duration = Duration::from_secs(20);
-
-/// Time that the store takes for a request that came in time.
-const ACTING: Duration = Duration::from_secs(10);
+/// Validity of a request that moves a tag. A lost answer is decided after one and a half times that: the store may have
+/// accepted the request at the last moment.
+pub(crate) const VALID: Duration = Duration::from_secs(20);
 
 /// Time between two looks at the clock of the store.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -169,11 +167,10 @@ impl Store {
     /// Returns a fence that is passed soon, so that a lost answer does not have to be waited for long.
     pub(crate) fn sooner(&self, fence: Option<Fence>) -> Option<Fence> {
         let fence = fence?;
-        let soon = self
-            .bucket
-            .observed()
-            .latest()
-            .map(|told| Fence { told, valid: VALID });
+        let soon = self.bucket.observed().latest().map(|told| Fence {
+            told,
+            valid: self.moving,
+        });
         Some(match soon {
             Some(soon) if soon.expires() < fence.expires() => soon,
             _ => fence,
@@ -182,12 +179,12 @@ impl Store {
 
     /// Waits until the store's clock has passed a fence. Fails if the store no longer answers.
     pub(crate) async fn wait_for(&self, fence: Option<Fence>, key: &str) -> Result<()> {
-        let Some(end) = fence.map(|fence| fence.expires().after(ACTING)) else {
+        let Some(end) = fence.map(|fence| fence.expires().after(self.moving / 2)) else {
             return Ok(());
         };
         let has_passed = |now: Option<StoreTime>| now.is_some_and(|now| now > end);
         // Twice the time, for a store whose clock stands.
-        let mut left = 2 * (VALID + ACTING).as_secs();
+        let mut left = 4 * self.moving.as_secs();
         while !has_passed(self.bucket.observed().latest()) {
             if left == 0 {
                 return Err(restart(&format!("change {key}")));

@@ -1,0 +1,96 @@
+//! Tests of moves of tags whose answers are lost.
+
+use crate::{
+    ObjectStorage,
+    support::{Remote, digest, name, put, put_expecting, resolve, tag},
+};
+use object_stores::proxy::{Fault, Gate, Kind, on};
+use registry_core::{
+    Digest,
+    storage::{Deletion, StorageError, StorageTrash as _, StorageWrite as _, TagExpect},
+};
+use std::{sync::Arc, time::Duration};
+
+/// Opens a replica that passes the faults, whose requests expire soon.
+async fn faulty(remote: &Remote) -> ObjectStorage {
+    let mut storage = remote.open(true).await;
+    Arc::get_mut(&mut storage.store).unwrap().moving = Duration::from_secs(2);
+    storage
+}
+
+async fn targets(storage: &ObjectStorage) -> Vec<Option<Digest>> {
+    let events = storage.history(&name("a"), &tag("v1")).await.unwrap();
+    events.iter().map(|event| event.target).collect()
+}
+
+#[tokio::test]
+async fn a_move_whose_answer_was_lost_is_decided_by_what_is_there() {
+    let remote = Remote::start().await;
+    let storage = faulty(&remote).await;
+    put(&storage, 1, &["v1"]).await;
+    for (number, fault) in [(2, Fault::CutAfterEffect), (3, Fault::Cut)] {
+        let rule = remote
+            .proxy
+            .fault(on(Kind::ConditionalPut).key("/v1/current/link"), fault);
+
+        let outcome = put(&storage, number, &["v1"]).await;
+
+        assert_eq!(rule.happened(), 1);
+        assert!(outcome.failed.is_none(), "{outcome:?}");
+        assert_eq!(outcome.moved[0].previous, Some(digest(number - 1)));
+        assert_eq!(resolve(&storage, "v1").await, Some(digest(number)));
+    }
+    assert_eq!(
+        targets(&storage).await,
+        [1, 2, 3].map(|number| Some(digest(number)))
+    );
+}
+
+#[tokio::test]
+async fn a_deletion_whose_answer_was_lost_is_decided_by_what_is_there() {
+    let remote = Remote::start().await;
+    let storage = faulty(&remote).await;
+    for fault in [Fault::CutAfterEffect, Fault::Cut] {
+        put(&storage, 1, &["v1"]).await;
+        remote
+            .proxy
+            .fault(on(Kind::ConditionalDelete).key("/v1/current/link"), fault);
+
+        let deleted = storage
+            .delete_tag(&name("a"), &tag("v1"), TagExpect::Any, Deletion::new())
+            .await;
+
+        assert_eq!(deleted.unwrap(), Some(digest(1)));
+        assert_eq!(resolve(&storage, "v1").await, None);
+    }
+    let moved = Some(digest(1));
+    assert_eq!(targets(&storage).await, [moved, None, moved, None]);
+}
+
+#[tokio::test]
+async fn a_move_that_another_replica_anticipates_while_its_answer_is_lost_is_refused() {
+    let remote = Remote::start().await;
+    let (storage, other) = (faulty(&remote).await, remote.open(false).await);
+    let gate = Gate::new();
+    remote.proxy.fault(
+        on(Kind::ConditionalPut).key("/v1/current/link"),
+        Fault::Delay(gate.clone()),
+    );
+    let late = tokio::spawn({
+        let storage = storage.clone();
+        async move { put_expecting(&storage, 1, &["v1"], TagExpect::Absent).await }
+    });
+    assert!(gate.reached(1).await);
+
+    put(&other, 2, &["v1"]).await;
+    gate.open();
+
+    let outcome = late.await.unwrap();
+    let (_, error) = outcome.failed.unwrap();
+    assert!(
+        matches!(error, StorageError::TagConflict { current, .. } if current == Some(digest(2))),
+        "{error:?}"
+    );
+    assert_eq!(resolve(&storage, "v1").await, Some(digest(2)));
+    assert_eq!(targets(&storage).await, [Some(digest(2))]);
+}

@@ -17,6 +17,8 @@ class Checks:
         dead -= {m.owner for m in alive}
         after = s._replace(
             messages=tuple(sorted(alive)),
+            dying=tuple(max(0, ticks - 1) for ticks in s.dying),
+            age=min(s.age + 1, self.v["D"]) if s.listed else 0,
             clients=tuple(self.aged(i, c) for i, c in enumerate(s.clients)),
             collectors=tuple(self.waited(k) for k in s.collectors))
         for owner in dead:
@@ -37,8 +39,8 @@ class Checks:
         return c._replace(age=min(c.age + 1, SECTION + F + 1))
 
     def waited(self, k):
-        limit = {"wait": self.v["D"], "unclear": F + 1, "drain": F + 1, "keep": F + 1, "put_done": F + 1}.get(k.step)
-        return k if limit is None or k.clock >= limit else k._replace(clock=k.clock + 1)
+        is_in_batch = k.step in ("rescued", "check", "send", "sent") and self.v["fence_delete"]
+        return k._replace(clock=min(k.clock + 1, F + 1)) if is_in_batch else k
 
     def broken(self, s):
         found = self.faults.get((s.disk, s.tagged, s.spoiled, s.kept))
@@ -90,7 +92,7 @@ class Checks:
         for s in states:
             path = []
             s = s._replace(
-                marks=s.marks + (0,) * 5, holder=0, collectors=(Collector("start"),), spare=(0, 0),
+                rescued=s.rescued + (0,) * 5, holder=0, collectors=(Collector("start"),), spare=(0, 0),
                 clients=tuple(c._replace(lost=0) if pushes else Client() for c in s.clients),
                 messages=tuple(sorted(
                     m._replace(owner=NOBODY) if m.owner >= 10 or m.owner >= 0 and not pushes else m for m in s.messages)))
@@ -113,7 +115,7 @@ class Checks:
     def is_quiet(self, s):
         """Nothing is left to do, and there is no garbage."""
         ended = all(c.op is None for c in s.clients)
-        return ended and not s.messages and not any(s.marks) and not s.listed and not self.garbage(s.disk)
+        return ended and not s.messages and not any(s.rescued) and not s.listed and not self.garbage(s.disk)
 
     def garbage(self, disk):
         """Keys that neither tags nor trash records reach."""

@@ -59,25 +59,17 @@ class Clients:
             return
         hit, keys = self.condemned(c.victims, digests)
         if c.step == "rescue":
-            marks = self.marked(s, c.epoch, hit)
+            rescued = s.rescued[:c.epoch] + (s.rescued[c.epoch] | hit,) + s.rescued[c.epoch + 1:]
             following = "dying" if self.v["dying_check"] else "look"
-            yield f"rescues {self.names(hit)}", self.to(s, i, c._replace(step=following), marks=marks)
-        elif self.is_dying(s, c.epoch, keys):
+            yield f"rescues {self.names(hit)}", self.to(s, i, c._replace(step=following), rescued=rescued)
+        elif any(ticks and batch & keys for ticks, batch in zip(s.dying, self.g.batches)):
             c = self.at(c, op.no) if op.kind == "head" else self.restart(i, c)
             yield "removals are going on: absent", self.to(s, i, c)
         else:
             yield "no removal is going on", self.to(s, i, c._replace(step="look", victims=0))
 
-    def is_dying(self, s, epoch, keys):
-        marks = s.marks[epoch]
-        return any(
-            marks >> 8 + b & 1 and not marks >> 16 + b & 1 for b, batch in enumerate(self.g.batches) if batch & keys)
-
     def names(self, digests):
         return " ".join(d for d, n in self.g.number.items() if digests & n) or "nothing"
-
-    def marked(self, s, epoch, bits):
-        return s.marks[:epoch] + (s.marks[epoch] | bits,) + s.marks[epoch + 1:]
 
     def send(self, s, i, c, kind, keys, label, slot=0, expected=0):
         """Sends a publishing write, which is signed with the date of the view."""

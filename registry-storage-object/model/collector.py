@@ -30,30 +30,18 @@ class Collectors:
 
     def run_start(self, s, j, k):
         if s.listed:
-            is_dying = s.marks[s.epoch] >> 8 & 255
-            waits = {"D": self.v["D"], "no": 0, "F if dying": F + 1 if is_dying else self.v["D"]}[self.v["successor"]]
-            k = k._replace(epoch=s.epoch)
-            yield f"finds the list of epoch {s.epoch}", self.on(s, j, k, "wait", clock=self.v["D"] - waits, listed=s.listed)
-        elif s.epoch >= len(s.marks) - 1:
+            yield f"finds the list of epoch {s.epoch}", self.on(
+                s, j, k._replace(epoch=s.epoch), "wait", listed=s.listed, victims=int(not self.v["successor_waits"]))
+        elif s.epoch >= len(s.rescued) - 1:
             yield "ends", self.on(s, j, k, "end")
-        elif any(s.marks) and self.v["sweep"]:
-            yield "sweeps keys of old epochs", self.on(s._replace(marks=(0,) * len(s.marks)), j, k, "start")
+        elif any(s.rescued) and self.v["sweep"]:
+            yield "sweeps keys of old epochs", self.on(s._replace(rescued=(0,) * len(s.rescued)), j, k, "start")
         else:
             yield from self.run_list(s, j, k._replace(epoch=s.epoch, seen=0, clock=0))
 
     def run_wait(self, s, j, k):
-        if k.clock >= self.v["D"]:
-            yield from self.run_next(s, j, k)
-
-    def run_next(self, s, j, k):
-        """Goes on with the first batch that is not done."""
-        b = 0
-        while b < len(self.g.batches) and s.marks[k.epoch] >> 16 + b & 1:
-            b += 1
-        if b == len(self.g.batches):
-            yield "all batches are done", self.on(s, j, k, "finish", batch=0, seen=0, victims=0)
-        else:
-            yield from self.run_list(s, j, k._replace(batch=b, seen=0, victims=0, clock=0))
+        if s.age >= self.v["D"] or k.victims:
+            yield from self.run_list(s, j, k._replace(batch=0, seen=0, victims=0))
 
     # Listing
 
@@ -128,40 +116,58 @@ class Collectors:
         dead = seen & g.victims & ~self.expand(seen, self.tag_targets(seen)) & ~self.kept_otherwise(seen)
         if dead:
             yield f"{label}; dead: {g.facts(dead)}", self.on(s, j, k, "condemn", listed=dead)
+        elif any(s.rescued) and self.v["sweep"]:
+            yield f"{label}; nothing is dead", self.on(s, j, k, "start", seen=0)
 
     def run_condemn(self, s, j, k):
         if s.epoch == k.epoch and not s.listed and (self.is_mine(s, j) or not self.v["one"]):
             yield f"CAS condemned({k.epoch}) {self.g.facts(k.listed)}", self.on(
-                s._replace(listed=k.listed), j, k, "wait")
+                s._replace(listed=k.listed, age=0), j, k, "wait")
         else:
             yield "CAS fails", self.on(s, j, k._replace(listed=0), "start" if self.is_mine(s, j) else "end")
 
     def mark_again(self, s, j, k, seen, label):
-        g = self.g
+        """What a listing after D says. Items that came since are rescued with what they need."""
+        k = k._replace(seen=seen)
+        state = self.next_batch(s, j, k)
+        yield f"{label}: victims {self.g.facts(self.victims(k))}", state
+
+    def victims(self, k):
+        """Victims of a batch, by what the last listing has seen, without what this run has removed."""
+        g, seen = self.g, k.seen
         batch = g.batches[k.batch]
         if not self.v["again"]:
-            victims = k.listed & batch
-        else:
-            roots = self.tag_targets(seen)
-            if self.v["survivors"]:
-                earlier = sum(g.batches[:k.batch])
-                roots |= seen & g.of_kind["R"] & (~k.listed | earlier)
-            live = self.expand(seen, roots) | self.kept_otherwise(seen)
-            # A link that stays holds its data. Without this nothing is lost, but a link would lie there alone.
-            links = seen & g.of_kind["L"] & (~k.listed | sum(g.batches[:k.batch]))
-            live |= g.mask(f"D{f[1]}" for f in g.links if links & g.bit[f"L{f}"])
-            victims = k.listed & seen & batch & ~live
-        yield f"{label}, batch {k.batch}: victims {g.facts(victims)}", self.on(s, j, k, "dying", seen=seen, victims=victims)
+            return k.listed & batch
+        roots = self.tag_targets(seen)
+        if self.v["survivors"]:
+            roots |= seen & g.of_kind["R"] & (~k.listed | sum(g.batches[:k.batch]))
+        live = self.expand(seen, roots) | self.kept_otherwise(seen)
+        # A link that stays holds its data. Without this nothing is lost, but a link would lie there alone.
+        links = seen & g.of_kind["L"] & (~k.listed | sum(g.batches[:k.batch]))
+        live |= g.mask(f"D{f[1]}" for f in g.links if links & g.bit[f"L{f}"])
+        return k.listed & seen & batch & ~live
+
+    def next_batch(self, s, j, k):
+        """Goes on with the next batch that has victims, from this one on."""
+        while k.batch < len(self.g.batches):
+            victims = self.victims(k)
+            if victims:
+                return self.on(s, j, k, "dying", victims=victims)
+            k = k._replace(batch=k.batch + 1)
+            if self.v["again"] == "each" and k.batch < len(self.g.batches):
+                return self.on(s, j, k, "list", seen=0, victims=0)
+        return self.on(s, j, k, "finish", batch=0, seen=0, victims=0)
 
     # Removal
 
     def run_dying(self, s, j, k):
-        marks = self.marked(s, k.epoch, 1 << 8 + k.batch)
-        yield f"marks batch {k.batch} as dying", self.on(s._replace(marks=marks), j, k, "rescued")
+        """Takes the date of the batch, until which its urls are valid, and announces its removals."""
+        dying = s.dying[:k.batch] + (F + 1,) + s.dying[k.batch + 1:]
+        yield f"marks batch {k.batch} as dying", self.on(s._replace(dying=dying), j, k, "rescued")
 
     def run_rescued(self, s, j, k):
         g = self.g
-        rescued = s.marks[k.epoch] & 255
+        rescued = s.rescued[k.epoch]
         choices = [(rescued, s.spare)]
         if s.spare[1] and not self.v["twice"]:
             choices += [(rescued & ~b, (s.spare[0], s.spare[1] - 1)) for b in bits(rescued)]
@@ -176,7 +182,7 @@ class Collectors:
                 victims |= self.trash_of(s, victims)
             label = f"lists rescued {self.names(found)}" + (", one is omitted" if found != rescued else "")
             yield f"{label}: victims {g.facts(victims)}", self.goes_on(
-                s._replace(spare=spare), j, k._replace(victims=victims, seen=0))
+                s._replace(spare=spare), j, k._replace(victims=victims), "check")
 
     def referrers(self, seen, digests):
         """Keys that the referrers of rescued digests keep."""
@@ -201,24 +207,28 @@ class Collectors:
     def run_check(self, s, j, k):
         if self.v["check"] and not self.is_mine(s, j):
             yield "has lost the lease", self.on(s, j, k, "end")
-        elif self.v["fence_delete"]:
-            # A message that is not sent yet is like one that is under way: both expire F after the date.
-            yield from self.run_send(s, j, k)
         else:
-            yield "checks the state", self.on(s, j, k, "send")
+            yield "checks the state", self.on(s, j, k, "send", clock=k.clock)
 
     def run_send(self, s, j, k):
+        if k.clock > F:
+            yield "the urls have expired", self.on(s, j, k, "list", batch=0, seen=0, victims=0)
+            return
         kind, key = self.following(k.victims)
-        # `seen` tells that the batch has sent something.
-        state = self.on(s, j, k, "sent", seen=1)
-        messages = tuple(sorted(s.messages + (Message(kind, key, 10 + j, 0),)))
-        yield f"takes the date, checks the state, sends {kind.upper()} {self.g.facts(key)}", state._replace(messages=messages)
+        messages = tuple(sorted(s.messages + (Message(kind, key, 10 + j, k.clock),)))
+        yield f"sends {kind.upper()} {self.g.facts(key)}", self.on(
+            s._replace(messages=messages), j, k, "sent", clock=k.clock)
 
-    def goes_on(self, s, j, k):
+    def goes_on(self, s, j, k, step="send"):
         """The state after a part of the victims is gone."""
         if k.victims & self.g.victims:
-            return self.on(s, j, k, "check")
-        return self.on(s, j, k, "drain" if self.v["wait_done"] and k.seen else "done", victims=0, seen=0)
+            return self.on(s, j, k, step, clock=k.clock)
+        if not self.v["stands"]:
+            s = s._replace(dying=s.dying[:k.batch] + (0,) + s.dying[k.batch + 1:])
+        k = k._replace(batch=k.batch + 1, victims=0)
+        if k.batch < len(self.g.batches) and self.v["again"] == "each":
+            return self.on(s, j, k, "list", seen=0)
+        return self.next_batch(s, j, k)
 
     def removed(self, s, j, m):
         """A collector after the answer to its message."""
@@ -226,51 +236,33 @@ class Collectors:
         messages = s.messages
         if any(x.owner == 10 + j for x in messages):
             messages = tuple(sorted(x._replace(owner=NOBODY) if x.owner == 10 + j else x for x in messages))
-        kept = s.kept | m.keys & self.g.of_kind["X"]
-        return self.goes_on(s._replace(messages=messages, kept=kept), j, k._replace(victims=k.victims & ~m.keys))
+        trash = m.keys & self.g.of_kind["X"]
+        s = s._replace(messages=messages, kept=s.kept | trash)
+        return self.goes_on(s, j, k._replace(victims=k.victims & ~m.keys, seen=k.seen & ~m.keys | trash))
 
     def unclear(self, s, j, k):
         if self.v["lift"]:
-            return self.on(s, j, k, "done", victims=0, seen=0)
-        return self.on(s, j, k, "unclear", victims=0, seen=0)
+            return self.goes_on(s, j, k._replace(victims=0))
+        return self.on(s, j, k, "unclear", batch=0, seen=0, victims=0)
 
     def run_unclear(self, s, j, k):
-        if k.clock > F:
-            yield from self.run_next(s, j, k)
-
-    def run_drain(self, s, j, k):
-        if k.clock > F:
-            yield "no message is late any more", self.on(s, j, k, "done")
-
-    def run_done(self, s, j, k):
-        if not self.v["fence_done"]:
-            yield from self.put_done(s, j, k)
-        elif not self.is_mine(s, j):
-            yield "has lost the lease", self.on(s, j, k, "end")
-        else:
-            yield "takes the date, checks the state", self.on(s, j, k, "put_done")
-
-    def run_put_done(self, s, j, k):
-        if k.clock > F:
-            yield "the url has expired", self.on(s, j, k, "done")
-        else:
-            yield from self.put_done(s, j, k)
-
-    def put_done(self, s, j, k):
-        s = s._replace(marks=self.marked(s, k.epoch, 1 << 16 + k.batch))
-        yield f"marks batch {k.batch} as done", self.on(s, j, k, "next", batch=0)
+        """Lists again, once the urls have expired."""
+        if not any(s.dying):
+            yield from self.run_list(s, j, k)
 
     def run_finish(self, s, j, k):
+        if self.v["end_waits"] and any(s.dying):
+            return
         if s.epoch == k.epoch and s.listed == k.listed and (self.is_mine(s, j) or not self.v["one"]):
-            state = s._replace(epoch=s.epoch + 1, listed=0)
+            state = s._replace(epoch=s.epoch + 1, listed=0, age=0, dying=(0,) * len(s.dying))
             yield f"CAS idle({s.epoch + 1})", self.on(state, j, k, "keep", listed=0)
         else:
             yield "CAS fails", self.on(s, j, k._replace(listed=0), "start" if self.is_mine(s, j) else "end")
 
     def run_keep(self, s, j, k):
-        if k.clock > F or not self.v["keep_keys"]:
-            marks = s.marks[:k.epoch] + (0,) + s.marks[k.epoch + 1:]
-            yield f"removes the keys of epoch {k.epoch}", self.on(s._replace(marks=marks), j, k._replace(epoch=0), "start")
+        rescued = s.rescued[:k.epoch] + (0,) + s.rescued[k.epoch + 1:]
+        yield f"removes the keys of epoch {k.epoch}", self.on(
+            s._replace(rescued=rescued), j, k._replace(epoch=0), "start")
 
 
 def bits(mask):

@@ -139,8 +139,9 @@ class State(NamedTuple):
     epoch: int
     listed: int  # 0: idle
     holder: int
-    # By epoch: digests that are rescued, batches that are dying, and that are done.
-    marks: tuple
+    rescued: tuple  # digests, by epoch
+    dying: tuple  # ticks for which marks of removals stand, by batch
+    age: int  # of the list
     messages: tuple
     clients: tuple
     collectors: tuple
@@ -174,15 +175,15 @@ PROTOCOL = dict(
     rescues=1,  # a promise of what is condemned writes a key first
     dying_check=1,  # then looks for marks of removals that are going on
     fence=1,  # publishing writes expire T + L after the view
-    fence_delete=1,  # a DELETE expires F after a Date that was read before the check
-    check=1,  # the state is read between that Date and the DELETE
+    fence_delete=1,  # a DELETE expires F after the date of its batch
+    check=1,  # the state is read between that date and the DELETE
     one=1,  # the holder is a part of the state
-    fence_done=1,
-    wait_done=1,  # F after the last DELETE before a batch is done
-    successor="D",  # how long a successor waits: "D", "F if dying", "no"
+    stands=1,  # the mark of a batch stands until its urls have expired, not until the last answer
+    end_waits=1,  # a run does not end while a mark stands
+    successor_waits=1,  # for D since the list was published
     lift=0,  # a time-out counts as an answer
     retry=0,  # the client library sends a DELETE again
-    again=1,  # marks again before each batch
+    again="once",  # marks again after D; or before "each" batch; or not at all, ""
     survivors=1,  # records that are not listed, and those that outlived their batch, are roots
     closure=1,  # what is rescued is dropped with all that it refers to
     records_first=1,  # a listing reads records before the trash
@@ -193,6 +194,5 @@ PROTOCOL = dict(
     own_trash=1,  # removals of collectors write trash records, too
     twice=1,  # the union of two listings
     sweep=1,  # keys of every old epoch are removed
-    keep_keys=1,  # the keys of an epoch stay for F
     tags_again=1,  # a deletion lists the tags again after its DELETE
 )

@@ -33,7 +33,7 @@ pub(super) struct Head {
 
 /// Outcome of a swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Swapped {
+pub(crate) enum Swapped {
     Done,
     /// The tag had changed.
     Refused,

@@ -13,6 +13,7 @@ pub struct ObjectOptions {
     pub(crate) manifest_memory: u64,
     pub(crate) read_only: bool,
     pub(crate) sole_replica: bool,
+    pub(crate) punctual: bool,
     pub(crate) redirects: Option<Duration>,
     pub(crate) probed: Option<Probe>,
     pub(crate) holder: String,
@@ -30,6 +31,7 @@ impl ObjectOptions {
             manifest_memory: 32 << 20,
             read_only: false,
             sole_replica: false,
+            punctual: false,
             redirects: None,
             probed: None,
             holder: format!("process {}", std::process::id()),
@@ -106,6 +108,16 @@ impl ObjectOptions {
     pub fn sole_replica(self) -> Self {
         Self {
             sole_replica: true,
+            ..self
+        }
+    }
+
+    /// Declares that all handles on the bucket are of clones of one [`Location`](crate::Location), and that no request takes
+    /// effect after its answer, as in tests. Then collections need no delay.
+    #[must_use]
+    pub fn punctual(self) -> Self {
+        Self {
+            punctual: true,
             ..self
         }
     }

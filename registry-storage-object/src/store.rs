@@ -81,7 +81,9 @@ impl Store {
         let rung = probe.and_then(Probe::rung).unwrap_or(Rung::Sole);
         let reach = if options.read_only {
             Reach::Readers
-        } else if lease.is_some() || bucket.dialect() == Dialect::Memory {
+        } else if options.punctual || bucket.dialect() == Dialect::Memory {
+            Reach::Punctual
+        } else if lease.is_some() {
             Reach::Process
         } else {
             Reach::Replicas

@@ -80,7 +80,7 @@ impl Bucket {
     /// Without manifests in memory, which would be served although their bytes are damaged.
     fn options(&self, root: &str) -> ObjectOptions {
         let options = ObjectStorage::options().root(root).probed(self.probe.clone());
-        options.manifest_memory(0)
+        options.manifest_memory(0).punctual()
     }
 
     /// Opens two replicas on a part of the bucket.
@@ -151,6 +151,7 @@ fn of(program: &'static str, bucket: Option<Bucket>) -> Vec<Trial> {
         program,
         &[program],
         fresh,
+        collect,
         damage,
         expire,
         health,

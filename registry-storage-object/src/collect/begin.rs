@@ -2,7 +2,7 @@
 
 use super::heartbeat::Heartbeat;
 use crate::{
-    bucket::{Dialect, RETRY_AFTER, StoreTime},
+    bucket::{RETRY_AFTER, StoreTime},
     gate::{Batch, Condemned, Stored, now},
     keys,
     nonce::nonce,
@@ -78,11 +78,8 @@ impl Store {
                 "a list of condemned items has gone, and the collection that published it has not ended";
             StorageError::unavailable(context, Some(RETRY_AFTER), None)
         })?;
-        // Removals of the earlier holder that are on their way. Those of memory have ended.
-        let settles = match bucket.dialect() {
-            Dialect::Memory => None,
-            _ => Batch::last(bucket, state.epoch).await?,
-        };
+        // Removals of the earlier holder may be on their way.
+        let settles = Batch::last(bucket, state.epoch).await?;
         let delay = terms.grace.max(self.gate.delay());
         let left = match state.listed {
             Some(listed) => delay.saturating_sub(now(bucket).since(since_epoch(listed))),

@@ -84,7 +84,8 @@ impl Store {
         };
         let until = fence.expires().after(self.lateness);
         let marks: Vec<Mark> = items.iter().map(|item| item.mark).collect();
-        let batch = Batch::announce(&self.bucket, epoch, kind, until, &marks).await?;
+        let ends = (!self.gate.is_punctual()).then_some(until);
+        let batch = Batch::announce(&self.bucket, epoch, kind, ends, &marks).await?;
         let removed = self.remove_announced(run, work, items, fence).await;
         batch.finish(&self.bucket).await?;
         let removed = removed?;

@@ -5,7 +5,7 @@ use super::{
     state::now,
 };
 use crate::{
-    bucket::{Bucket, Dialect, RETRY_AFTER, StoreTime},
+    bucket::{Bucket, RETRY_AFTER, StoreTime},
     keys,
     nonce::nonce,
 };
@@ -34,29 +34,26 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Announces removals, of which no request takes effect after `until`.
+    /// Announces removals, of which no request takes effect after `until`. Without that time, the announcement ends when it is
+    /// [finished](Self::finish).
     pub(crate) async fn announce(
         bucket: &Bucket,
         epoch: u64,
         kind: Kind,
-        until: StoreTime,
+        until: Option<StoreTime>,
         marks: &[Mark],
     ) -> Result<Self> {
-        let until = match bucket.dialect() {
-            // There, no request is late: the announcement is removed.
-            Dialect::Memory => u64::MAX,
-            _ => seconds(until),
-        };
+        let until = until.map_or(u64::MAX, seconds);
         let name = format!("{until}-{}-{}", kind.as_str(), nonce()?);
         let key = format!("{}/{name}", keys::batches(epoch));
         bucket.put(&key, mark::to_bytes(marks)).await?;
         Ok(Self { key, kind, until })
     }
 
-    /// Removes the announcement of a batch that has removed everything, if none of its requests can be on its way.
+    /// Removes the announcement of a batch that has removed everything, if it does not end by itself.
     pub(crate) async fn finish(&self, bucket: &Bucket) -> Result<()> {
-        match bucket.dialect() {
-            Dialect::Memory => bucket.delete(&self.key).await,
+        match self.until {
+            u64::MAX => bucket.delete(&self.key).await,
             _ => Ok(()),
         }
     }
@@ -64,7 +61,9 @@ impl Batch {
     /// Returns the time after which nothing is removed any more in an epoch, if that has not passed.
     pub(crate) async fn last(bucket: &Bucket, epoch: u64) -> Result<Option<StoreTime>> {
         let open = Self::open(bucket, epoch).await?;
-        let last = open.into_iter().map(|batch| batch.until).max();
+        // Those without a time were removed by a process that has ended.
+        let last = open.into_iter().map(|batch| batch.until);
+        let last = last.filter(|until| *until < u64::MAX).max();
         Ok(last.map(|last| StoreTime::of(UNIX_EPOCH).after(Duration::from_secs(last))))
     }
 

@@ -77,6 +77,8 @@ pub(crate) enum Reach {
     Replicas,
     /// Only this one. Its sections are known, so that there is no delay.
     Process,
+    /// Only this one, and no request takes effect after its answer.
+    Punctual,
     /// None of interest: nothing is promised to anybody.
     Readers,
 }
@@ -112,19 +114,24 @@ impl Gate {
         }
     }
 
+    /// Returns true if no other process collects.
+    pub(crate) const fn is_sole(&self) -> bool {
+        matches!(self.reach, Reach::Process | Reach::Punctual)
+    }
+
+    /// Returns true if no request takes effect after its answer.
+    pub(crate) const fn is_punctual(&self) -> bool {
+        matches!(self.reach, Reach::Punctual)
+    }
+
     /// Returns the time from the announcement of a removal to the removal at least: then no section goes on that does not
     /// know of it, and no write of one is on its way.
     pub(crate) fn delay(&self) -> Duration {
         match self.reach {
             // Its sections are waited for.
-            Reach::Process => Duration::ZERO,
+            Reach::Process | Reach::Punctual => Duration::ZERO,
             Reach::Replicas | Reach::Readers => FRESH + LATEST_PUBLISH + self.lateness + MARGIN,
         }
-    }
-
-    /// Returns true if no other process collects.
-    pub(crate) fn is_sole(&self) -> bool {
-        self.reach == Reach::Process
     }
 
     /// Returns the state of the collection, at most [`FRESH`] old, and begins a section.
@@ -138,7 +145,7 @@ impl Gate {
                 told: now(bucket),
                 read: Instant::now(),
             },
-            Reach::Replicas | Reach::Process => self.known(bucket).await?,
+            Reach::Replicas | Reach::Process | Reach::Punctual => self.known(bucket).await?,
         };
         Ok(View {
             told: known.told,

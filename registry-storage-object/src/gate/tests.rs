@@ -2,7 +2,6 @@ use super::*;
 use crate::location::Location;
 use futures_util::TryStreamExt as _;
 use registry_core::{Algorithm, storage::Victim};
-use std::time::SystemTime;
 
 /// A bucket with a collection that has condemned items.
 struct Setting {
@@ -63,8 +62,7 @@ impl Setting {
     /// Announces removals that are never over.
     async fn dying(&self, victim: &Victim) -> Batch {
         let mark = Mark::of(victim);
-        let until = StoreTime::of(SystemTime::now());
-        Batch::announce(&self.bucket, 0, mark.kind(), until, &[mark])
+        Batch::announce(&self.bucket, 0, mark.kind(), None, &[mark])
             .await
             .unwrap()
     }

@@ -54,19 +54,25 @@ class Clients:
         digests = self.promised(op)
         if c.step == "view":
             hit = self.condemned(s.listed, digests)[0] if self.v["rescues"] else 0
+            hit &= ~(s.remembered >> 8 * s.epoch)
             c = c._replace(step="rescue" if hit else "look", epoch=s.epoch, victims=s.listed if hit else 0, age=0)
             yield f"{op.kind} {op.r}{op.d}: view of epoch {s.epoch}{', condemned' if s.listed else ''}", self.to(s, i, c)
             return
         hit, keys = self.condemned(c.victims, digests)
+        remembered = s.remembered | hit << 8 * c.epoch
         if c.step == "rescue":
             rescued = s.rescued[:c.epoch] + (s.rescued[c.epoch] | hit,) + s.rescued[c.epoch + 1:]
             following = "dying" if self.v["dying_check"] else "look"
-            yield f"rescues {self.names(hit)}", self.to(s, i, c._replace(step=following), rescued=rescued)
+            yield f"rescues {self.names(hit)}", self.to(
+                s, i, c._replace(step=following), rescued=rescued,
+                remembered=remembered if self.v["remembers"] == "at once" else s.remembered)
         elif any(ticks and batch & keys for ticks, batch in zip(s.dying, self.g.batches)):
             c = self.at(c, op.no) if op.kind == "head" else self.restart(i, c)
             yield "removals are going on: absent", self.to(s, i, c)
         else:
-            yield "no removal is going on", self.to(s, i, c._replace(step="look", victims=0))
+            yield "no removal is going on", self.to(
+                s, i, c._replace(step="look", victims=0),
+                remembered=remembered if self.v["remembers"] == "looked" else s.remembered)
 
     def names(self, digests):
         return " ".join(d for d, n in self.g.number.items() if digests & n) or "nothing"

@@ -49,9 +49,9 @@ class Collectors:
         """What one step of a listing reads."""
         g = self.g
         records = [g.mask(f"R{f}" for f in g.records if f[0] == r) for r in "01"]
-        tags = [g.all_tags]
+        tags = list(g.slots.values())
         trash = [g.of_kind["X"]] if self.v["trash"] else []
-        parts = records + tags + trash if self.v["records_first"] else trash + tags + records
+        parts = tags + records + trash if self.v["records_first"] else trash + tags + records
         return [part for part in parts + [g.of_kind["L"] | g.of_kind["D"]] if part]
 
     def run_list(self, s, j, k):

@@ -149,6 +149,7 @@ class State(NamedTuple):
     untagged: int = 0  # slots that a request has deleted
     spoiled: int = 0  # records that a request has deleted, or a part of their closure
     kept: int = 0  # trash records that were acknowledged
+    remembered: int = 0  # digests that replicas have rescued, 8 bits for each epoch
     spare: tuple = ()  # what may still go wrong: doubled messages, keys that a listing omits
 
 
@@ -181,6 +182,7 @@ PROTOCOL = dict(
     stands=1,  # the mark of a batch stands until its urls have expired, not until the last answer
     end_waits=1,  # a run does not end while a mark stands
     successor_waits=1,  # for D since the list was published
+    remembers="no",  # what a replica has rescued is not rescued again, once it has "looked" for marks, or "at once"
     lift=0,  # a time-out counts as an answer
     retry=0,  # the client library sends a DELETE again
     again="once",  # marks again after D; or before "each" batch; or not at all, ""

@@ -25,7 +25,7 @@ class Model(Clients, Collectors, Checks):
         collectors = (first,) + tuple(Collector("off", lost=v["lost"]) for _ in range(v["collectors"] - 1))
         return State(
             disk, 0, 0, 0, (0,) * (v["epochs"] + 1), (0,) * len(g.batches), 0, (), clients, collectors, tagged, 0, 0,
-            disk & g.of_kind["X"], (v["doubled"], v["omits"]))
+            disk & g.of_kind["X"], spare=(v["doubled"], v["omits"]))
 
     def steps(self, s):
         for i in range(len(s.clients)):

@@ -16,7 +16,7 @@ the store: they are signed with the date of one of its answers.
   of condemned keys, it rescues: it writes a key for the digest. It then looks for marks of removals that are going on, and
   only then for the content. What it publishes (links, records, trash records, tags) expires T + L after the view.
   A collector
-  1. lists records, tags, trash records, then links and data, writes the list of what is dead, and of the subjects of dead
+  1. lists tags, records, trash records, then links and data, writes the list of what is dead, and of the subjects of dead
      referrers, and moves the state to it;
   2. waits for D. One that takes over, which moves the state too, waits until the list is that old;
   3. lists everything again. For manifests, links and data in turn, it takes the date, marks the batch as dying until the
@@ -131,7 +131,9 @@ GOOD = [
     case("index of an index, dead, batches by level", "tag I", NESTED, graph="nested levels"),
     case("ci: image, dead, marks before each batch", "image", DEAD, again="each", ends=1),
     case("ci: the client library sends a DELETE again", "image", DEAD, lost=1, retry=1),
+    case("ci: rescues are remembered", "push", DEAD, remembers="looked", **CHAIN, ends=1),
     case("ci: mount beside a dead image", "mount", DEAD, **BOTH, ends=1),
+    case("ci: mount beside a dead image, listed in steps", "mount", DEAD, slow=1, **BOTH, ends=1),
     case("mount of a live blob beside its deletion", "mount, delete C", IMAGE, **BOTH),
     case("two images share a blob", "image, image I", DEAD, graph="two images"),
     case("two equal pushes", "image, image", DEAD),
@@ -171,6 +173,7 @@ BAD = [
     case("ci: bad: marks of removals are not looked for", "image", DEAD, dying_check=0, only=LOSS),
     case("ci: bad: D is T + L + F", "image", DEAD, D=3, only=LOSS),
     case("ci: bad: a message lives longer than F", "image", DEAD, late=4, only=LOSS),
+    case("ci: bad: rescues are remembered at once", "image", DEAD, remembers="at once", only=LOSS),
     case("ci: bad: marks once", "push", DEAD, again="", only=LOSS, **CHAIN),
     case("ci: bad: only tags are roots of a later marking", "push", "L0B DB", survivors=0, only=LOSS, **CHAIN),
     case("ci: bad: what is rescued keeps nothing else", "tag I", NESTED, graph="nested", closure=0, only=LOSS),

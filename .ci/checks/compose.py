@@ -20,6 +20,10 @@ import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.dont_write_bytecode = True
+
+import manifests
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -29,6 +33,8 @@ REPLICAS = ("registry-1", "registry-2", "registry-3")
 ADDRESSES = {HOST: "127.0.0.1", "store": "127.0.0.20", **{name: f"127.0.0.1{name[-1]}" for name in REPLICAS}}
 LOGIN = base64.b64encode(b"ann:secret").decode()
 VARIABLES = {"S3_ACCESS_KEY": "key-of-the-check", "S3_SECRET_KEY": "secret-of-the-check"}
+# Options of curl.
+STATUS = ("-o", os.devnull, "-w", "%{http_code}")
 # More than what nginx accepts by default, and than what it buffers.
 LAYER = os.urandom(3 << 20)
 # For the start of a process, on a machine with much to do.
@@ -42,12 +48,24 @@ def main():
     if os.environ.get("COMPOSE_CHECK") != "inside":
         command = ["unshare", "--net", "--mount", "--propagation", "private", *map(os.path.abspath, sys.argv)]
         return subprocess.run(command, env={**os.environ, "COMPOSE_CHECK": "inside"}).returncode
+    registries = [(file, name) for file in ("fs.yaml", "bucket.yaml") for name in services(file) if "registry" in name]
+    for file, name in registries:
+        if problem := cut_short(services(file)[name]):
+            print(f"compose: {file}: {name}: {problem}", file=sys.stderr)
+            return 1
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder), Path(sys.argv[1]))
         one_registry(site)
         three_registries(site)
     print("compose: one registry, and three on a bucket behind nginx, serve what their files describe")
     return 0
+
+
+def cut_short(service):
+    """A registry that the engine kills before its drain has ended."""
+    drain = manifests.seconds(service["environment"]["REGISTRY_HTTP_DRAINTIMEOUT"]) + manifests.TIDYING
+    grace = manifests.seconds(service["stop_grace_period"])
+    return f"it is killed after {grace} s, and its drain takes up to {drain} s" if grace <= drain else None
 
 
 def one_registry(site):
@@ -83,6 +101,10 @@ def three_registries(site):
         for name in REPLICAS:
             replicas[name].kill()
             replicas[name].wait()
+            # Each of the three has its turn, and no client sees that one is gone.
+            found = [site.asked(f"https://{HOST}/v2/", *STATUS, "-u", "ann:secret") for _ in range(2 * len(REPLICAS))]
+            if set(found) != {"200"}:
+                raise SystemExit(f"compose: nginx answers {found} without {name}")
             images.append(f"app:without-{name}")
             site.keeps(HOST, images[-1])
             start(name)
@@ -222,7 +244,7 @@ class Site:
         self.until(lambda: self.status(url) == wanted, f"{url} answers {wanted}")
 
     def status(self, url):
-        return self.asked(url, "-o", os.devnull, "-w", "%{http_code}")
+        return self.asked(url, *STATUS)
 
     def asked(self, url, *options):
         command = ["curl", "-s", "--cacert", self.certificate, *options, url]

@@ -13,6 +13,7 @@ sys.dont_write_bytecode = True
 import cancel_safety
 import circles
 import comments
+import compose
 import crates
 import dependencies
 import deployments
@@ -368,6 +369,13 @@ class Circles(unittest.TestCase):
     def test_a_layer_without_files_is_refused(self):
         self.assertEqual(list(circles.empty(circles.LAYERS)), [])
         self.assertEqual(len(list(circles.empty({"registry-core/src/nowhere/": ()}))), 1)
+
+
+class Compose(unittest.TestCase):
+    def test_a_registry_has_time_for_its_drain(self):
+        service = {"environment": {"REGISTRY_HTTP_DRAINTIMEOUT": "60s"}}
+        self.assertIsNone(compose.cut_short({**service, "stop_grace_period": "1m2s"}))
+        self.assertIsNotNone(compose.cut_short({**service, "stop_grace_period": "1m1s"}))
 
 
 class Kubernetes(unittest.TestCase):

@@ -88,10 +88,11 @@ impl Store {
         let batch = Batch::announce(&self.bucket, epoch, kind, ends, &marks).await?;
         let removed = self.remove_announced(run, work, items, fence).await;
         batch.finish(&self.bucket).await?;
-        let removed = removed?;
-        if removed.iter().any(|(_, result)| result.is_none()) {
+        // Also an answered removal may take effect once more, where something on the way to the store repeats requests.
+        if !self.gate.is_punctual() {
             work.settles = work.settles.max(Some(until));
         }
+        let removed = removed?;
         Ok(removed
             .into_iter()
             .map(|(index, result)| (index, result.unwrap_or(Reclaimed::InUse)))
@@ -107,6 +108,8 @@ impl Store {
         fence: Fence,
     ) -> Result<Vec<(usize, Option<Reclaimed>)>> {
         let items = self.not_rescued(work, items).await?;
+        // A record of what a successor has removed could not be restored.
+        self.still_held(work).await?;
         let manifests = self.record_manifests(run, work, &items).await?;
         self.still_held(work).await?;
         let removals = items

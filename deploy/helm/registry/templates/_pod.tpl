@@ -159,9 +159,10 @@ spec:
       secret:
         secretName: {{ . }}
     {{- end }}
+    # `registry import` and its kin keep here what they convert or read from a pipe.
     - name: tmp
       emptyDir:
-        sizeLimit: 64Mi
+        sizeLimit: 4Gi
     {{- with .Values.extraVolumes }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

@@ -7,7 +7,7 @@
 //! of a blob 3.
 
 use crate::{
-    bucket::{Condition, Fence, Meta, Sent, StoreTime},
+    bucket::{Condition, Meta, Sent, StoreTime},
     error::restart,
     gate::{Promised, View},
     keys,
@@ -190,11 +190,7 @@ impl Store {
     /// Removes a record by request. The call does not return before the removal can no longer take effect late.
     pub(crate) async fn remove_link(&self, key: &str) -> Result<()> {
         for _ in 0..SECTIONS {
-            // The answer to the look before has told the time.
-            let fence = self.bucket.observed().latest().map(|told| Fence {
-                told,
-                valid: DELETION,
-            });
+            let fence = self.fence_of(DELETION);
             match self.bucket.delete_once(key, &Condition::Any, fence).await? {
                 Sent::Done(_) | Sent::Refused => return Ok(()),
                 Sent::Expired => {}

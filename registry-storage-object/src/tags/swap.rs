@@ -17,7 +17,7 @@ use registry_core::{
     Digest, RepositoryName, Tag,
     storage::{Result, StorageError},
 };
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Validity of a request that moves a tag. A lost answer is decided after one and a half times that: the store may have
 /// accepted the request at the last moment.
@@ -167,13 +167,20 @@ impl Store {
     /// Returns a fence that is passed soon, so that a lost answer does not have to be waited for long.
     pub(crate) fn sooner(&self, fence: Option<Fence>) -> Option<Fence> {
         let fence = fence?;
-        let soon = self.bucket.observed().latest().map(|told| Fence {
-            told,
-            valid: self.moving,
-        });
-        Some(match soon {
+        Some(match self.fence_of(self.moving) {
             Some(soon) if soon.expires() < fence.expires() => soon,
             _ => fence,
+        })
+    }
+
+    /// Returns a fence for a request that is sent now, and valid for some time. The answer to a look before has told the
+    /// time; if the local clock, by which requests are signed, is ahead of it, the fence is passed that much later.
+    pub(crate) fn fence_of(&self, valid: Duration) -> Option<Fence> {
+        let told = self.bucket.observed().latest()?;
+        let ahead = SystemTime::now().duration_since(told.time()).unwrap_or_default();
+        Some(Fence {
+            told,
+            valid: valid + ahead,
         })
     }
 
@@ -183,7 +190,7 @@ impl Store {
             return Ok(());
         };
         let has_passed = |now: Option<StoreTime>| now.is_some_and(|now| now > end);
-        // Twice the time, for a store whose clock stands.
+        // For a store whose clock stands.
         let mut left = 4 * self.moving.as_secs();
         while !has_passed(self.bucket.observed().latest()) {
             if left == 0 {

@@ -27,6 +27,7 @@ mod needs;
 mod nonce;
 mod noted;
 mod notes;
+mod objects;
 mod options;
 mod planes;
 mod probe;
@@ -51,6 +52,7 @@ mod walk;
 
 pub use self::{
     location::{Azure, Gcs, Location, S3, S3Encryption},
+    objects::Objects,
     options::ObjectOptions,
     probe::{Kept, Probe},
     storage::ObjectStorage,

@@ -6,7 +6,7 @@ set -e
 case "$1" in
     *.yaml | *.yml) set -- registry serve "$@" ;;
     serve | health | doctor | config | access | htpasswd | help | -*) set -- registry "$@" ;;
-    export | garbage-collect | history | import | restore | retention | storage | uploads | verify) set -- registry "$@" ;;
+    copy-storage | export | garbage-collect | history | import | restore | retention | storage | uploads | verify) set -- registry "$@" ;;
 esac
 
 exec "$@"

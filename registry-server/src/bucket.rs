@@ -5,7 +5,9 @@ use crate::{
     config::{Azure, AzureLogin, Bucket, Encryption, Gcs, GcsKey, S3, Store},
 };
 use registry_core::{Storage, maintenance::Notes, storage::StorageError};
-use registry_storage_object::{self as object, Location, ObjectOptions, ObjectStorage, S3Encryption};
+use registry_storage_object::{
+    self as object, Location, ObjectOptions, ObjectStorage, Objects, S3Encryption,
+};
 use std::sync::Arc;
 
 /// A bucket that is open.
@@ -56,6 +58,11 @@ pub(crate) async fn probe(bucket: &Bucket) -> Result<Probed, StorageError> {
         table: probe.to_string(),
         supports_replicas: probe.supports_replicas(),
     })
+}
+
+/// Returns the objects of a bucket by their keys.
+pub(crate) fn objects(bucket: &Bucket) -> Result<Objects, StorageError> {
+    Objects::of(&options(bucket), &location(bucket))
 }
 
 /// Explains why a bucket cannot be opened, with the key that names it.

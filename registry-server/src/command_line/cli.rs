@@ -67,6 +67,7 @@ pub(crate) enum Command {
     /// Examine where images are stored
     #[command(subcommand)]
     Storage(buckets::Storage),
+    CopyStorage(buckets::CopyStorage),
 }
 
 impl Command {
@@ -85,6 +86,7 @@ impl Command {
             | Self::Export(_)
             | Self::Cp(_)
             | Self::Storage(_)
+            | Self::CopyStorage(_)
             | Self::Retention(_) => true,
             Self::Serve(_)
             | Self::Config(_)

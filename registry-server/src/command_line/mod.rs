@@ -70,7 +70,10 @@ pub fn main() -> ExitCode {
         cli::Command::Import(options) => return images::import(options),
         cli::Command::Export(options) => return images::export(options),
         cli::Command::Cp(options) => return images::copy(options),
-        cli::Command::Storage(command) => (buckets::storage(command).map_err(plain), ExitCode::from(2)),
+        cli::Command::Storage(command) => (buckets::storage(&command).map_err(plain), ExitCode::from(2)),
+        cli::Command::CopyStorage(options) => {
+            (buckets::copy_storage(&options).map_err(plain), ExitCode::from(2))
+        }
         cli::Command::Retention(command) => (operator::retention(command).map_err(plain), ExitCode::FAILURE),
     };
     match result {

@@ -582,8 +582,8 @@ const REST: &[Key] = &[
     accepted(
         "http.secret",
         Form::Secret,
-        "upload sessions need no signature: only one process at a time writes the directory, and it continues the \
-         sessions of the one before",
+        "upload sessions need no signature: their state is in the storage, where every server of a bucket finds it, and the \
+         next server of a directory",
     ),
     accepted(
         "notifications.events",
@@ -597,7 +597,7 @@ const REST: &[Key] = &[
     accepted(
         "redis",
         Form::Any,
-        "registry:2 uses it as a cache, and this server has no cache",
+        "registry:2 uses it as a cache; this server needs none, also with several servers on a bucket",
     ),
     honoured(
         "limits.connections",

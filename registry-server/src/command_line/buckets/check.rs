@@ -1,6 +1,6 @@
 //! `registry storage check`: prints what an object store can do, and the lifecycle rule to set.
 
-use super::{Check, named};
+use super::{named, options::Check};
 use crate::{
     bucket,
     config::{Bucket, StorageKind, Store},
@@ -15,7 +15,7 @@ use std::{
 /// Time after which the store removes the parts of an upload that nobody has completed. Upload sessions end sooner.
 const DAYS: u32 = 7;
 
-pub(super) fn run(options: Check) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
+pub(super) fn run(options: &Check) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
     let settings = named::settings(options.place.as_deref())?;
     let StorageKind::Bucket(bucket) = &settings.storage.kind else {
         return Err("the images are in no bucket; name a configuration with one, or its URL".into());

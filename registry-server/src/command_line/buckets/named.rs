@@ -9,6 +9,7 @@ use std::{error::Error, path::Path};
 
 /// Origin of values in messages.
 const URL: &str = "the URL";
+const ARGUMENT: &str = "the argument";
 
 /// Schemes of URLs, with the section of the configuration, and the keys of its parts.
 const SCHEMES: [(&str, &str, &[&str]); 3] = [
@@ -25,10 +26,12 @@ pub(super) fn settings(place: Option<&str>) -> Result<Settings, Box<dyn Error + 
             root: None,
         }),
         Some(url) if url.contains("://") => of_url(url)?,
-        Some(path) if Path::new(path).is_dir() => {
-            sources(None).set("storage.filesystem.rootdirectory", "the argument", path)
-        }
-        Some(path) => sources(Some(path.into())),
+        Some(path) if Path::new(path).is_file() => sources(Some(path.into())),
+        Some(path) => sources(None).set("storage", ARGUMENT, "filesystem").set(
+            "storage.filesystem.rootdirectory",
+            ARGUMENT,
+            path,
+        ),
     };
     Ok(Config::load(sources)?.settings)
 }

@@ -25,6 +25,7 @@ macro_rules! trials {
 mod access;
 mod attack;
 mod browser;
+mod buckets;
 mod clients;
 mod collectors;
 mod config;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         access::trials(),
         attack::trials(),
         browser::trials(),
+        buckets::trials(),
         clients::trials(),
         collectors::trials(),
         config::trials(),

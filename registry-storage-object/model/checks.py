@@ -33,8 +33,7 @@ class Checks:
         """The view of a client grows old until the last message that depends on it."""
         if not self.v["fence"] or c.op is None or c.step in ("view", "own", "away", "again"):
             return c
-        op = self.programs[i][0][c.op]
-        if op.kind not in ("commit", "mount", "put", "restore") and not (op.kind == "delete manifest" and c.victims >= 0):
+        if self.programs[i][0][c.op].kind not in ("commit", "mount", "put", "restore", "delete manifest"):
             return c
         return c._replace(age=min(c.age + 1, SECTION + F + 1))
 

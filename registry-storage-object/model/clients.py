@@ -146,9 +146,10 @@ class Clients:
     def unspoiled(self, s, r, m):
         """What requests have deleted, after a push or a deletion of a manifest has ended."""
         record = self.g.bit[f"R{r}{m}"]
+        ops = [self.programs[i][0][c.op] for i, c in enumerate(s.clients) if c.op is not None and c.step != "view"]
         is_going_on = any(
-            c.step in ("away", "again", "sent") and self.programs[i][0][c.op][:3] == ("delete manifest", r, m)
-            for i, c in enumerate(s.clients) if c.op is not None)
+            op.r == r and (op[:3] == ("delete manifest", r, m) or op.kind == "delete blob" and op.d in self.g.below(m))
+            for op in ops)
         return s.spoiled if is_going_on or self.g.lacks(s.disk, r, m) else s.spoiled & ~record
 
     def restore(self, s, i, c, op):

@@ -156,7 +156,7 @@ GOOD = [
     # Deletions.
     case("tag beside deletion", "retag, delete C", IMAGE, ends=1),
     case("ci: a tag moves, another one is deleted, in steps", "tag u, delete tag", IMAGE, slow=1, **TWO_TAGS, ends=1),
-    case("image beside the deletion of its blob", "image, delete B", IMAGE),
+    case("image beside the deletion of its blob", "image, delete B", DEAD),
     # Referrers.
     case("ci: subject of a dead referrer", "subject", "DR R0R", **REFERRER, ends=1),
     case("subject and referrer", "subject, referrer", "", **REFERRER),

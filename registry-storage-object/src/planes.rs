@@ -21,6 +21,7 @@ impl Storage for ObjectStorage {
             .with_conditional_tags(true)
             .with_shared_sessions(true)
             .with_durable(true)
+            .with_min_chunk(Some(self.store.options.part_size))
             .with_redirects(self.store.options.redirects.is_some() && self.store.bucket.signs())
     }
 

@@ -15,9 +15,9 @@ const TRIES: usize = 3;
 
 /// Answer to a request of our own.
 pub(super) enum Answer {
-    /// The body of the answer.
+    /// The store has done it, with this body of its answer.
     Done(String),
-    /// What the request is about is not there.
+    /// Nothing is there that could be changed.
     Absent,
 }
 

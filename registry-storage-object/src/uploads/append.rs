@@ -24,7 +24,7 @@ use tokio::{
 /// Number of bytes that are taken from a body at once.
 const PIECE: usize = 1 << 20;
 
-/// What the receiver tells the task that writes. If it says no more, the caller has gone.
+/// Message of the receiver to the task that writes. If none comes after the last one, the caller has gone.
 enum Message {
     Bytes(Vec<Bytes>),
     End,

@@ -11,28 +11,10 @@ use registry_core::{
     RepositoryName, UploadId,
     storage::{Listing, Page, Result, Seen, UploadState},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Mutex, PoisonError},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Number of records that are read at once.
 const AT_ONCE: usize = 16;
-
-/// Repositories of the sessions that were listed last.
-#[derive(Debug, Default)]
-pub(crate) struct KnownSessions(Mutex<HashMap<UploadId, RepositoryName>>);
-
-impl KnownSessions {
-    fn get(&self) -> HashMap<UploadId, RepositoryName> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, sessions: &BTreeMap<UploadId, RepositoryName>) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = sessions.iter().map(|(id, name)| (*id, name.clone())).collect();
-    }
-}
 
 impl Store {
     /// Returns the repositories with sessions, in their order.

@@ -24,6 +24,7 @@ mod commit;
 mod end;
 mod gather;
 mod inspect;
+mod known;
 mod memory;
 mod record;
 mod rehash;
@@ -31,7 +32,7 @@ mod session;
 mod text;
 mod writer;
 
-pub(crate) use self::{inspect::KnownSessions, memory::PartMemory};
+pub(crate) use self::{known::KnownSessions, memory::PartMemory};
 
 use self::record::Record;
 use crate::store::Store;

@@ -1,0 +1,206 @@
+//! Uploads through a network that loses answers, and their number of requests.
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::{BodyExt as _, Full};
+use libtest_mimic::{Arguments, Failed, Trial};
+use object_stores::{
+    HostileProxy, S3Server, Versitygw,
+    proxy::{Fault, Kind, on_any},
+};
+use registry_conformance::tools;
+use registry_core::{
+    Algorithm, Digest, RepositoryName, Storage as _,
+    hash::Hasher,
+    storage::{
+        BlobBody, NewUpload, ReadBlob, StorageError, StorageWrite as _, UploadBody, UploadState, Verified,
+    },
+};
+use registry_storage_object::{ObjectStorage, S3};
+use std::{collections::BTreeMap, pin::pin, process::ExitCode};
+
+const BUCKET: &str = "uploads";
+
+/// Size of a part, the smallest that stores accept.
+const PART: usize = 5 << 20;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let trials = vec![
+        trial("a_blob_arrives_whatever_answer_is_lost", lost_answers),
+        trial("a_small_blob_needs_five_requests", small_blob),
+        trial("a_blob_whose_digest_is_known_is_not_copied", known_digest),
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial<F>(name: &'static str, test: fn(Setting) -> F) -> Trial
+where
+    F: Future<Output = ()> + 'static,
+{
+    tools::trial(name, &[Versitygw::PROGRAM], move || {
+        let server = Versitygw::start().map_err(Failed::from)?;
+        let runtime = tokio::runtime::Runtime::new().map_err(Failed::from)?;
+        runtime.block_on(async { test(Setting::of(server).await).await });
+        Ok(())
+    })
+}
+
+/// A storage behind a proxy, with its store.
+struct Setting {
+    proxy: HostileProxy,
+    storage: ObjectStorage,
+    repository: RepositoryName,
+    _server: S3Server,
+}
+
+impl Setting {
+    async fn of(server: S3Server) -> Self {
+        server.bucket(BUCKET).unwrap();
+        let proxy = HostileProxy::start(server.address()).unwrap();
+        let location = S3::new(BUCKET)
+            .endpoint(proxy.endpoint())
+            .region(server.region())
+            .credentials(server.access_key(), server.secret())
+            .path_style();
+        let options = ObjectStorage::options().part_size(PART as u64);
+        Self {
+            storage: options.open(location.into()).await.unwrap(),
+            proxy,
+            repository: RepositoryName::parse("a").unwrap(),
+            _server: server,
+        }
+    }
+
+    /// Appends bytes, and returns the state with the hash.
+    async fn append(
+        &self,
+        state: UploadState,
+        bytes: Bytes,
+        closing: Option<Digest>,
+    ) -> Result<(UploadState, Hasher), StorageError> {
+        let source = pin!(Full::new(bytes).map_err(|never| match never {}));
+        let mut body = UploadBody::new(source, &state, closing);
+        let state = self.storage.append(&self.repository, state, &mut body).await?;
+        Ok((state, body.finish().unwrap()))
+    }
+
+    async fn commit(&self, state: UploadState, hasher: Hasher) -> Result<(), StorageError> {
+        let proof = Verified::from_hasher(state.id, hasher).unwrap();
+        self.storage
+            .commit(&self.repository, state, proof)
+            .await
+            .map(drop)
+    }
+
+    /// Pushes a blob as clients do that repeat what fails, at the offset at which the session stands.
+    async fn push(&self, bytes: &Bytes) {
+        let new = || NewUpload::hashed_by(Algorithm::Sha256);
+        let mut opened = self.storage.open_upload(&self.repository, new()).await;
+        while opened.is_err() {
+            opened = self.storage.open_upload(&self.repository, new()).await;
+        }
+        let id = opened.unwrap().id;
+        for _ in 0..100 {
+            let Ok(found) = self.storage.upload(&self.repository, &id).await else {
+                continue;
+            };
+            let Some(state) = found else {
+                break;
+            };
+            let rest = bytes.slice(usize::try_from(state.offset).unwrap()..);
+            if state.published.is_some() || rest.is_empty() {
+                let hasher = Hasher::resume(state.checkpoint.as_ref().unwrap());
+                let _ = self.commit(state, hasher).await;
+            } else {
+                let _ = self.append(state, rest, None).await;
+            }
+        }
+    }
+
+    async fn read(&self, digest: &Digest) -> Bytes {
+        let how = ReadBlob::default();
+        let opened = self.storage.open_blob(&self.repository, digest, how).await;
+        let BlobBody::Content(content) = opened.unwrap().unwrap().body else {
+            panic!("a redirect that was not allowed");
+        };
+        content.into_stream().collect().await.unwrap().to_bytes()
+    }
+
+    /// Returns the number of requests that were not about collections, by their kind.
+    fn requests(&self) -> BTreeMap<Kind, usize> {
+        let mut requests = BTreeMap::new();
+        for seen in self.proxy.seen() {
+            if !seen.key.contains("/_collect") {
+                *requests.entry(seen.kind).or_default() += 1;
+            }
+        }
+        requests
+    }
+}
+
+fn content(size: usize) -> Bytes {
+    (0..size).map(|at| u8::try_from(at % 251).unwrap()).collect()
+}
+
+async fn lost_answers(setting: Setting) {
+    let faults = [
+        Fault::CutAfterEffect,
+        Fault::AnswerAfterEffect(StatusCode::SERVICE_UNAVAILABLE),
+    ];
+    for (kind, fault) in faults.into_iter().enumerate() {
+        for skipped in 0..18 {
+            let bytes = content(PART + 400_000 + 100 * skipped + kind);
+            let digest = Digest::of(Algorithm::Sha256, &bytes);
+            let rule = setting.proxy.fault(on_any().after(skipped), fault.clone());
+            setting.push(&bytes).await;
+            rule.remove();
+            assert!(
+                setting.read(&digest).await == bytes,
+                "{fault:?} after {skipped} requests"
+            );
+        }
+    }
+}
+
+async fn small_blob(setting: Setting) {
+    let bytes = content(10_000);
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    setting.push(&content(1)).await;
+    setting.proxy.forget();
+
+    let new = NewUpload::of(digest, Some(10_000));
+    let state = setting
+        .storage
+        .open_upload(&setting.repository, new)
+        .await
+        .unwrap();
+    let (state, hasher) = setting.append(state, bytes, Some(digest)).await.unwrap();
+    setting.commit(state, hasher).await.unwrap();
+
+    // The record, the bytes, the record, the link, and the end of the record.
+    let expected = BTreeMap::from([(Kind::ConditionalPut, 2), (Kind::Put, 2), (Kind::DeleteMany, 1)]);
+    assert_eq!(setting.requests(), expected, "{:#?}", setting.proxy.seen());
+}
+
+async fn known_digest(setting: Setting) {
+    let bytes = content(2 * PART + 1);
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    setting.push(&content(1)).await;
+    setting.proxy.forget();
+
+    let new = NewUpload::hashed_by(Algorithm::Sha256);
+    let state = setting
+        .storage
+        .open_upload(&setting.repository, new)
+        .await
+        .unwrap();
+    let (state, hasher) = setting.append(state, bytes.clone(), Some(digest)).await.unwrap();
+    setting.commit(state, hasher).await.unwrap();
+
+    let requests = setting.requests();
+    assert_eq!(requests.get(&Kind::UploadPart), Some(&3));
+    assert_eq!(requests.get(&Kind::Copy), None);
+    assert!(setting.read(&digest).await == bytes);
+}

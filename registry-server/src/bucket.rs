@@ -76,6 +76,10 @@ fn options(bucket: &Bucket) -> ObjectOptions {
         .root(&bucket.root)
         .part_size(bucket.part)
         .part_memory(bucket.memory);
+    let options = match bucket.collection_delay {
+        Some(delay) => options.collection_delay(delay),
+        None => options,
+    };
     let options = match bucket.redirects {
         Some(validity) => options.redirects(validity),
         None => options,

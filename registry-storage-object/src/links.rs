@@ -196,7 +196,7 @@ impl Store {
                 Sent::Expired => {}
                 Sent::Unclear => {
                     if let Some(fence) = fence {
-                        self.outlast(fence.expires().after(self.lateness), key).await?;
+                        self.outlast(fence.expires().after(self.lateness()), key).await?;
                     }
                 }
             }

@@ -17,6 +17,7 @@ pub struct ObjectOptions {
     pub(crate) redirects: Option<Duration>,
     pub(crate) probed: Option<Probe>,
     pub(crate) holder: String,
+    pub(crate) collection_delay: Option<Duration>,
     /// Number of links of a repository up to which its tags are listed anew for each page.
     pub(crate) few_links: usize,
 }
@@ -36,6 +37,7 @@ impl ObjectOptions {
             probed: None,
             holder: format!("process {}", std::process::id()),
             few_links: 50,
+            collection_delay: None,
         }
     }
 
@@ -136,6 +138,20 @@ impl ObjectOptions {
     pub fn holder(self, name: impl Into<String>) -> Self {
         Self {
             holder: name.into(),
+            ..self
+        }
+    }
+
+    /// Shortens the time between the announcement of a removal and the removal. The time in which a push has to be published
+    /// is a part of it, and so is the time that a store may take to act on a request.
+    ///
+    /// The default is about 12 minutes, and more on a store that accepts expired URLs. A longer time has no effect. All
+    /// processes of a bucket must have the same. Tests need a shorter one; with it, a store that hesitates for some seconds
+    /// may lose content.
+    #[must_use]
+    pub fn collection_delay(self, delay: Duration) -> Self {
+        Self {
+            collection_delay: Some(delay),
             ..self
         }
     }

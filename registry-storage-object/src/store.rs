@@ -3,7 +3,7 @@
 use crate::{
     ahead::KeptListings,
     bucket::{Bucket, Dialect},
-    gate::{Gate, Reach},
+    gate::{Gate, Reach, Times},
     known_manifests::KnownManifests,
     lease::Lease,
     names::Indexes,
@@ -39,8 +39,6 @@ pub(crate) struct Store {
     pub(crate) known_sessions: KnownSessions,
     /// Held where only one process may write.
     pub(crate) lease: Option<Lease>,
-    /// Time after its validity until which a request may still take effect. Assumed if the store accepts expired URLs.
-    pub(crate) lateness: Duration,
     /// Means by which records are moved here, as the probe has found out.
     pub(crate) rung: Rung,
     /// Means by which records of upload sessions are moved. They need no conditional removal.
@@ -88,9 +86,14 @@ impl Store {
         } else {
             Reach::Replicas
         };
-        let lateness = match probe {
+        // Assumed if the store accepts expired URLs.
+        let times = Times::usual(match probe {
             Some(probe) if probe.expiry == Kept::Always => Duration::from_secs(2 * 60),
             _ => Duration::from_secs(2 * 60 * 60),
+        });
+        let times = match options.collection_delay {
+            Some(delay) => times.shortened_to(delay),
+            None => times,
         };
         Self {
             known_manifests: KnownManifests::new(options.manifest_memory),
@@ -104,8 +107,7 @@ impl Store {
             known_sessions: KnownSessions::default(),
             options,
             lease,
-            lateness,
-            gate: Gate::new(process, rung, reach, lateness),
+            gate: Gate::new(process, rung, reach, times),
             rung,
             is_own: AtomicBool::new(false),
             session_rung: match probe {
@@ -121,6 +123,11 @@ impl Store {
             leftovers: Leftovers::default(),
             indexes: Indexes::default(),
         }
+    }
+
+    /// Returns the time after its validity until which a request may still take effect.
+    pub(crate) const fn lateness(&self) -> Duration {
+        self.gate.times.lateness
     }
 
     /// Runs an operation to its end, even if the returned future is dropped.

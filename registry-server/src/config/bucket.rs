@@ -33,6 +33,8 @@ pub(crate) struct Bucket {
     pub(crate) memory: u64,
     /// True if no other server writes to the bucket.
     pub(crate) sole: bool,
+    /// Time between the announcement of a removal and the removal, if it is shorter than usual.
+    pub(crate) collection_delay: Option<Duration>,
     /// Validity of the URLs to which clients are sent; `None` sends them nowhere.
     pub(crate) redirects: Option<Duration>,
     /// Variables of the environment by which stores know who asks.
@@ -180,6 +182,7 @@ struct Common {
 /// Reads the bucket that is configured, if one is.
 pub(super) fn bucket(reader: &Reader<'_>) -> Option<Bucket> {
     let disabled = reader.optional("storage.redirect.disable", super::units::switch);
+    let collection_delay = reader.optional("storage.maintenance.collect.delay", super::units::duration);
     let redirects = (disabled != Some(true)).then_some(REDIRECT);
     let s3 = s3(reader).map(|(s3, common)| (Store::S3(Box::new(s3)), common));
     let gcs = gcs(reader).map(|(gcs, common)| (Store::Gcs(Box::new(gcs)), common));
@@ -191,6 +194,7 @@ pub(super) fn bucket(reader: &Reader<'_>) -> Option<Bucket> {
         part: common.part,
         memory: common.memory,
         sole: common.sole,
+        collection_delay,
         redirects,
         identity: Identity::default(),
     })

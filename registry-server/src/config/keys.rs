@@ -263,6 +263,14 @@ const REST: &[Key] = &[
         "extension: time for which content stays that nothing refers to, after a client has used it or the server has started",
     ),
     honoured(
+        "storage.maintenance.collect.delay",
+        Form::Duration,
+        "",
+        "extension, for a bucket: shortens the time between the announcement of a removal to all servers and the removal, which is \
+         about 12 minutes. All servers and commands must have the same value. It is for tests: with a short one, content may be lost if the \
+         store stalls for some seconds",
+    ),
+    honoured(
         "storage.maintenance.verify.interval",
         Form::Duration,
         "720h",

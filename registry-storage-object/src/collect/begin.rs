@@ -36,18 +36,18 @@ impl Store {
         let claim = claim.ok_or_else(|| StorageError::busy("a run of this process"))?;
         // What a run of this process was removing when it was dropped.
         let _removing = self.gate.process.removing.lock().await;
-        let (bucket, rung) = (&self.bucket, self.rung);
+        let (bucket, rung, dead) = (&self.bucket, self.rung, self.gate.times.dead);
         let stored = Stored::load(bucket, rung).await?;
         if let Some(holder) = &stored.state.holder
             && !self.gate.is_sole()
-            && Heartbeat::is_alive(bucket, holder).await?
+            && Heartbeat::is_alive(bucket, holder, dead).await?
         {
             return Err(StorageError::busy(format!("run {holder} of another replica")));
         }
         let holder = nonce()?;
         let heartbeat = match self.gate.is_sole() {
             true => None,
-            false => Some(Heartbeat::begin(bucket, &holder).await?),
+            false => Some(Heartbeat::begin(bucket, &holder, dead).await?),
         };
         let listed = seconds(stored.modified);
         let taken = stored.change(bucket, rung, |state| {

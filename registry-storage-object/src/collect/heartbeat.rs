@@ -8,11 +8,8 @@ use registry_core::storage::Result;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// Time between two signs.
-const INTERVAL: Duration = Duration::from_secs(60);
-
-/// Age of the last sign from which on the holder counts as dead.
-const DEAD: Duration = Duration::from_secs(4 * 60);
+/// Number of signs in the time after which the holder counts as dead.
+const SIGNS: u32 = 4;
 
 /// Renews the sign until it is dropped, and then removes it.
 #[derive(Debug)]
@@ -23,14 +20,15 @@ pub(super) struct Heartbeat {
 }
 
 impl Heartbeat {
-    pub(super) async fn begin(bucket: &Bucket, holder: &str) -> Result<Self> {
+    /// Gives the first sign. Without a further one for `dead`, the holder counts as dead.
+    pub(super) async fn begin(bucket: &Bucket, holder: &str, dead: Duration) -> Result<Self> {
         let key = keys::holder(holder);
         bucket.put(&key, "").await?;
         let beating = {
             let bucket = bucket.clone();
             tokio::spawn(async move {
                 loop {
-                    tokio::time::sleep(INTERVAL).await;
+                    tokio::time::sleep(dead / SIGNS).await;
                     if let Err(error) = bucket.put(&key, "").await {
                         tracing::debug!(%error, "cannot renew the sign of the holder of a collection");
                     }
@@ -44,12 +42,12 @@ impl Heartbeat {
         })
     }
 
-    /// Returns true if the holder has given a sign lately.
-    pub(super) async fn is_alive(bucket: &Bucket, holder: &str) -> Result<bool> {
+    /// Returns true if the holder has given a sign in the time `dead`.
+    pub(super) async fn is_alive(bucket: &Bucket, holder: &str, dead: Duration) -> Result<bool> {
         let sign = bucket.head(&keys::holder(holder)).await?;
         Ok(sign.is_some_and(|sign| {
             let age = now(bucket).time().duration_since(sign.modified);
-            age.unwrap_or_default() < DEAD
+            age.unwrap_or_default() < dead
         }))
     }
 }

@@ -82,7 +82,7 @@ impl Store {
             told: now(&self.bucket),
             valid: VALID,
         };
-        let until = fence.expires().after(self.lateness);
+        let until = fence.expires().after(self.lateness());
         let marks: Vec<Mark> = items.iter().map(|item| item.mark).collect();
         let ends = (!self.gate.is_punctual()).then_some(until);
         let batch = Batch::announce(&self.bucket, epoch, kind, ends, &marks).await?;

@@ -10,7 +10,7 @@
 //! itself: the removals carry a time after which the store refuses them. It is not ended sooner, because a proxy may
 //! have sent one of them twice.
 //!
-//! Cost of a view: one GET every [`REFRESH`] for all requests of a process, and one GET for each list of condemned items
+//! Cost of a view: one GET every 10 s for all requests of a process, and one GET for each list of condemned items
 //! once. Cost of a promise: nothing, or a PUT for each condemned item and a LIST.
 
 mod condemned;
@@ -18,6 +18,7 @@ mod dying;
 mod known;
 mod mark;
 mod state;
+mod times;
 
 pub(crate) use self::{
     condemned::Condemned,
@@ -25,6 +26,7 @@ pub(crate) use self::{
     known::Known,
     mark::{Kind, Mark},
     state::{Count, State, Stored, now},
+    times::Times,
 };
 
 use crate::{
@@ -42,18 +44,6 @@ use registry_core::{
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// Age from which on a view is read again.
-const REFRESH: Duration = Duration::from_secs(10);
-
-/// Age that a view may have.
-const FRESH: Duration = Duration::from_secs(30);
-
-/// Time from a view to the last write that rests on it.
-const LATEST_PUBLISH: Duration = Duration::from_secs(5 * 60);
-
-/// Time by which the clocks of the store's nodes may differ, and a listing that a collection uses may be older than its use.
-const MARGIN: Duration = Duration::from_secs(5 * 60);
-
 /// Age of the store's last answer from which on its time is not the begin of a view.
 const STALE: Duration = Duration::from_secs(5);
 
@@ -66,8 +56,7 @@ pub(crate) struct Gate {
     pub(crate) process: Arc<Process>,
     pub(crate) rung: Rung,
     reach: Reach,
-    /// Time after its validity until which a request may still take effect.
-    lateness: Duration,
+    pub(crate) times: Times,
 }
 
 /// The processes that may collect.
@@ -89,6 +78,7 @@ pub(crate) enum Reach {
 #[derive(Clone, Debug)]
 pub(crate) struct View {
     told: StoreTime,
+    valid: Duration,
     is_fenced: bool,
     epoch: u64,
     condemned: Arc<Condemned>,
@@ -105,12 +95,12 @@ pub(crate) enum Promised<'a> {
 }
 
 impl Gate {
-    pub(crate) const fn new(process: Arc<Process>, rung: Rung, reach: Reach, lateness: Duration) -> Self {
+    pub(crate) const fn new(process: Arc<Process>, rung: Rung, reach: Reach, times: Times) -> Self {
         Self {
             process,
             rung,
             reach,
-            lateness,
+            times,
         }
     }
 
@@ -130,11 +120,11 @@ impl Gate {
         match self.reach {
             // Its sections are waited for.
             Reach::Process | Reach::Punctual => Duration::ZERO,
-            Reach::Replicas | Reach::Readers => FRESH + LATEST_PUBLISH + self.lateness + MARGIN,
+            Reach::Replicas | Reach::Readers => self.times.announcement(),
         }
     }
 
-    /// Returns the state of the collection, at most [`FRESH`] old, and begins a section.
+    /// Returns the state of the collection, which is fresh, and begins a section.
     pub(crate) async fn view(&self, bucket: &Bucket) -> Result<View> {
         // First, so that a collection waits for sections that read the state before it changes.
         let section = self.process.section();
@@ -149,6 +139,7 @@ impl Gate {
         };
         Ok(View {
             told: known.told,
+            valid: self.times.publish_until(),
             is_fenced: bucket.dialect() != Dialect::Memory,
             epoch: known.epoch,
             condemned: known.condemned,
@@ -211,10 +202,10 @@ impl Gate {
                 .known()
                 .filter(|known| self.is_current(bucket, known, age))
         };
-        if let Some(known) = usable(REFRESH) {
+        if let Some(known) = usable(self.times.refresh) {
             return Ok(known);
         }
-        let _reading = match usable(FRESH) {
+        let _reading = match usable(self.times.fresh) {
             Some(known) => match self.process.reading.try_lock() {
                 Ok(reading) => reading,
                 // Somebody reads it.
@@ -222,7 +213,7 @@ impl Gate {
             },
             None => self.process.reading.lock().await,
         };
-        if let Some(known) = usable(REFRESH) {
+        if let Some(known) = usable(self.times.refresh) {
             return Ok(known);
         }
         match read(bucket, self.rung, self.process.known()).await {
@@ -230,7 +221,7 @@ impl Gate {
                 self.process.learn(known.clone());
                 Ok(known)
             }
-            Err(error) => usable(FRESH).ok_or(error),
+            Err(error) => usable(self.times.fresh).ok_or(error),
         }
     }
 
@@ -302,7 +293,7 @@ impl View {
     pub(crate) fn fence(&self) -> Option<Fence> {
         self.is_fenced.then_some(Fence {
             told: self.told,
-            valid: FRESH + LATEST_PUBLISH,
+            valid: self.valid,
         })
     }
 }

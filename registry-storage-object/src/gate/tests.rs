@@ -19,7 +19,7 @@ impl Setting {
             location.process(""),
             Rung::Conditional,
             Reach::Process,
-            Duration::from_secs(60),
+            Times::usual(Duration::from_secs(60)),
         );
         let name = RepositoryName::parse("team/app").unwrap();
         let digest = Digest::of(Algorithm::Sha256, b"content");

@@ -2,7 +2,7 @@
 
 use super::begin::taken_over;
 use crate::{
-    gate::{Count, Stored},
+    gate::{Count, Stored, now},
     keys,
     run::OpenRun,
     store::Store,
@@ -19,6 +19,7 @@ impl Store {
             manifests: seen.manifests,
             complete: seen.complete,
         };
+        let holder = work.stored.state.holder.clone().unwrap_or_default();
         let ended = work.stored.change(&self.bucket, self.rung, |state| {
             state.epoch += 1;
             state.holder = None;
@@ -36,7 +37,8 @@ impl Store {
         gone.extend(run.gone.iter().cloned());
         self.bucket.delete_all(gone.into_iter()).await?;
         self.trim_changes().await?;
-        self.sweep(&work.stored).await
+        self.sweep(&work.stored).await?;
+        self.sweep_holders(&holder).await
     }
 
     /// Removes what is left of all epochs before the present one.
@@ -50,6 +52,19 @@ impl Store {
                 if of.is_some_and(|of| of < epoch) {
                     old.push(object.key);
                 }
+            }
+        }
+        self.bucket.delete_all(old.into_iter()).await
+    }
+
+    /// Removes the sign of a run that ends, because its process may end at once, and those of processes that were killed.
+    async fn sweep_holders(&self, ended: &str) -> Result<()> {
+        let dead = self.gate.times.dead;
+        let mut old = Vec::new();
+        for sign in self.list_all(keys::HOLDERS).await? {
+            let age = now(&self.bucket).time().duration_since(sign.modified);
+            if sign.key == keys::holder(ended) || age.unwrap_or_default() > dead {
+                old.push(sign.key);
             }
         }
         self.bucket.delete_all(old.into_iter()).await

@@ -1,6 +1,6 @@
-//! Requests that `object_store` has not: making a bucket, and looking if a server stores anything.
+//! Requests that `object_store` has not: making a bucket, looking if a server stores anything, and listing multipart uploads.
 
-use crate::{keys::Keys, plain};
+use crate::{keys::Keys, plain, xml};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use std::{io, net::SocketAddr};
@@ -31,10 +31,38 @@ pub(crate) fn store(server: SocketAddr, keys: &Keys, bucket: &str, key: &str) ->
     }
 }
 
-/// Sends a signed request, and returns the status and the rest of the answer.
+/// Returns the keys of the multipart uploads that are open, at most 1000.
+pub(crate) fn multiparts(server: SocketAddr, keys: &Keys, bucket: &str) -> io::Result<Vec<String>> {
+    let (status, answer) = send(
+        server,
+        keys,
+        Method::GET,
+        &format!("/{bucket}?uploads="),
+        Bytes::new(),
+    )?;
+    if status != StatusCode::OK {
+        let message = format!("cannot list the multipart uploads of {bucket}: {status}, {answer}");
+        return Err(io::Error::other(message));
+    }
+    let uploads = xml::contents(&answer, "Upload");
+    let keys = uploads.iter().flat_map(|upload| xml::contents(upload, "Key"));
+    Ok(keys.map(xml::unescape).collect())
+}
+
 fn put(server: SocketAddr, keys: &Keys, path: &str, body: Bytes) -> io::Result<(StatusCode, String)> {
+    send(server, keys, Method::PUT, path, body)
+}
+
+/// Sends a signed request, and returns the status and the rest of the answer.
+fn send(
+    server: SocketAddr,
+    keys: &Keys,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> io::Result<(StatusCode, String)> {
     let unsigned = Request::builder()
-        .method(Method::PUT)
+        .method(method)
         .uri(format!("http://{server}{path}"))
         .body(body)
         .map_err(io::Error::other)?;

@@ -81,6 +81,15 @@ impl S3Server {
             .with_bucket_name(bucket)
     }
 
+    /// Returns the keys of the multipart uploads in a bucket that are open, at most 1000.
+    ///
+    /// # Errors
+    ///
+    /// An error of the connection, or the server's refusal.
+    pub fn open_multiparts(&self, bucket: &str) -> io::Result<Vec<String>> {
+        bucket::multiparts(self.address(), &KEYS, bucket)
+    }
+
     /// Returns the id of the process.
     #[must_use]
     pub fn pid(&self) -> u32 {

@@ -48,27 +48,21 @@ impl Store {
         let began = self.bucket.observed().latest();
         let first = self.list_all(directory).await?;
         let second = self.list_all(directory).await?;
-        let keys = |listed: &[Meta]| -> BTreeSet<String> {
-            listed.iter().map(|object| object.key.clone()).collect()
-        };
-        let (first, second_keys) = (keys(&first), keys(&second));
+        let first: BTreeSet<String> = first.into_iter().map(|object| object.key).collect();
         let incomplete = |key: &str| {
             let context = format!("the object store has left {key} out of a listing of {directory}");
             StorageError::unavailable(context, None, None)
         };
-        for object in second.iter().filter(|object| !first.contains(&object.key)) {
-            let modified = StoreTime::of(object.modified).after(SKEW);
-            if began.is_some_and(|began| modified < began) {
-                return Err(incomplete(&object.key));
-            }
+        if let Some(key) = left_out_before(began, &first, &second) {
+            return Err(incomplete(key));
         }
-        let missing = first.difference(&second_keys).cloned();
+        let second_keys: BTreeSet<&str> = second.iter().map(|object| object.key.as_str()).collect();
+        let missing = first.iter().filter(|key| !second_keys.contains(key.as_str()));
         let looks = missing.map(|key| async move {
-            let found = self.bucket.head(&key).await?;
+            let found = self.bucket.head(key).await?;
             Ok(found.map(|_| key))
         });
-        let there = at_once(looks.map(|look| look.boxed())).await?;
-        if let Some(key) = there.iter().flatten().next() {
+        if let Some(key) = at_once(looks).await?.into_iter().flatten().next() {
             return Err(incomplete(key));
         }
         Ok(second)
@@ -151,6 +145,20 @@ impl Store {
     }
 }
 
+/// Returns an object of the second listing that the first one lacks, and that was there when it began.
+fn left_out_before<'l>(
+    began: Option<StoreTime>,
+    first: &BTreeSet<String>,
+    second: &'l [Meta],
+) -> Option<&'l str> {
+    let was_there = |object: &&Meta| {
+        let settled = StoreTime::of(object.modified).after(SKEW);
+        began.is_some_and(|began| settled < began)
+    };
+    let lacking = second.iter().filter(|object| !first.contains(&object.key));
+    lacking.filter(was_there).map(|object| object.key.as_str()).next()
+}
+
 /// Parts of the directory of a repository, by its common prefixes. They may be of objects that have gone.
 #[derive(Default)]
 struct Parts {
@@ -176,4 +184,34 @@ pub(crate) fn by_name<K: Ord>(objects: Vec<Meta>, name: impl Fn(&str) -> Option<
         .into_iter()
         .filter_map(|object| Some((name(&object.key)?, object)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Location, ObjectStorage};
+
+    #[tokio::test]
+    async fn only_what_was_there_before_a_listing_is_missed_in_it() {
+        let storage = ObjectStorage::options().open(Location::memory()).await.unwrap();
+        let store = &storage.store;
+        for key in ["d/one", "d/two"] {
+            store.bucket.put(key, "x").await.unwrap();
+        }
+        let second = store.list_twice("d").await.unwrap();
+        assert_eq!(second.len(), 2);
+        let now = crate::gate::now(&store.bucket);
+        let later = Some(now.after(2 * SKEW));
+        let [all, some] = [&["d/one", "d/two"][..], &["d/two"]]
+            .map(|keys| -> BTreeSet<String> { keys.iter().map(ToString::to_string).collect() });
+
+        assert_eq!(left_out_before(later, &some, &second), Some("d/one"));
+        assert_eq!(left_out_before(later, &all, &second), None);
+        assert_eq!(
+            left_out_before(Some(now), &some, &second),
+            None,
+            "it came meanwhile"
+        );
+        assert_eq!(left_out_before(None, &some, &second), None);
+    }
 }

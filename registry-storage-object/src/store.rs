@@ -43,8 +43,6 @@ pub(crate) struct Store {
     pub(crate) rung: Rung,
     /// Means by which records of upload sessions are moved. They need no conditional removal.
     pub(crate) session_rung: Rung,
-    /// True if the store lists in byte order, and `start-after` loses no key.
-    pub(crate) ordered_listing: bool,
     /// True if the common prefix of objects is no longer listed when they are removed.
     pub(crate) prefixes_vanish: bool,
     /// True if collections that nobody asks for may remove content.
@@ -116,7 +114,6 @@ impl Store {
                 }
                 _ => rung,
             },
-            ordered_listing: probe.is_some_and(|probe| probe.byte_order == Kept::Always),
             prefixes_vanish: probe.is_some_and(|probe| probe.prefixes_vanish == Kept::Always),
             kept: KeptListings::default(),
             noted: Noted::default(),

@@ -11,9 +11,14 @@ use registry_conformance::{
     storage::{Backend, Damage, Handles},
     storage_trials, tools,
 };
-use registry_core::{Digest, storage::Storage};
+use registry_core::{
+    Algorithm, Digest, Registry, RepositoryName, Tag,
+    service::ManifestPush,
+    storage::{Deletion, Page, Storage, TagExpect},
+};
 use registry_storage_object::{Location, ObjectOptions, ObjectStorage, Probe, S3};
 use std::{
+    collections::BTreeSet,
     io,
     process::ExitCode,
     sync::{
@@ -61,6 +66,16 @@ fn main() -> ExitCode {
                 client,
             }
         });
+        let indexed = bucket.clone();
+        trials.push(tools::trial(
+            format!("{program}::many_tags_are_listed_by_every_replica"),
+            &[program],
+            move || {
+                let bucket = indexed.unwrap();
+                tokio::runtime::Runtime::new()?.block_on(many_tags_are_listed_by_every_replica(&bucket));
+                Ok(())
+            },
+        ));
         trials.extend(of(program, bucket));
         servers.extend(server.map(|(server, _)| server));
     }
@@ -161,4 +176,78 @@ fn of(program: &'static str, bucket: Option<Bucket>) -> Vec<Trial> {
         restart,
         trash
     )
+}
+
+const INDEX: &str =
+    r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+
+/// Starts with tags that registry:2 wrote, which are so many that replicas have an index of them.
+async fn many_tags_are_listed_by_every_replica(bucket: &Bucket) {
+    let top = "many/docker/registry/v2";
+    let digest = Digest::of(Algorithm::Sha256, INDEX.as_bytes());
+    let hex = digest.hex();
+    let tags = format!("{top}/repositories/a/_manifests/tags");
+    let put = async |key: String, content: String| {
+        let path = Path::from(key);
+        bucket.client.put(&path, content.into()).await.unwrap();
+    };
+    put(
+        format!("{top}/blobs/sha256/{}/{hex}/data", hex.get(..2).unwrap()),
+        INDEX.into(),
+    )
+    .await;
+    let record = format!("{top}/repositories/a/_manifests/revisions/sha256/{hex}/link");
+    put(record, digest.to_string()).await;
+    let mut model: BTreeSet<String> = (0..60).map(|number| format!("v{number}")).collect();
+    for tag in &model {
+        for part in ["current/link".into(), format!("index/sha256/{hex}/link")] {
+            put(format!("{tags}/{tag}/{part}"), digest.to_string()).await;
+        }
+    }
+    // A tag that is not there, although the list of its past targets is.
+    put(format!("{tags}/gone/index/sha256/{hex}/link"), digest.to_string()).await;
+    let gone = Path::from(format!("{tags}/gone/index/sha256/{hex}/link"));
+    bucket.client.delete(&gone).await.unwrap();
+    let (one, two) = bucket.open("many").await;
+    let a = RepositoryName::parse("a").unwrap();
+    let listed = async |storage: &Arc<dyn Storage>| -> BTreeSet<String> {
+        let (mut all, mut last) = (BTreeSet::new(), None);
+        loop {
+            let page = Page::first(25).after(last.as_ref());
+            let listing = storage.tags(&a, page).await.unwrap().unwrap();
+            last = listing.items.last().cloned();
+            all.extend(listing.items.iter().map(ToString::to_string));
+            if !listing.more {
+                return all;
+            }
+        }
+    };
+    assert_eq!(listed(&one).await, model);
+
+    let registry = Registry::builder(two.clone()).build();
+    for number in 0..5 {
+        let (new, old) = (format!("new-{number}"), format!("v{number}"));
+        let push = ManifestPush::new(Tag::parse(&new).unwrap(), INDEX);
+        registry
+            .repository("a")
+            .unwrap()
+            .put_manifest(push)
+            .await
+            .unwrap();
+        let tag = Tag::parse(&old).unwrap();
+        let write = two.write().unwrap();
+        write
+            .delete_tag(&a, &tag, TagExpect::Any, Deletion::new())
+            .await
+            .unwrap()
+            .unwrap();
+        model.insert(new);
+        model.remove(&old);
+
+        for storage in [&one, &two] {
+            assert_eq!(listed(storage).await, model);
+        }
+    }
+    let repositories = one.repositories(Page::first(10)).await.unwrap().items;
+    assert_eq!(repositories, [a.clone()]);
 }

@@ -38,7 +38,7 @@ macro_rules! storage_tests {
 /// Returns the promises of the storage contract as trials of a test target with `harness = false`, for backends that need
 /// an external program.
 ///
-/// Takes a name for the backend, the programs that it needs, a clonable `Fn() -> impl Future<Output = Backend>`, and the means
+/// Takes a name for the backend, the programs that it needs, a `Fn() -> impl Future<Output = Backend>` that can be cloned, and the means
 /// as [`storage_tests!`](crate::storage_tests) does. Without one of the programs, the trials are
 /// [ignored](crate::tools::trial).
 ///

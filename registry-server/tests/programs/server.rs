@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     env, fs,
-    io::{BufRead as _, BufReader, Read},
+    io::{self, BufRead as _, BufReader, Read},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use object_stores::{S3Server, SeaweedFs, Versitygw};
 use registry_conformance::tools::REQUIRE_TOOLS;
 use rustix::process::{Pid, Signal};
 
@@ -31,6 +32,8 @@ pub(crate) struct Server {
     output: Receiver<String>,
     /// Output of the process, as far as it was read.
     said: RefCell<String>,
+    /// Object store that is this server's alone.
+    store: Option<S3Server>,
 }
 
 /// A server that may not listen yet.
@@ -80,6 +83,7 @@ impl Starting {
                     announcement: line,
                     output: self.output,
                     said: self.seen.into(),
+                    store: None,
                 };
             }
         }
@@ -123,8 +127,33 @@ impl Server {
         match env::var_os("REGISTRY_TEST_AGAINST") {
             None => Self::ours(root),
             Some(program) if program == "docker-registry" => Self::registry2(root),
-            Some(program) => panic!("REGISTRY_TEST_AGAINST names {program:?}, not docker-registry"),
+            Some(store) if store == SeaweedFs::PROGRAM => Self::ours_in_a_bucket(SeaweedFs::start()),
+            Some(store) if store == Versitygw::PROGRAM => Self::ours_in_a_bucket(Versitygw::start()),
+            Some(program) => panic!(
+                "REGISTRY_TEST_AGAINST names {program:?}, not docker-registry, {} or {}",
+                SeaweedFs::PROGRAM,
+                Versitygw::PROGRAM
+            ),
         }
+    }
+
+    /// Serves a new bucket with the binary that this package builds. The store ends with the server.
+    fn ours_in_a_bucket(store: io::Result<S3Server>) -> Self {
+        let store = store.expect("the store starts");
+        store.bucket("images").expect("a store makes buckets");
+        let mut command = program(env!("CARGO_BIN_EXE_registry"));
+        command.args(["serve", "--addr", "127.0.0.1:0"]).envs([
+            ("REGISTRY_STORAGE", "s3"),
+            ("REGISTRY_STORAGE_S3_BUCKET", "images"),
+            ("REGISTRY_STORAGE_S3_REGIONENDPOINT", &store.endpoint()),
+            ("REGISTRY_STORAGE_S3_REGION", store.region()),
+            ("REGISTRY_STORAGE_S3_ACCESSKEY", store.access_key()),
+            ("REGISTRY_STORAGE_S3_SECRETKEY", store.secret()),
+            ("REGISTRY_STORAGE_REDIRECT_DISABLE", "true"),
+        ]);
+        let mut server = Self::start(command, "http://");
+        server.store = Some(store);
+        server
     }
 
     /// Serves `root` as [`Self::under_test`] does, for the users of a password file only.

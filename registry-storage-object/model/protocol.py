@@ -35,7 +35,7 @@ class Model(Clients, Collectors, Checks):
         yield from self.land(s)
         yield from self.tick(s)
 
-    def explore(self, limit=4_000_000):
+    def explore(self, limit=6_000_000):
         """Returns the number of states, the fault, and the trace to it."""
         first = self.initial()
         number, order, parents = {first: 0}, [first], [(-1, "")]

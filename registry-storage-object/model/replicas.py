@@ -7,7 +7,8 @@
 
 Exit status 0: every good case holds in every reachable state, and every variant that must fail does.
 
-Figures, CPU seconds of one core of a cloud machine with Python 3.11: `ci:` 2.0 million states in 90 s.
+Figures, CPU seconds of one core of a cloud machine with Python 3.11: `ci:` 2.1 million states in 110 s. A million states
+take 40 s and 800 MB.
 
 Protocol. T is the greatest age of a view, L the greatest time from the view to the last write that rests on it, F the
 validity of the other urls and the time in which the store acts. D is longer than T + L + F. Urls expire by the clock of
@@ -142,8 +143,6 @@ GOOD = [
     case("ci: two collectors, tag of a manifest", "retag", "R0C DC", graph="manifest", collectors=2, ends=1),
     case("two collectors, tag", "retag", DEAD, collectors=2, ends=1),
     case("two collectors, image", "image", DEAD, collectors=2),
-    case("two collectors, tag, a lost answer each", "retag", DEAD, collectors=2, lost=1),
-    case("two collectors, tag, a doubled message", "retag", DEAD, collectors=2, doubled=1),
     case("two collectors, tag of a manifest, a lost answer each", "retag", "R0C DC", graph="manifest", collectors=2, lost=1),
     case("three collectors, tag of a manifest", "retag", "R0C DC", graph="manifest", collectors=3),
     # The trash.

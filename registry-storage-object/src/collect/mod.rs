@@ -21,3 +21,6 @@ mod plane;
 mod reclaim;
 mod repository;
 mod suspects;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! [`Stops`]: a store that stops to answer after a number of requests, as a process that is killed sees it.
+
+use async_trait::async_trait;
+use futures_util::{StreamExt as _, stream::BoxStream};
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, memory::InMemory, path::Path,
+};
+use std::{
+    fmt,
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tokio::sync::Notify;
+
+/// Number of requests that are answered.
+#[derive(Clone, Debug)]
+pub(super) struct Stops {
+    left: Arc<AtomicU64>,
+    stopped: Arc<Notify>,
+}
+
+impl Stops {
+    pub(super) fn after(requests: u64) -> Self {
+        Self {
+            left: Arc::new(AtomicU64::new(requests)),
+            stopped: Arc::default(),
+        }
+    }
+
+    pub(super) fn never() -> Self {
+        Self::after(u64::MAX)
+    }
+
+    pub(super) fn around(&self, memory: &Arc<InMemory>) -> Stopping {
+        Stopping {
+            inner: Arc::clone(memory),
+            stops: self.clone(),
+        }
+    }
+
+    /// Waits until a request has no answer.
+    pub(super) async fn stopped(&self) {
+        self.stopped.notified().await;
+    }
+
+    async fn request(self) {
+        let left = self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if left.is_err() {
+            self.stopped.notify_one();
+            pending::<()>().await;
+        }
+    }
+}
+
+/// A bucket in memory that stops to answer.
+#[derive(Debug)]
+pub(super) struct Stopping {
+    inner: Arc<InMemory>,
+    stops: Stops,
+}
+
+impl fmt::Display for Stopping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Stopping {
+    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.stops.clone().request().await;
+        self.inner.put_opts(path, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        path: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(path, options).await
+    }
+
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        self.stops.clone().request().await;
+        self.inner.get_opts(path, options).await
+    }
+
+    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let stops = self.stops.clone();
+        let paths = paths.then(move |path| {
+            let stops = stops.clone();
+            async move {
+                stops.request().await;
+                path
+            }
+        });
+        self.inner.delete_stream(paths.boxed())
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (stops, inner, prefix) = (self.stops.clone(), Arc::clone(&self.inner), prefix.cloned());
+        let listed = async move {
+            stops.request().await;
+            inner.list(prefix.as_ref())
+        };
+        futures_util::stream::once(listed).flatten().boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.stops.clone().request().await;
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.stops.clone().request().await;
+        self.inner.copy_opts(from, to, options).await
+    }
+}

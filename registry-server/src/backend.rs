@@ -58,12 +58,20 @@ impl Backend {
         }
     }
 
+    /// Returns the bucket, if that is where the images are.
+    pub(crate) const fn bucket(&self) -> Option<&OpenBucket> {
+        match self {
+            Self::Bucket(bucket) => Some(bucket),
+            Self::Directory(_) | Self::Memory | Self::Host(_) => None,
+        }
+    }
+
     /// Returns the place for the notes of maintenance. Without a directory or bucket, they end with the process.
     pub(crate) fn notes(&self) -> Arc<dyn Notes> {
-        match (self.directory(), self) {
+        match (self.directory(), self.bucket()) {
             (Some(directory), _) => Arc::new(directory.clone()),
-            (None, Self::Bucket(bucket)) => Arc::clone(&bucket.notes),
-            (None, _) => Arc::new(MemoryNotes::default()),
+            (None, Some(bucket)) => Arc::clone(&bucket.notes),
+            (None, None) => Arc::new(MemoryNotes::default()),
         }
     }
 

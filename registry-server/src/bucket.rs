@@ -8,13 +8,32 @@ use registry_core::{Storage, maintenance::Notes, storage::StorageError};
 use registry_storage_object::{
     self as object, Location, ObjectOptions, ObjectStorage, Objects, S3Encryption,
 };
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// A bucket that is open.
 #[derive(Clone)]
 pub(crate) struct OpenBucket {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) notes: Arc<dyn Notes>,
+    opened: ObjectStorage,
+}
+
+impl OpenBucket {
+    /// Gives the bucket back, if only one server may write to it, so that the next one need not wait. A failure costs the
+    /// next one that wait.
+    pub(crate) async fn release(&self) {
+        if let Err(error) = self.opened.release().await {
+            tracing::debug!(error = with_causes(&error), "the bucket was not given back");
+        }
+    }
+}
+
+impl fmt::Debug for OpenBucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenBucket")
+            .field("storage", &self.storage)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Use of a bucket.
@@ -38,7 +57,8 @@ pub(crate) async fn open(bucket: &Bucket, usage: Use) -> Result<OpenBucket, Stor
     let storage = options.open(location(bucket)).await?;
     Ok(OpenBucket {
         notes: Arc::new(storage.clone()),
-        storage: Arc::new(storage),
+        storage: Arc::new(storage.clone()),
+        opened: storage,
     })
 }
 

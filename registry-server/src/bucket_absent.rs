@@ -2,13 +2,26 @@
 
 use crate::config::Bucket;
 use registry_core::{Storage, maintenance::Notes, storage::StorageError};
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// A bucket that is open. There is none.
 #[derive(Clone)]
 pub(crate) struct OpenBucket {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) notes: Arc<dyn Notes>,
+}
+
+impl OpenBucket {
+    /// Does nothing.
+    pub(crate) async fn release(&self) {}
+}
+
+impl fmt::Debug for OpenBucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenBucket")
+            .field("storage", &self.storage)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Use of a bucket.

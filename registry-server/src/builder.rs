@@ -257,10 +257,9 @@ impl ServerBuilder {
         let access_log = access_log.map(AccessLog::start).transpose();
         let (access_log, writer) = access_log.map_err(StartError::AccessLog)?.unzip();
         let directory = backend.directory().cloned();
-        let socket = directory
-            .as_ref()
-            .filter(|_| commands)
-            .and_then(|directory| listen_for_commands(directory, runtime_directory.as_deref()));
+        let bucket = backend.bucket().cloned();
+        let served = directory.as_ref().filter(|_| commands);
+        let socket = served.and_then(|root| listen_for_commands(root, runtime_directory.as_deref()));
         let storage = backend.into_storage(settings, debug.as_mut(), &mut tasks);
         let builder = wiring::configured(Registry::builder(storage), settings);
         let builder = hooks.into_iter().fold(builder, Builder::hooks);
@@ -289,6 +288,7 @@ impl ServerBuilder {
             registry,
             mount,
             directory,
+            bucket,
             drain: settings.timeouts.drain,
             tasks,
             serving,

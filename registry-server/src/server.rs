@@ -2,6 +2,7 @@
 
 use crate::{
     access_log::Writer,
+    bucket::OpenBucket,
     tasks::{TaskEnded, Tasks},
 };
 use registry_axum::Mount;
@@ -35,6 +36,8 @@ pub struct Server {
     pub(crate) mount: Mount,
     /// The storage, if it is a directory.
     pub(crate) directory: Option<FsStorage>,
+    /// The storage, if it is a configured bucket.
+    pub(crate) bucket: Option<OpenBucket>,
     pub(crate) drain: Duration,
     pub(crate) tasks: Tasks,
     /// The listener for clients.
@@ -162,6 +165,11 @@ impl Server {
                     "operations of the storage did not end in time: its directory is still in use"
                 ),
             }
+        }
+        if let Some(bucket) = self.bucket
+            && timeout_at(deadline, bucket.release()).await.is_err()
+        {
+            tracing::debug!("the bucket was not given back in time");
         }
         Stopped {
             aborted,

@@ -268,10 +268,20 @@ pub(crate) fn session(id: &UploadId) -> String {
     format!("{SESSIONS}/{fan}/{id}")
 }
 
-/// Returns the id of an upload session by the key of its record.
+/// Directory of the entries of an upload session, where its record is a numbered log.
+pub(crate) fn session_log(id: &UploadId) -> String {
+    format!("{}.log", session(id))
+}
+
+pub(crate) fn session_entry(id: &UploadId, number: u64) -> String {
+    format!("{}/{number:08}", session_log(id))
+}
+
+/// Returns the id of an upload session by the key of its record, or of an entry of its log.
 pub(crate) fn session_id(key: &str) -> Option<UploadId> {
-    let id = UploadId::parse(key.rsplit('/').next()?).ok()?;
-    (session(&id) == key).then_some(id)
+    let record = key.rsplit_once(".log/").map_or(key, |(record, _)| record);
+    let id = UploadId::parse(record.rsplit('/').next()?).ok()?;
+    (session(&id) == record).then_some(id)
 }
 
 /// Unverified bytes of an upload session.

@@ -2,14 +2,18 @@
 
 use super::{
     record::{Record, Stage, Target},
-    session::{Session, Swapped},
+    session::{Session, Swapped, number_of},
 };
-use crate::{keys, store::Store};
+use crate::{keys, rung::Rung, store::Store};
 use futures_util::{TryStreamExt as _, future::join_all};
 use registry_core::{
     RepositoryName, UploadId,
     storage::{Result, UploadState},
 };
+use std::time::Duration;
+
+/// Validity of the request that writes an entry, and the time for which a process may not have sent it yet.
+const LATE: Duration = Duration::from_secs(10 * 60);
 
 impl Store {
     /// Ends a session, also while an append runs, whose next move of the record then fails.
@@ -100,6 +104,52 @@ impl Store {
         }
         let removals = objects.iter().map(|key| self.bucket.delete(key));
         join_all(removals).await.into_iter().collect::<Result<()>>()?;
-        self.bucket.delete(&keys::session(id)).await
+        match self.session_rung {
+            Rung::Conditional | Rung::Sole => self.bucket.delete(&keys::session(id)).await,
+            Rung::Log => self.close_log(session).await,
+        }
+    }
+
+    /// Leaves an entry that says that the session has ended, so that a late entry is not the first one of a new log.
+    async fn close_log(&self, session: &Session) -> Result<()> {
+        let mut last = session.clone();
+        while last.record.stage != Stage::Ended {
+            let next = Record {
+                stage: Stage::Ended,
+                claimed: false,
+                multipart: None,
+                content: last.record.content.stored(),
+                ..last.record.next()?
+            };
+            match self.swap(&last, next).await? {
+                Swapped::Done(ended) => last = ended,
+                Swapped::Lost(Some(found)) => last = found,
+                Swapped::Lost(None) => return Ok(()),
+            }
+        }
+        self.trim_log(&last, number_of(&last)).await
+    }
+
+    /// Removes the entries of a log below a number, or all.
+    async fn trim_log(&self, session: &Session, below: Option<u64>) -> Result<()> {
+        let entries = self.session_entries(&session.id).await?;
+        let old = entries
+            .into_iter()
+            .filter(|number| below.is_none_or(|below| *number < below));
+        let keys: Vec<String> = old
+            .map(|number| keys::session_entry(&session.id, number))
+            .collect();
+        let removals = keys.iter().map(|key| self.bucket.delete(key));
+        join_all(removals).await.into_iter().collect()
+    }
+
+    /// Removes the log of a session that has ended so long ago that no entry can be late. Returns false for others.
+    pub(super) async fn drop_log(&self, session: &Session) -> Result<bool> {
+        let age = self.now().duration_since(session.modified).unwrap_or_default();
+        let is_over = session.record.stage == Stage::Ended && age > self.lateness + LATE;
+        if is_over && !self.options.read_only {
+            self.trim_log(session, None).await?;
+        }
+        Ok(is_over)
     }
 }

@@ -4,8 +4,8 @@
 //! each session that is returned. The repository of a session never changes, so it is remembered while the session is
 //! listed.
 
-use super::session::Session;
-use crate::{keys, store::Store};
+use super::{record::Stage, session::Session};
+use crate::{keys, rung::Rung, store::Store};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use registry_core::{
     RepositoryName, UploadId,
@@ -48,7 +48,9 @@ impl Store {
         let mut found = Vec::new();
         let mut records = self.session_records(wanted.collect());
         while let Some((_, session)) = records.try_next().await? {
-            if let Some(session) = session {
+            if let Some(session) = session
+                && !self.is_closed(&session).await?
+            {
                 if found.len() == page.limit {
                     return Ok(Listing::new(found, true));
                 }
@@ -56,6 +58,15 @@ impl Store {
             }
         }
         Ok(Listing::new(found, false))
+    }
+
+    /// Returns true for what is left of the log of a session that has ended.
+    async fn is_closed(&self, session: &Session) -> Result<bool> {
+        if self.session_rung != Rung::Log || session.record.stage != Stage::Ended {
+            return Ok(false);
+        }
+        self.drop_log(session).await?;
+        Ok(true)
     }
 
     /// Returns the repository of each session.
@@ -76,7 +87,11 @@ impl Store {
         }
         let mut records = self.session_records(unknown);
         while let Some((id, session)) = records.try_next().await? {
-            sessions.extend(session.map(|session| (id, session.record.repository)));
+            if let Some(session) = session
+                && !self.is_closed(&session).await?
+            {
+                sessions.insert(id, session.record.repository);
+            }
         }
         self.known_sessions.set(&sessions);
         Ok(sessions)

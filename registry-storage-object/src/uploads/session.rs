@@ -10,6 +10,7 @@ use crate::{
     store::Store,
 };
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use futures_util::TryStreamExt as _;
 use registry_core::{
     RepositoryName, UploadId,
     storage::{Result, StorageError, UploadState},
@@ -155,7 +156,14 @@ const NONCE: usize = 16;
 impl Store {
     /// Reads the record of a session, also of one that has ended.
     pub(super) async fn load(&self, id: &UploadId) -> Result<Option<Session>> {
-        let key = keys::session(id);
+        let last = match self.session_rung {
+            Rung::Log => match self.session_entries(id).await?.last() {
+                Some(last) => Some(*last),
+                None => return Ok(None),
+            },
+            Rung::Conditional | Rung::Sole => None,
+        };
+        let key = last.map_or_else(|| keys::session(id), |last| keys::session_entry(id, last));
         let Some(found) = self.bucket.get(&key).await? else {
             return Ok(None);
         };
@@ -164,9 +172,31 @@ impl Store {
         Ok(Some(Session {
             id: *id,
             record,
-            version: found.version,
+            version: last.map_or(found.version, numbered),
             modified: found.modified,
         }))
+    }
+
+    /// Returns the numbers of the entries of a session where its record is a log, in order.
+    pub(super) async fn session_entries(&self, id: &UploadId) -> Result<Vec<u64>> {
+        let mut numbers = Vec::new();
+        let mut listed = self.bucket.list(&keys::session_log(id));
+        while let Some(meta) = listed.try_next().await? {
+            let number = meta.key.rsplit_once('/').map(|(_, name)| name.parse::<u64>());
+            numbers.extend(number.and_then(std::result::Result::ok));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Returns true if an entry that was just written is the last one of a log. Removes one of a log that has gone.
+    async fn is_head(&self, id: &UploadId, number: u64) -> Result<bool> {
+        let entries = self.session_entries(id).await?;
+        let follows = number == 0 || entries.contains(&(number - 1));
+        if entries.last() == Some(&number) && !follows {
+            self.bucket.delete(&keys::session_entry(id, number)).await?;
+        }
+        Ok(follows && entries.last() == Some(&number))
     }
 
     /// Reads the record of a session of a repository that has not ended.
@@ -196,7 +226,7 @@ impl Store {
 
     /// Writes the first record of a session.
     pub(super) async fn create(&self, id: UploadId, record: Record) -> Result<Session> {
-        match self.place(&id, record, &Condition::Absent, None).await? {
+        match self.place(&id, record, None).await? {
             Swapped::Done(session) => Ok(session),
             Swapped::Lost(_) => Err(StorageError::internal(format!(
                 "two upload sessions have the id {id}"
@@ -207,12 +237,10 @@ impl Store {
     /// Replaces a record by its next version, if it is still there as it was.
     pub(super) async fn swap(&self, session: &Session, next: Record) -> Result<Swapped> {
         self.check_lease().await?;
-        if self.session_rung != Rung::Conditional {
-            return self.swap_in_turn(session, next).await;
+        match self.session_rung {
+            Rung::Conditional | Rung::Log => self.place(&session.id, next, Some(session)).await,
+            Rung::Sole => self.swap_in_turn(session, next).await,
         }
-        let condition = Condition::Is(session.version.clone());
-        self.place(&session.id, next, &condition, Some(&session.record.nonce))
-            .await
     }
 
     /// Does the same where the store keeps no condition: one process writes, whose writers take turns.
@@ -220,28 +248,36 @@ impl Store {
         let _turn = self.turns.take_session(&session.id).await;
         match self.load(&session.id).await? {
             Some(found) if found.record.nonce == session.record.nonce => {
-                self.place(&session.id, next, &Condition::Any, Some(&session.record.nonce))
-                    .await
+                self.place(&session.id, next, Some(session)).await
             }
             found => Ok(Swapped::Lost(found)),
         }
     }
 
-    async fn place(
-        &self,
-        id: &UploadId,
-        record: Record,
-        condition: &Condition,
-        before: Option<&str>,
-    ) -> Result<Swapped> {
-        let key = keys::session(id);
+    async fn place(&self, id: &UploadId, record: Record, before: Option<&Session>) -> Result<Swapped> {
+        let number = before.and_then(number_of).map_or(0, |last| last + 1);
+        let (key, condition) = match (self.session_rung, before) {
+            (Rung::Log, _) => (keys::session_entry(id, number), Condition::Absent),
+            (Rung::Conditional, Some(before)) => (keys::session(id), Condition::Is(before.version.clone())),
+            (Rung::Conditional, None) => (keys::session(id), Condition::Absent),
+            (Rung::Sole, _) => (keys::session(id), Condition::Any),
+        };
+        let before = before.map(|before| before.record.nonce.as_str());
         let bytes = record.to_bytes();
         for _ in 0..SECTIONS {
-            if let Sent::Done(version) = self.bucket.put_once(&key, bytes.clone(), condition, None).await? {
+            let sent = self
+                .bucket
+                .put_once(&key, bytes.clone(), &condition, None)
+                .await?;
+            if let Sent::Done(version) = sent {
+                if self.session_rung == Rung::Log && !self.is_head(id, number).await? {
+                    return Ok(Swapped::Lost(self.load(id).await?));
+                }
+                let is_log = self.session_rung == Rung::Log;
                 return Ok(Swapped::Done(Session {
                     id: *id,
                     record,
-                    version,
+                    version: if is_log { numbered(number) } else { version },
                     modified: self.now(),
                 }));
             }
@@ -249,7 +285,7 @@ impl Store {
             match self.load(id).await? {
                 Some(found) if found.record.nonce == record.nonce => return Ok(Swapped::Done(found)),
                 // Sent again: only one of two writes with the same condition takes effect, and both are the same.
-                Some(found) if Some(found.record.nonce.as_str()) == before => {}
+                Some(found) if before == Some(found.record.nonce.as_str()) => {}
                 None if before.is_none() => {}
                 found => return Ok(Swapped::Lost(found)),
             }
@@ -268,4 +304,15 @@ pub(super) fn lost(found: Option<Session>) -> StorageError {
         Some(found) if found.record.stage != Stage::Ended => found.conflict(),
         _ => StorageError::UploadUnknown,
     }
+}
+
+/// Returns the version of an entry of a log.
+fn numbered(number: u64) -> Version {
+    Version::from((Some(number.to_string()), None))
+}
+
+/// Returns the number of the entry that a session was read from, where its record is a log.
+pub(super) fn number_of(session: &Session) -> Option<u64> {
+    let (number, _): (Option<String>, Option<String>) = session.version.clone().into();
+    number?.parse().ok()
 }

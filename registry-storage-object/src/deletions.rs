@@ -4,7 +4,7 @@
 //! somebody may have put one meanwhile. Whoever puts the manifest at the same time looks at its record at the end, and
 //! begins again if it has gone.
 //!
-//! Requests to the store: about ten for a tag. For a manifest, a listing of all keys of the tags, twice, with 1,000 keys
+//! Requests to the store: about twelve for a tag. For a manifest, a listing of all keys of the tags, twice, with 1,000 keys
 //! each; each tag has at least two keys.
 
 use crate::{

@@ -9,7 +9,8 @@
 //! at nothing: the section begins again.
 //!
 //! Requests to the store: two for each needed item, at once; four for the manifest, and one more each for a referrer, a
-//! media type that the bytes do not say, and a manifest without a layer; four for each [tag](crate::tags).
+//! media type that the bytes do not say, and a manifest without a layer; up to five for each [tag](crate::tags). A test
+//! counts them.
 
 use crate::{
     error::restart,

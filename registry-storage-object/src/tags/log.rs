@@ -7,7 +7,8 @@
 //! The newest entries are kept. An entry that is created late, when its number has been removed, is far below the last
 //! one: whoever creates an entry lists the log afterwards, and then knows that it moved nothing.
 //!
-//! A move costs four requests more than with conditions.
+//! A move costs four requests more than with conditions. A process that only reads, and was not told of the abilities of
+//! the store, reads the link.
 
 use super::{
     Link,

@@ -12,7 +12,7 @@
 //!
 //! Read the link; write registry:2's entry in `index/` and the entry of the history, both before the move; swap. An
 //! answer that was lost is decided only when the request can no longer take effect. A move costs four requests to the
-//! store, and three if the tag points there already.
+//! store, five if the tag is new, and three if it points there already.
 
 mod delete;
 mod link;
@@ -30,8 +30,7 @@ pub(crate) use self::{
     delete::{Untagged, Untagging},
     link::Link,
     moves::{Moving, Origin},
-    pointer::Pointer,
-    swap::VALID,
+    pointer::{Pointer, VALID},
 };
 
 use crate::{history::Entries, store::Store};

@@ -19,10 +19,6 @@ use registry_core::{
 };
 use std::time::{Duration, SystemTime};
 
-/// Validity of a request that moves a tag. A lost answer is decided after one and a half times that: the store may have
-/// accepted the request at the last moment.
-pub(crate) const VALID: Duration = Duration::from_secs(20);
-
 /// Time between two looks at the clock of the store.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 

@@ -145,11 +145,11 @@ impl Store {
     /// Lists the data of blobs. What is listed once only is no worse: nothing is removed for its absence here.
     async fn blob_page(&self, page: Page<'_, Digest>) -> Result<Listing<Seen<BlobInfo, Digest>>> {
         const BLOBS: &str = "blobs";
-        let mut found = match self.kept.digests.take(BLOBS, &page) {
-            Some(items) => items,
-            None => Vec::new(),
-        };
-        let begun = found.last().map(|(digest, _)| *digest).or(page.after.copied());
+        let mut found = self.kept.digests.take(BLOBS, &page).unwrap_or_default();
+        let begun = found
+            .last()
+            .map(|(digest, _)| *digest)
+            .or_else(|| page.after.copied());
         for algorithm in Algorithm::ALL {
             if begun.is_some_and(|begun| begun.algorithm() > algorithm) {
                 continue;

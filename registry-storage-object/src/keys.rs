@@ -143,11 +143,6 @@ pub(crate) fn past_target(key: &str) -> Option<Digest> {
     Digest::parse(&format!("{algorithm}:{hex}")).ok()
 }
 
-/// Directory of registry:2's files of open upload sessions.
-pub(crate) fn uploads(name: &RepositoryName) -> String {
-    format!("{}/_uploads", repository(name))
-}
-
 /// Returns the name of a repository as one segment of a key: some stores cannot have both `a` and `a/b`.
 pub(crate) fn flat(name: &RepositoryName) -> String {
     name.as_str().replace('/', "=")

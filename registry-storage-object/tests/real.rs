@@ -30,6 +30,8 @@ use std::{
 
 const BUCKET: &str = "contract";
 
+type Start = fn() -> io::Result<S3Server>;
+
 #[derive(Clone)]
 struct Bucket {
     location: Location,
@@ -43,7 +45,7 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut servers = Vec::new();
     let mut trials = Vec::new();
-    let programs: [(&'static str, fn() -> io::Result<S3Server>); 2] = [
+    let programs: [(&'static str, Start); 2] = [
         (SeaweedFs::PROGRAM, SeaweedFs::start),
         (Versitygw::PROGRAM, Versitygw::start),
     ];
@@ -224,7 +226,7 @@ async fn many_tags_are_listed_by_every_replica(bucket: &Bucket) {
     };
     assert_eq!(listed(&one).await, model);
 
-    let registry = Registry::builder(two.clone()).build();
+    let registry = Registry::builder(Arc::clone(&two)).build();
     for number in 0..5 {
         let (new, old) = (format!("new-{number}"), format!("v{number}"));
         let push = ManifestPush::new(Tag::parse(&new).unwrap(), INDEX);
@@ -249,5 +251,5 @@ async fn many_tags_are_listed_by_every_replica(bucket: &Bucket) {
         }
     }
     let repositories = one.repositories(Page::first(10)).await.unwrap().items;
-    assert_eq!(repositories, [a.clone()]);
+    assert_eq!(repositories, std::slice::from_ref(&a));
 }

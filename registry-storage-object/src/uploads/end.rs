@@ -146,7 +146,7 @@ impl Store {
     /// Removes the log of a session that has ended so long ago that no entry can be late. Returns false for others.
     pub(super) async fn drop_log(&self, session: &Session) -> Result<bool> {
         let age = self.now().duration_since(session.modified).unwrap_or_default();
-        let is_over = session.record.stage == Stage::Ended && age > self.lateness + LATE;
+        let is_over = session.record.stage == Stage::Ended && age > self.lateness() + LATE;
         if is_over && !self.options.read_only {
             self.trim_log(session, None).await?;
         }

@@ -7,7 +7,7 @@ mod stops;
 use self::stops::Stops;
 use crate::{
     bucket::{Bucket, Clients, Dialect, Observed},
-    gate::{Gate, Reach},
+    gate::{Gate, Reach, Times},
     options::ObjectOptions,
     process::Processes,
     rung::Rung,
@@ -49,7 +49,12 @@ fn open(memory: &Arc<InMemory>, stops: &Stops, reach: Reach) -> ObjectStorage {
         None,
     );
     store.rung = Rung::Conditional;
-    store.gate = Gate::new(process, Rung::Conditional, reach, Duration::from_secs(60));
+    store.gate = Gate::new(
+        process,
+        Rung::Conditional,
+        reach,
+        Times::usual(Duration::from_secs(60)),
+    );
     ObjectStorage {
         store: Arc::new(store),
     }

@@ -91,8 +91,23 @@ pub(crate) fn try_request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> io::Result<Response> {
+    try_request_within(STALL, address, method, target, headers, body)
+}
+
+/// Sends one request to a server that may stop anywhere, with a limit for each read and write.
+pub(crate) fn try_request_within(
+    stall: Duration,
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<Response> {
     let mut request = Request::try_open(address, method, target, headers, body.len())?;
-    request.stream.get_mut().write_all(body)?;
+    let stream = request.stream.get_mut();
+    stream.set_read_timeout(Some(stall))?;
+    stream.set_write_timeout(Some(stall))?;
+    stream.write_all(body)?;
     request.try_finish()
 }
 

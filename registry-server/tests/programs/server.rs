@@ -105,6 +105,8 @@ pub(crate) fn program(path: &str) -> Command {
     command
         .env_remove(REQUIRE_TOOLS)
         .env_remove("REGISTRY_TEST_AGAINST")
+        .env_remove("REGISTRY_TEST_REPLICAS")
+        .env_remove("REGISTRY_TEST_REPLICAS_SEED")
         .env_remove("REGISTRY_TEST_SOAK");
     command
 }

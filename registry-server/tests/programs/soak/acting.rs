@@ -18,14 +18,14 @@ const TAGS: u64 = 8;
 const TRIES: usize = 10;
 
 /// One operation on one repository.
-pub(super) struct Acting<'a> {
-    pub(super) session: &'a Session<'a>,
-    pub(super) model: &'a mut Model,
-    pub(super) numbers: &'a mut Numbers,
-    pub(super) made: &'a mut u64,
-    pub(super) worker: u64,
+pub(crate) struct Acting<'a> {
+    pub(crate) session: &'a Session<'a>,
+    pub(crate) model: &'a mut Model,
+    pub(crate) numbers: &'a mut Numbers,
+    pub(crate) made: &'a mut u64,
+    pub(crate) worker: u64,
     /// True if blobs are deleted in the repository, so that none of its images has them.
-    pub(super) deletes_blobs: bool,
+    pub(crate) deletes_blobs: bool,
 }
 
 impl Acting<'_> {
@@ -88,14 +88,14 @@ impl Acting<'_> {
         panic!("{target} is refused {TRIES} times");
     }
 
-    pub(super) fn push_image(&mut self) -> Result<(), Killed> {
+    pub(crate) fn push_image(&mut self) -> Result<(), Killed> {
         let document = Document::image(&self.seed(), self.some_blobs(), None);
         let tag = self.tag();
         self.push(&document, Some(&tag))
     }
 
     /// Mounts the blobs of an image of another repository, and pushes it under a tag.
-    pub(super) fn mount_image(&mut self, image: Option<Document>, from: &str) -> Result<(), Killed> {
+    pub(crate) fn mount_image(&mut self, image: Option<Document>, from: &str) -> Result<(), Killed> {
         let deletable = |part: &Part| part.number >= BLOBS;
         let Some(image) = image.filter(|image| image.subject.is_none() && !image.blobs.iter().any(deletable))
         else {
@@ -113,7 +113,7 @@ impl Acting<'_> {
     }
 
     /// Pushes and deletes a blob that no image of this repository has, but images of others.
-    pub(super) fn delete_blob(&mut self) -> Result<(), Killed> {
+    pub(crate) fn delete_blob(&mut self) -> Result<(), Killed> {
         if !self.deletes_blobs {
             return self.push_image();
         }
@@ -124,20 +124,24 @@ impl Acting<'_> {
         self.session.ensure_blob(part, self.numbers)?;
         let target = self.session.path(&format!("blobs/{}", part.digest()));
         let answer = self.session.request("DELETE", &target, &[], b"")?;
+        // What is pushed or mounted late is there again, or has gone before.
+        if self.model.has_late {
+            return Ok(());
+        }
         answer.expect_status(202);
         let answer = self.session.request("GET", &target, &[], b"")?;
         answer.expect_status(404);
         Ok(())
     }
 
-    pub(super) fn push_build(&mut self) -> Result<(), Killed> {
+    pub(crate) fn push_build(&mut self) -> Result<(), Killed> {
         let mut document = Document::image(&self.seed(), self.some_blobs(), None);
         document.is_build = true;
         let tag = format!("build-{}", self.made);
         self.push(&document, Some(&tag))
     }
 
-    pub(super) fn push_index(&mut self) -> Result<(), Killed> {
+    pub(crate) fn push_index(&mut self) -> Result<(), Killed> {
         let images = self.model.there(|document| !document.blobs.is_empty());
         let mut children = BTreeSet::new();
         for _ in 0..2 {
@@ -155,7 +159,7 @@ impl Acting<'_> {
         self.push(&document, Some(&tag))
     }
 
-    pub(super) fn push_referrer(&mut self) -> Result<(), Killed> {
+    pub(crate) fn push_referrer(&mut self) -> Result<(), Killed> {
         let subjects = self.model.there(|document| document.subject.is_none());
         let Some(subject) = self.choose(&subjects) else {
             return self.push_image();
@@ -165,7 +169,7 @@ impl Acting<'_> {
         self.push(&document, None)
     }
 
-    pub(super) fn move_tag(&mut self) -> Result<(), Killed> {
+    pub(crate) fn move_tag(&mut self) -> Result<(), Killed> {
         let there = self.model.there(|_| true);
         let Some(digest) = self.choose(&there) else {
             return self.push_image();
@@ -175,7 +179,7 @@ impl Acting<'_> {
         self.push(&document, Some(&tag))
     }
 
-    pub(super) fn delete_tag(&mut self) -> Result<(), Killed> {
+    pub(crate) fn delete_tag(&mut self) -> Result<(), Killed> {
         let tag = self.tag();
         let target = self.session.path(&format!("manifests/{tag}"));
         self.model.begin_tag_deletion(&tag);
@@ -185,7 +189,7 @@ impl Acting<'_> {
         Ok(())
     }
 
-    pub(super) fn delete_manifest(&mut self) -> Result<(), Killed> {
+    pub(crate) fn delete_manifest(&mut self) -> Result<(), Killed> {
         let mut there = self.model.there(|_| true);
         there.retain(|digest| self.model.is_free(digest));
         let Some(digest) = self.choose(&there) else {
@@ -200,7 +204,7 @@ impl Acting<'_> {
     }
 
     /// Restores a manifest, if its record was not emptied from the trash.
-    pub(super) fn restore(&mut self) -> Result<Progress, Killed> {
+    pub(crate) fn restore(&mut self) -> Result<Progress, Killed> {
         let Some(digest) = self.model.last_deleted() else {
             self.push_image()?;
             return Ok(Progress::Acknowledged);
@@ -230,7 +234,7 @@ impl Acting<'_> {
         Ok(Progress::Restored)
     }
 
-    pub(super) fn pull(&mut self) -> Result<(), Killed> {
+    pub(crate) fn pull(&mut self) -> Result<(), Killed> {
         let there = self.model.there(|_| true);
         let Some(digest) = self.choose(&there) else {
             return self.push_image();

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::entries;
 
 /// Returns all manifests, with and without a tag, with the names of their repositories.
-pub(super) fn manifests(top: &Path) -> Vec<(String, Digest)> {
+pub(crate) fn manifests(top: &Path) -> Vec<(String, Digest)> {
     let repositories = top.join("repositories");
     let mut found = Vec::new();
     find_repositories(&repositories, &mut found);
@@ -32,14 +32,14 @@ pub(super) fn manifests(top: &Path) -> Vec<(String, Digest)> {
 
 /// Items of a repository that are alive by themselves.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Roots {
+pub(crate) enum Roots {
     /// All manifests, with and without a tag.
     Manifests,
     Tags,
 }
 
 /// Asserts that a directory in registry:2's layout holds the roots and what they refer to, and nothing else.
-pub(super) fn assert_exact(top: &Path, roots: Roots) {
+pub(crate) fn assert_exact(top: &Path, roots: Roots) {
     let mut reachable = BTreeSet::new();
     let mut repositories = Vec::new();
     find_repositories(&top.join("repositories"), &mut repositories);

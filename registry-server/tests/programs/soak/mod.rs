@@ -9,11 +9,11 @@
 //! are numbers of requests.
 
 mod acting;
-mod disk;
-mod model;
+pub(crate) mod disk;
+pub(crate) mod model;
 mod operator;
 mod others;
-mod worker;
+pub(crate) mod worker;
 
 use std::{
     env, fs,
@@ -51,15 +51,15 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-/// The server has died before it answered.
+/// The server has died before it answered, or may have.
 #[derive(Debug)]
-struct Killed;
+pub(crate) struct Killed;
 
 /// An arbitrary sequence of numbers, the same in each run.
-struct Numbers(u64);
+pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         // SplitMix64.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -67,24 +67,38 @@ impl Numbers {
         (mixed >> 33) % limit
     }
 
-    fn index(&mut self, length: usize) -> usize {
+    pub(crate) fn index(&mut self, length: usize) -> usize {
         usize::try_from(self.below(length as u64)).expect("it is below a length")
     }
 }
 
-/// The directory, its rules, and whether its server was killed.
+/// The images of the servers, the rules of retention, and if a server was killed.
 #[derive(Clone)]
-struct Place {
-    root: PathBuf,
+pub(crate) struct Place {
+    /// Option of commands that names the images, and its value.
+    images: (&'static str, PathBuf),
     rules: PathBuf,
     is_killed: Arc<AtomicBool>,
 }
 
 impl Place {
-    /// Returns a command on the directory, beside the server or without one.
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// Writes the rules of retention, which keep some builds.
+    pub(crate) fn new(bench: &Workbench, option: &'static str, images: PathBuf) -> Self {
+        let rules = bench.path("retention.yml");
+        let text = format!("rules:\n- repository: \"**\"\n  tags: build-*\n  keep: {{newest: {BUILDS}}}\n");
+        fs::write(&rules, text).expect("the test's directory is writable");
+        Self {
+            images: (option, images),
+            rules,
+            is_killed: Arc::default(),
+        }
+    }
+
+    /// Returns a command on the images, beside the server or without one.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let (option, images) = &self.images;
         let mut command = program(env!("CARGO_BIN_EXE_registry"));
-        command.args(arguments).args(["--root", argument(&self.root)]);
+        command.args(arguments).args([option, argument(images)]);
         if arguments.first() == Some(&"retention") {
             command.args(["--rules", argument(&self.rules)]);
         }
@@ -92,18 +106,27 @@ impl Place {
     }
 
     /// Runs a command that must succeed, since no server is killed meanwhile.
-    fn run(&self, arguments: &[&str]) -> String {
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
         let printed = output_of(self.command(arguments));
         let printed = printed.unwrap_or_else(|failed| panic!("{arguments:?}: {failed}"));
         printed.text().to_owned()
     }
 
-    fn is_killed(&self) -> bool {
+    pub(crate) fn is_killed(&self) -> bool {
         self.is_killed.load(Ordering::SeqCst)
     }
 
+    /// Says if a server may be killed from now on, so that requests and commands may fail.
+    pub(crate) fn set_killed(&self, is_killed: bool) {
+        self.is_killed.store(is_killed, Ordering::SeqCst);
+    }
+
+    fn root(&self) -> &Path {
+        &self.images.1
+    }
+
     fn top(&self) -> PathBuf {
-        self.root.join("docker/registry/v2")
+        self.root().join("docker/registry/v2")
     }
 }
 
@@ -160,13 +183,7 @@ struct Soak {
 
 impl Soak {
     fn new(bench: &Workbench) -> Self {
-        let place = Place {
-            root: bench.path("data"),
-            rules: bench.path("retention.yml"),
-            is_killed: Arc::default(),
-        };
-        let rules = format!("rules:\n- repository: \"**\"\n  tags: build-*\n  keep: {{newest: {BUILDS}}}\n");
-        fs::write(&place.rules, rules).expect("the test's directory is writable");
+        let place = Place::new(bench, "--root", bench.path("data"));
         Self {
             workers: (0..WORKERS)
                 .map(|number| Worker::new(number, place.clone()))
@@ -189,8 +206,8 @@ impl Soak {
     }
 
     fn serve_with(&self, settings: &[(&str, &str)]) -> Server {
-        self.place.is_killed.store(false, Ordering::SeqCst);
-        let mut command = Server::ours_command(&self.place.root);
+        self.place.set_killed(false);
+        let mut command = Server::ours_command(self.place.root());
         command
             .env("REGISTRY_STORAGE_MAINTENANCE_COLLECT_GRACE", "0s")
             .env("REGISTRY_STORAGE_MAINTENANCE_COLLECT_RATE", "10000")
@@ -237,6 +254,7 @@ impl Soak {
                         seen += u64::from(waiting == 0);
                     }
                     Progress::Restored => counts.restored += 1,
+                    Progress::Unanswered => unreachable!("the server is killed, and then the round ends"),
                 }
                 if waiting == 0
                     && let Some(operator) = operator.take()
@@ -248,7 +266,7 @@ impl Soak {
                     break;
                 }
             }
-            place.is_killed.store(true, Ordering::SeqCst);
+            place.set_killed(true);
             let said = server.kill_and_listen();
             counts.kills += 1;
             counts.automatic += said.matches("a collection has ended").count() as u64;

@@ -11,12 +11,12 @@ use crate::image::{OCI_INDEX, OCI_MANIFEST, noise, sha256};
 /// Number of deleted manifests that are remembered.
 const DELETED: usize = 20;
 /// Number of blobs that all images consist of.
-pub(super) const BLOBS: usize = 48;
+pub(crate) const BLOBS: usize = 48;
 /// Number of more blobs, which are deleted in some repositories while images of others have them.
-pub(super) const DELETABLE: usize = 4;
+pub(crate) const DELETABLE: usize = 4;
 
 /// Returns the bytes of a blob, the same in all repositories.
-pub(super) fn blob(number: usize) -> Vec<u8> {
+pub(crate) fn blob(number: usize) -> Vec<u8> {
     let length = match number % 12 {
         0 => 300_000,
         of => of * of * 300,
@@ -26,35 +26,35 @@ pub(super) fn blob(number: usize) -> Vec<u8> {
 
 /// A blob of an image, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Part {
-    pub(super) number: usize,
-    pub(super) algorithm: Algorithm,
+pub(crate) struct Part {
+    pub(crate) number: usize,
+    pub(crate) algorithm: Algorithm,
 }
 
 impl Part {
-    pub(super) fn bytes(self) -> Vec<u8> {
+    pub(crate) fn bytes(self) -> Vec<u8> {
         blob(self.number)
     }
 
-    pub(super) fn digest(self) -> String {
+    pub(crate) fn digest(self) -> String {
         Digest::of(self.algorithm, &self.bytes()).to_string()
     }
 }
 
 /// Content of a manifest.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Document {
-    pub(super) media_type: &'static str,
-    pub(super) bytes: Vec<u8>,
-    pub(super) blobs: Vec<Part>,
-    pub(super) children: Vec<String>,
-    pub(super) subject: Option<String>,
+pub(crate) struct Document {
+    pub(crate) media_type: &'static str,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) blobs: Vec<Part>,
+    pub(crate) children: Vec<String>,
+    pub(crate) subject: Option<String>,
     /// True if rules of retention may drop it.
-    pub(super) is_build: bool,
+    pub(crate) is_build: bool,
 }
 
 impl Document {
-    pub(super) fn image(seed: &str, blobs: Vec<Part>, subject: Option<(String, usize)>) -> Self {
+    pub(crate) fn image(seed: &str, blobs: Vec<Part>, subject: Option<(String, usize)>) -> Self {
         let descriptor = |part: &Part| json!({"mediaType": "application/octet-stream", "digest": part.digest(), "size": part.bytes().len()});
         let mut document = json!({
             "schemaVersion": 2,
@@ -76,7 +76,7 @@ impl Document {
         }
     }
 
-    pub(super) fn index(seed: &str, children: &[(String, usize)]) -> Self {
+    pub(crate) fn index(seed: &str, children: &[(String, usize)]) -> Self {
         let entries = children
             .iter()
             .map(|(digest, size)| json!({"mediaType": OCI_MANIFEST, "digest": digest, "size": size}));
@@ -94,14 +94,14 @@ impl Document {
         }
     }
 
-    pub(super) fn digest(&self) -> String {
+    pub(crate) fn digest(&self) -> String {
         sha256(&self.bytes).to_string()
     }
 }
 
 /// State of a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     There,
     Gone,
     /// An operation on it was not answered, or rules may drop it.
@@ -112,19 +112,27 @@ pub(super) enum State {
 type Targets = BTreeSet<Option<String>>;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Model {
-    pub(super) documents: BTreeMap<String, (Document, State)>,
-    pub(super) tags: BTreeMap<String, Targets>,
+pub(crate) struct Model {
+    pub(crate) documents: BTreeMap<String, (Document, State)>,
+    pub(crate) tags: BTreeMap<String, Targets>,
     /// Tags under rules of retention, the oldest first, each with its target, and true if the push was acknowledged.
-    pub(super) builds: VecDeque<(String, String, bool)>,
+    pub(crate) builds: VecDeque<(String, String, bool)>,
     deleted: VecDeque<String>,
+    /// Effects on tags of the operation that is going on.
+    pending: Vec<(String, Option<String>)>,
+    /// Effects on tags of unanswered operations, which may come at any time.
+    late: BTreeMap<String, Targets>,
+    /// True if an unanswered operation may still be performed.
+    pub(crate) has_late: bool,
+    /// Builds whose push was not answered. They may be newer than later ones.
+    late_builds: BTreeSet<String>,
     /// True while collections may remove what has no tag.
-    pub(super) loses_untagged: bool,
+    pub(crate) loses_untagged: bool,
 }
 
 impl Model {
     /// Notes that what no tag keeps may be collected at any time.
-    pub(super) fn give_up_untagged(&mut self) {
+    pub(crate) fn give_up_untagged(&mut self) {
         if !self.loses_untagged {
             return;
         }
@@ -153,30 +161,39 @@ impl Model {
     }
 
     /// Returns the manifests that certainly exist and that a selection allows.
-    pub(super) fn there(&self, selects: impl Fn(&Document) -> bool) -> Vec<String> {
+    pub(crate) fn there(&self, selects: impl Fn(&Document) -> bool) -> Vec<String> {
         let there = self.documents.iter().filter(|(_, (document, state))| {
             *state == State::There && !document.is_build && selects(document)
         });
         there.map(|(digest, _)| digest.clone()).collect()
     }
 
-    pub(super) fn document(&self, digest: &str) -> &Document {
+    pub(crate) fn document(&self, digest: &str) -> &Document {
         &self.documents[digest].0
     }
 
-    pub(super) fn size(&self, digest: &str) -> usize {
+    pub(crate) fn size(&self, digest: &str) -> usize {
         self.document(digest).bytes.len()
     }
 
-    pub(super) fn set(&mut self, digest: &str, state: State) {
+    pub(crate) fn set(&mut self, digest: &str, state: State) {
         if let Some((_, present)) = self.documents.get_mut(digest) {
             *present = state;
         }
     }
 
+    /// An operation begins that has no effect so far.
+    pub(crate) fn begin(&mut self) {
+        self.pending.clear();
+    }
+
     /// A push begins, which may have any effect until it is answered.
-    pub(super) fn begin_push(&mut self, document: &Document, tag: Option<&str>) {
+    pub(crate) fn begin_push(&mut self, document: &Document, tag: Option<&str>) {
         let digest = document.digest();
+        self.pending = tag
+            .map(|tag| (tag.to_owned(), Some(digest.clone())))
+            .into_iter()
+            .collect();
         let known = self.documents.entry(digest.clone());
         let (_, state) = known.or_insert_with(|| (document.clone(), State::Unknown));
         if *state == State::Gone {
@@ -189,7 +206,7 @@ impl Model {
         }
     }
 
-    pub(super) fn pushed(&mut self, document: &Document, tag: Option<&str>) {
+    pub(crate) fn pushed(&mut self, document: &Document, tag: Option<&str>) {
         let digest = document.digest();
         match tag {
             Some(_) if document.is_build => {
@@ -197,7 +214,7 @@ impl Model {
                     build.2 = true;
                 }
             }
-            Some(tag) => *self.targets(tag) = [Some(digest.clone())].into(),
+            Some(tag) => self.set_target(tag, Some(digest.clone())),
             None => {}
         }
         if !document.is_build {
@@ -205,28 +222,60 @@ impl Model {
         }
     }
 
-    fn targets(&mut self, tag: &str) -> &mut Targets {
-        self.tags.entry(tag.to_owned()).or_insert_with(|| [None].into())
-    }
-
-    pub(super) fn begin_tag_deletion(&mut self, tag: &str) {
-        self.targets(tag).insert(None);
-    }
-
-    pub(super) fn tag_deleted(&mut self, tag: &str) {
-        *self.targets(tag) = [None].into();
-    }
-
-    pub(super) fn begin_deletion(&mut self, digest: &str) {
-        self.set(digest, State::Unknown);
-        for targets in self.tags.values_mut() {
-            if targets.contains(&Some(digest.to_owned())) {
-                targets.insert(None);
+    /// Nobody has answered the operation that is going on, which may still be performed.
+    pub(crate) fn unanswered(&mut self) {
+        self.has_late = true;
+        for (tag, target) in std::mem::take(&mut self.pending) {
+            if let Some(digest) = &target {
+                self.set(digest, State::Unknown);
+            }
+            if self.tags.contains_key(&tag) {
+                self.late.entry(tag).or_default().insert(target);
+            } else {
+                self.late_builds.insert(tag);
             }
         }
     }
 
-    pub(super) fn deleted(&mut self, digest: &str) {
+    /// All operations that were not answered have been performed, or never will be.
+    pub(crate) fn settled(&mut self) {
+        self.late.clear();
+        self.has_late = false;
+    }
+
+    /// An operation on a tag was acknowledged.
+    fn set_target(&mut self, tag: &str, target: Option<String>) {
+        let late = self.late.get(tag).cloned().unwrap_or_default();
+        let targets = self.targets(tag);
+        *targets = late;
+        targets.insert(target);
+    }
+
+    fn targets(&mut self, tag: &str) -> &mut Targets {
+        self.tags.entry(tag.to_owned()).or_insert_with(|| [None].into())
+    }
+
+    pub(crate) fn begin_tag_deletion(&mut self, tag: &str) {
+        self.targets(tag).insert(None);
+        self.pending = vec![(tag.to_owned(), None)];
+    }
+
+    pub(crate) fn tag_deleted(&mut self, tag: &str) {
+        self.set_target(tag, None);
+    }
+
+    pub(crate) fn begin_deletion(&mut self, digest: &str) {
+        self.set(digest, State::Unknown);
+        self.pending.clear();
+        for (tag, targets) in &mut self.tags {
+            if targets.contains(&Some(digest.to_owned())) {
+                targets.insert(None);
+                self.pending.push((tag.clone(), None));
+            }
+        }
+    }
+
+    pub(crate) fn deleted(&mut self, digest: &str) {
         self.set(digest, State::Gone);
         for targets in self.tags.values_mut() {
             if targets.remove(&Some(digest.to_owned())) {
@@ -237,7 +286,7 @@ impl Model {
     }
 
     /// Notes that a manifest is gone.
-    pub(super) fn gone(&mut self, digest: &str) {
+    pub(crate) fn gone(&mut self, digest: &str) {
         if self.documents[digest].1 != State::Gone {
             self.set(digest, State::Gone);
             self.remember_deleted(digest);
@@ -258,7 +307,7 @@ impl Model {
     }
 
     /// Returns a manifest that was deleted and may be restored.
-    pub(super) fn last_deleted(&self) -> Option<String> {
+    pub(crate) fn last_deleted(&self) -> Option<String> {
         let gone = |digest: &&String| {
             self.documents
                 .get(*digest)
@@ -268,20 +317,24 @@ impl Model {
     }
 
     /// A restore begins. All that is below may come back, what refers to that, and any tag that may be free.
-    pub(super) fn begin_restore(&mut self, digest: &str) {
+    pub(crate) fn begin_restore(&mut self, digest: &str) {
         let closure = self.closure(digest);
         for digest in closure.into_iter().chain(self.deleted_referrers(digest)) {
             if self.documents[&digest].1 == State::Gone {
                 self.set(&digest, State::Unknown);
             }
         }
-        for targets in self.tags.values_mut().filter(|targets| targets.contains(&None)) {
-            targets.insert(Some(digest.to_owned()));
+        self.pending.clear();
+        for (tag, targets) in &mut self.tags {
+            if targets.contains(&None) {
+                targets.insert(Some(digest.to_owned()));
+                self.pending.push((tag.clone(), Some(digest.to_owned())));
+            }
         }
     }
 
     /// A restore was acknowledged. What refers to a restored manifest comes back if its record is still there.
-    pub(super) fn restored(&mut self, digest: &str, tags: &[String]) {
+    pub(crate) fn restored(&mut self, digest: &str, tags: &[String]) {
         for referrer in self.deleted_referrers(digest) {
             self.set(&referrer, State::Unknown);
         }
@@ -289,7 +342,7 @@ impl Model {
             self.set(&digest, State::There);
         }
         for tag in tags {
-            *self.targets(tag) = [Some(digest.to_owned())].into();
+            self.set_target(tag, Some(digest.to_owned()));
         }
     }
 
@@ -305,7 +358,7 @@ impl Model {
     }
 
     /// Returns a manifest and all that is below it and known.
-    pub(super) fn closure(&self, digest: &str) -> Vec<String> {
+    pub(crate) fn closure(&self, digest: &str) -> Vec<String> {
         let mut found = Vec::new();
         let mut unread = vec![digest.to_owned()];
         while let Some(digest) = unread.pop() {
@@ -318,21 +371,26 @@ impl Model {
     }
 
     /// Returns true if no index that may exist names a manifest, so that its deletion breaks nothing.
-    pub(super) fn is_free(&self, digest: &str) -> bool {
+    pub(crate) fn is_free(&self, digest: &str) -> bool {
         self.documents.values().all(|(document, state)| {
             *state == State::Gone || !document.children.iter().any(|child| child == digest)
         })
     }
 
     /// Returns the builds that no rule may have dropped: acknowledged ones among the newest that may exist.
-    pub(super) fn kept_builds(&self) -> impl Iterator<Item = (&str, &str)> {
-        let newest = self.builds.iter().rev().take(BUILDS);
+    pub(crate) fn kept_builds(&self) -> impl Iterator<Item = (&str, &str)> {
+        let late = self
+            .builds
+            .iter()
+            .filter(|(tag, ..)| self.late_builds.contains(tag));
+        let certain = BUILDS.saturating_sub(late.count());
+        let newest = self.builds.iter().rev().take(certain);
         let acknowledged = newest.filter(|(_, _, acknowledged)| *acknowledged);
         acknowledged.map(|(tag, digest, _)| (&**tag, &**digest))
     }
 
     /// Forgets builds that rules have certainly had the time to drop.
-    pub(super) fn forget_old_builds(&mut self) {
+    pub(crate) fn forget_old_builds(&mut self) {
         while self.builds.len() > 3 * BUILDS {
             if let Some((_, digest, _)) = self.builds.pop_front() {
                 self.documents.remove(&digest);

@@ -41,7 +41,7 @@ fn everything_with_a_tag_outlives_the_collectors_of_registry_2() {
     server.kill();
 
     for theirs in THEIRS {
-        let copy = copy_of(&soak.place.root);
+        let copy = copy_of(soak.place.root());
         let root = copy.path("copy");
         let Lost { lost, unneeded } = Lost::by(theirs, &before);
         theirs.run(&root);

@@ -1,6 +1,13 @@
 //! A worker: a client of repositories of its own, with a model of what was acknowledged.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::mpsc::Sender};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::Sender,
+    },
+};
 
 use serde_json::Value;
 
@@ -21,15 +28,17 @@ const REPOSITORIES: usize = 2;
 const MANY: usize = 40;
 
 /// News of a worker.
-pub(super) enum Progress {
+pub(crate) enum Progress {
     /// Everything acknowledged is there.
     Checked,
     /// The server has answered an operation.
     Acknowledged,
+    /// The server may have performed an operation, or may perform it later.
+    Unanswered,
     Restored,
 }
 
-pub(super) struct Worker {
+pub(crate) struct Worker {
     number: u64,
     place: Place,
     numbers: Numbers,
@@ -39,15 +48,15 @@ pub(super) struct Worker {
 }
 
 /// A connection of a worker to one server process.
-pub(super) struct Session<'a> {
-    pub(super) place: &'a Place,
+pub(crate) struct Session<'a> {
+    pub(crate) place: &'a Place,
     address: SocketAddr,
     /// Name of the repository.
-    pub(super) name: String,
+    pub(crate) name: String,
 }
 
 impl Session<'_> {
-    pub(super) fn request(
+    pub(crate) fn request(
         &self,
         method: &str,
         target: &str,
@@ -66,17 +75,17 @@ impl Session<'_> {
         }
     }
 
-    pub(super) fn path(&self, rest: &str) -> String {
+    pub(crate) fn path(&self, rest: &str) -> String {
         format!("/v2/{}/{rest}", self.name)
     }
 
-    pub(super) fn manifest(&self, reference: &str) -> Result<Response, Killed> {
+    pub(crate) fn manifest(&self, reference: &str) -> Result<Response, Killed> {
         let target = self.path(&format!("manifests/{reference}"));
         self.request("GET", &target, &[("Accept", MANIFEST_TYPES)], b"")
     }
 
     /// Asserts that a blob is there, byte for byte.
-    pub(super) fn check_blob(&self, part: Part) -> Result<(), Killed> {
+    pub(crate) fn check_blob(&self, part: Part) -> Result<(), Killed> {
         let target = self.path(&format!("blobs/{}", part.digest()));
         let answer = self.request("GET", &target, &[], b"")?;
         assert!(
@@ -88,7 +97,7 @@ impl Session<'_> {
     }
 
     /// Pushes a blob unless the server says that it is there.
-    pub(super) fn ensure_blob(&self, part: Part, numbers: &mut Numbers) -> Result<(), Killed> {
+    pub(crate) fn ensure_blob(&self, part: Part, numbers: &mut Numbers) -> Result<(), Killed> {
         let (bytes, digest) = (part.bytes(), part.digest());
         let head = self.request("HEAD", &self.path(&format!("blobs/{digest}")), &[], b"")?;
         if head.status == 200 {
@@ -123,7 +132,7 @@ fn repository(worker: u64, number: usize) -> String {
 }
 
 impl Worker {
-    pub(super) fn new(number: u64, place: Place) -> Self {
+    pub(crate) fn new(number: u64, place: Place) -> Self {
         Self {
             number,
             place,
@@ -134,7 +143,7 @@ impl Worker {
     }
 
     /// Checks everything, and then works until the server is killed. Meanwhile, collections may remove what has no tag.
-    pub(super) fn work(&mut self, address: SocketAddr, told: &Sender<Progress>, untagged: bool) -> Killed {
+    pub(crate) fn work(&mut self, address: SocketAddr, told: &Sender<Progress>, untagged: bool) -> Killed {
         if let Err(killed) = self.check(address) {
             return killed;
         }
@@ -152,6 +161,29 @@ impl Worker {
                 Ok(progress) => _ = told.send(progress),
                 Err(killed) => return killed,
             }
+        }
+    }
+
+    /// Works until that is over, while any operation may remain unanswered, and be performed later.
+    pub(crate) fn work_on(
+        &mut self,
+        address: SocketAddr,
+        told: &Sender<Progress>,
+        untagged: bool,
+        is_over: &AtomicBool,
+    ) {
+        for model in &mut self.models {
+            model.loses_untagged = untagged;
+            model.give_up_untagged();
+        }
+        while !is_over.load(Ordering::SeqCst) {
+            let number = self.numbers.index(REPOSITORIES);
+            let acted = self.act(number, address).unwrap_or_else(|Killed| {
+                self.models[number].unanswered();
+                Progress::Unanswered
+            });
+            self.models[number].give_up_untagged();
+            _ = told.send(acted);
         }
     }
 
@@ -176,6 +208,7 @@ impl Worker {
             worker: self.number,
             deletes_blobs: number == 0,
         };
+        acting.model.begin();
         let is_full = acting.model.documents.len() > MANY;
         match acting.numbers.below(if is_full { 200 } else { 100 }) {
             0..15 => acting.push_image()?,
@@ -194,7 +227,7 @@ impl Worker {
     }
 
     /// Asserts that everything acknowledged is there, and settles what was unknown.
-    pub(super) fn check(&mut self, address: SocketAddr) -> Result<(), Killed> {
+    pub(crate) fn check(&mut self, address: SocketAddr) -> Result<(), Killed> {
         for (number, model) in self.models.iter_mut().enumerate() {
             let session = Session {
                 place: &self.place,
@@ -207,7 +240,7 @@ impl Worker {
     }
 
     /// Asserts that everything with a tag is there.
-    pub(super) fn check_tags(&mut self, address: SocketAddr) -> Result<(), Killed> {
+    pub(crate) fn check_tags(&mut self, address: SocketAddr) -> Result<(), Killed> {
         for (number, model) in self.models.iter().enumerate() {
             let session = Session {
                 place: &self.place,
@@ -229,7 +262,7 @@ impl Worker {
 }
 
 /// Asserts that a manifest is there with its blobs.
-pub(super) fn check_whole(session: &Session<'_>, document: &Document) -> Result<(), Killed> {
+pub(crate) fn check_whole(session: &Session<'_>, document: &Document) -> Result<(), Killed> {
     let digest = document.digest();
     let found = session.manifest(&digest)?;
     assert!(
@@ -277,6 +310,7 @@ fn check(session: &Session<'_>, model: &mut Model) -> Result<(), Killed> {
         );
         *targets = [target].into();
     }
+    model.settled();
     for (tag, digest) in model.kept_builds() {
         let found = session.manifest(tag)?;
         assert!(

@@ -49,6 +49,7 @@ mod program;
 mod proxies;
 mod pulls;
 mod remedies;
+mod replicas;
 mod retention;
 mod server;
 mod soak;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         proxies::trials(),
         pulls::trials(),
         remedies::trials(),
+        replicas::trials(),
         retention::trials(),
         low_water::trials(),
         operations::trials(),

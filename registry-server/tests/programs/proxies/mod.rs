@@ -267,7 +267,7 @@ fn large_image(seed: u64) -> DockerArchive {
 }
 
 /// Returns a loopback address with no listener on ports 80 and 443.
-fn free_host() -> Ipv4Addr {
+pub(crate) fn free_host() -> Ipv4Addr {
     let random = RandomState::new();
     (0..100_u8)
         .map(|attempt| {

@@ -1,0 +1,265 @@
+//! Three replicas on one bucket, nginx in front of them, and for each replica a proxy between it and the store.
+
+use std::{fs, io, net::SocketAddr, path::PathBuf, thread, time::Duration};
+
+use object_stores::{HostileProxy, S3Server, SeaweedFs};
+use registry_conformance::tools::Process;
+use rustix::process::Signal;
+use tokio::runtime::Runtime;
+
+use crate::{
+    program::{Workbench, argument},
+    proxies::free_host,
+    server::{Server, program},
+};
+
+/// Number of replicas.
+pub(super) const REPLICAS: usize = 3;
+
+/// Name of the bucket.
+pub(super) const BUCKET: &str = "images";
+
+/// Time from the announcement of a removal to the removal. The times of the pushers are parts of it.
+pub(super) const DELAY: Duration = Duration::from_secs(40);
+
+/// One replica, which may be dead or paused.
+struct Replica {
+    address: SocketAddr,
+    config: PathBuf,
+    network: HostileProxy,
+    server: Option<Server>,
+    is_paused: bool,
+}
+
+/// Everything that runs. It ends when it is dropped.
+pub(super) struct Cluster {
+    // Before the store and the directories.
+    replicas: Vec<Replica>,
+    balancer: Process,
+    pub(super) address: SocketAddr,
+    /// Configuration of commands, which reach the store directly.
+    pub(super) config: PathBuf,
+    pub(super) store: S3Server,
+    pub(super) runtime: Runtime,
+}
+
+impl Cluster {
+    pub(super) fn start(bench: &Workbench) -> Self {
+        let store = SeaweedFs::start().expect("the store can be started");
+        store.bucket(BUCKET).expect("the store makes a bucket");
+        let host = free_host();
+        let config = bench.path("commands.yml");
+        fs::write(&config, configuration(&store, &store.endpoint())).expect("the directory is writable");
+        let replicas: Vec<Replica> = (0..REPLICAS)
+            .map(|number| {
+                let network = HostileProxy::start(store.address()).expect("a proxy can be started");
+                let config = bench.path(&format!("replica-{number}.yml"));
+                let text = configuration(&store, &network.endpoint());
+                fs::write(&config, text).expect("the test's directory is writable");
+                let port = 5001 + u16::try_from(number).expect("there are few replicas");
+                Replica {
+                    address: (host, port).into(),
+                    config,
+                    network,
+                    server: None,
+                    is_paused: false,
+                }
+            })
+            .collect();
+        let address = SocketAddr::from((host, 8080));
+        let addresses: Vec<SocketAddr> = replicas.iter().map(|replica| replica.address).collect();
+        let mut cluster = Self {
+            balancer: balancer(bench, address, &addresses),
+            replicas,
+            address,
+            config,
+            store,
+            runtime: Runtime::new().expect("a runtime can be started"),
+        };
+        cluster.restart_all();
+        cluster
+    }
+
+    /// Returns the addresses of the replicas.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.replicas.iter().map(|replica| replica.address).collect()
+    }
+
+    pub(super) fn network(&self, replica: usize) -> &HostileProxy {
+        &self.replicas[replica].network
+    }
+
+    /// Kills a replica, and starts it again.
+    pub(super) fn kill(&mut self, replica: usize) {
+        self.replicas[replica].kill();
+        self.replicas[replica].start();
+    }
+
+    /// Ends a replica as its operators do, and starts it again.
+    pub(super) fn restart(&mut self, replica: usize) {
+        let replica = &mut self.replicas[replica];
+        if !replica.is_paused
+            && let Some(server) = replica.server.take()
+        {
+            assert_eq!(server.stop().code(), Some(0));
+        }
+        replica.kill();
+        replica.start();
+    }
+
+    /// Stops a replica where it is, in the middle of whatever it does.
+    pub(super) fn pause(&mut self, replica: usize) {
+        self.replicas[replica].signal(Signal::STOP);
+        self.replicas[replica].is_paused = true;
+    }
+
+    pub(super) fn resume(&mut self, replica: usize) {
+        if self.replicas[replica].is_paused {
+            self.replicas[replica].signal(Signal::CONT);
+            self.replicas[replica].is_paused = false;
+        }
+    }
+
+    /// Kills the store, and starts it again.
+    pub(super) fn kill_store(&mut self) {
+        self.store.kill().expect("the store can be killed");
+        self.store.restart().expect("the store starts again");
+    }
+
+    /// Cuts the connections between a replica and the store, and refuses further ones.
+    pub(super) fn cut(&self, replica: usize) {
+        self.runtime
+            .block_on(self.replicas[replica].network.refuse_connections());
+    }
+
+    pub(super) fn mend(&self, replica: usize) {
+        let accepting = self.replicas[replica].network.accept_connections();
+        match accepting {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => panic!("the proxy is gone: {error}"),
+            _ => {}
+        }
+    }
+
+    /// Kills all replicas and the store, and starts them again. Nothing that was sent before takes effect later.
+    pub(super) fn restart_all(&mut self) {
+        self.replicas.iter_mut().for_each(Replica::kill);
+        for replica in 0..REPLICAS {
+            self.mend(replica);
+        }
+        self.kill_store();
+        self.replicas.iter_mut().for_each(Replica::start);
+    }
+}
+
+impl Replica {
+    fn start(&mut self) {
+        let mut command = program(env!("CARGO_BIN_EXE_registry"));
+        command
+            .args(["serve", "--addr", &self.address.to_string()])
+            .arg(&self.config);
+        self.server = Some(Server::start(command, "http://"));
+    }
+
+    fn kill(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.kill();
+        }
+        self.is_paused = false;
+    }
+
+    fn signal(&self, what: Signal) {
+        if let Some(server) = &self.server {
+            server.signal(what);
+        }
+    }
+}
+
+/// Returns the configuration of a replica that reaches the store at an endpoint.
+fn configuration(store: &S3Server, endpoint: &str) -> String {
+    format!(
+        "version: 0.1\n\
+         log: {{ accesslog: {{ disabled: true }} }}\n\
+         storage:\n\
+         \x20 s3:\n\
+         \x20   bucket: {BUCKET}\n\
+         \x20   region: {}\n\
+         \x20   regionendpoint: {endpoint}\n\
+         \x20   accesskey: {}\n\
+         \x20   secretkey: {}\n\
+         \x20   chunksize: 5m\n\
+         \x20 delete: {{ enabled: true }}\n\
+         \x20 redirect: {{ disable: true }}\n\
+         \x20 maintenance:\n\
+         \x20   collect: {{ enabled: true, grace: 0s, delay: {}s }}\n",
+        store.region(),
+        store.access_key(),
+        store.secret(),
+        DELAY.as_secs(),
+    )
+}
+
+/// Starts nginx in front of the replicas. Requests that change something are sent once: a second attempt elsewhere would
+/// be acknowledged while the first may still be performed.
+fn balancer(bench: &Workbench, address: SocketAddr, replicas: &[SocketAddr]) -> Process {
+    let path = bench.path("balancer.conf");
+    let directory = bench.path("balancer");
+    fs::create_dir(&directory).expect("the test's directory is writable");
+    let places = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|place| format!("{place}_temp_path {}/{place};\n", directory.display()))
+        .concat();
+    let servers: String = replicas
+        .iter()
+        .map(|address| format!("server {address} max_fails=1 fail_timeout=1s;\n"))
+        .collect();
+    let pass = "proxy_pass http://replicas; proxy_set_header Host $http_host; proxy_http_version 1.1; \
+                proxy_request_buffering off; proxy_connect_timeout 2s; proxy_read_timeout 10s;";
+    let text = format!(
+        "daemon off;\nuser root;\nworker_processes 1;\npid {0}/pid;\nerror_log /dev/null crit;\n\
+         events {{ worker_connections 512; }}\n\
+         http {{\n\
+         access_log off;\n{places}\
+         upstream replicas {{\n{servers}}}\n\
+         server {{\n\
+         listen {address};\n\
+         client_max_body_size 0;\n\
+         location / {{\n\
+         if ($request_method !~ ^(GET|HEAD)$) {{ rewrite ^ /once$uri last; }}\n\
+         {pass}\n\
+         }}\n\
+         location /once/ {{\n\
+         internal;\n\
+         rewrite ^/once(/.*)$ $1 break;\n\
+         proxy_next_upstream off;\n\
+         {pass}\n\
+         }}\n\
+         }}\n\
+         }}\n",
+        directory.display(),
+    );
+    fs::write(&path, text).expect("the test's directory is writable");
+    let mut command = bench.command("nginx");
+    command.args(["-e", "stderr", "-p", argument(&directory), "-c", argument(&path)]);
+    let mut process = Process::start(&mut command).expect("nginx can be started");
+    process
+        .wait_for_connections(address)
+        .unwrap_or_else(|error| panic!("nginx does not start: {error}"));
+    process
+}
+
+impl Drop for Cluster {
+    #[expect(clippy::print_stderr, reason = "the logs of a failed test")]
+    fn drop(&mut self) {
+        let servers = self
+            .replicas
+            .iter_mut()
+            .filter_map(|replica| replica.server.take());
+        for server in servers {
+            let said = server.kill_and_listen();
+            if thread::panicking() {
+                eprintln!("a replica said:\n{said}");
+            }
+        }
+        // It ends its workers as well. Killed, if that fails.
+        _ = self.balancer.stop();
+    }
+}

@@ -1,0 +1,57 @@
+//! The bucket itself, read without the code under test.
+
+use std::{fs, path::Path};
+
+use futures_util::TryStreamExt as _;
+use object_store::{ObjectStore as _, ObjectStoreExt as _};
+
+use super::cluster::{BUCKET, Cluster};
+use crate::soak::disk::{self, Roots};
+
+/// Directories of ours that hold nothing while nothing goes on.
+const EMPTY: [&str; 4] = ["_sessions/", "_probe/", "_quarantine/", "_trash/"];
+
+/// Asserts that the bucket holds the roots and what they refer to, and nothing else.
+pub(super) fn assert_exact(cluster: &Cluster, roots: Roots) {
+    let keys = cluster.runtime.block_on(copy(cluster));
+    let copied = keys.path().join("docker/registry/v2");
+    disk::assert_exact(&copied, roots);
+}
+
+/// Copies the bucket to a directory.
+async fn copy(cluster: &Cluster) -> tempfile::TempDir {
+    let directory = tempfile::TempDir::new().expect("the directory for temporary files is writable");
+    let client = cluster
+        .store
+        .client(BUCKET)
+        .build()
+        .expect("the settings are whole");
+    let objects: Vec<_> = client.list(None).try_collect().await.expect("the store lists");
+    let mut unexpected = Vec::new();
+    for object in objects {
+        let key = object.location.to_string();
+        let ours = key.strip_prefix("docker/registry/v2/").unwrap_or(&key);
+        let is_state = ["_collect/state", "_collect/own"].contains(&ours);
+        if EMPTY.iter().any(|directory| ours.starts_with(directory))
+            || (ours.starts_with("_collect/") && !is_state)
+        {
+            unexpected.push(key.clone());
+        }
+        let bytes = client
+            .get(&object.location)
+            .await
+            .expect("a listed object exists");
+        let bytes = bytes.bytes().await.expect("the store sends it");
+        write(&directory.path().join(&key), &bytes);
+    }
+    assert_eq!(unexpected, [] as [String; 0], "left over");
+    let open = cluster.store.open_multiparts(BUCKET).expect("the store lists");
+    assert_eq!(open, [] as [String; 0], "multipart uploads left over");
+    directory
+}
+
+fn write(path: &Path, bytes: &[u8]) {
+    let parent = path.parent().expect("it is in a directory");
+    fs::create_dir_all(parent).expect("the test's directory is writable");
+    fs::write(path, bytes).expect("the test's directory is writable");
+}

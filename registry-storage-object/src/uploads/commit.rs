@@ -58,11 +58,16 @@ impl Store {
     ) -> Result<BlobInfo> {
         let digest = proof.digest();
         let mut seen = seen;
-        for _ in 0..SECTIONS {
+        for section in 0..SECTIONS {
             let view = self.gate.view(&self.bucket).await?;
             let promised = [Promised::Blob(repository, digest)];
             self.gate.promise(&self.bucket, &view, &promised).await?;
-            let session = self.store_blob(seen, proof).await?;
+            // A copy may take longer than a view is valid. The bytes that a section before has stored are not stored again,
+            // unless a collection has taken them.
+            let session = match section > 0 && self.has_stored(proof).await? {
+                true => seen.session,
+                false => self.store_blob(seen, proof).await?,
+            };
             if self.link(repository, digest, &view).await? {
                 self.forget(&session).await;
                 let info = BlobInfo::new(*digest, proof.size()).with_modified(Some(self.now()));
@@ -76,6 +81,12 @@ impl Store {
         Err(restart("publish an upload"))
     }
 
+    /// Returns true if the object of a blob is there. The blob has been promised before.
+    async fn has_stored(&self, proof: &Verified) -> Result<bool> {
+        let found = self.stored(proof.digest()).await?;
+        Ok(found.is_some_and(|found| found.size == proof.size()))
+    }
+
     /// Stores the bytes of a session as a blob, and records that they become it.
     async fn store_blob(&self, seen: Seen, proof: &Verified) -> Result<Session> {
         let digest = proof.digest();
@@ -86,9 +97,9 @@ impl Store {
             _ if !content.parts.is_empty() => self.store_parts(seen.session, content, proof).await,
             Stage::Committing(_) if content.stored => {
                 // The bytes are where they have to be, unless a collection has taken them.
-                match self.stored(digest).await? {
-                    Some(found) if found.size == proof.size() => Ok(seen.session),
-                    _ => Err(StorageError::UploadUnknown),
+                match self.has_stored(proof).await? {
+                    true => Ok(seen.session),
+                    false => Err(StorageError::UploadUnknown),
                 }
             }
             _ => self.store_small(seen, content, proof).await,

@@ -16,6 +16,7 @@ use crate::{
     nonce::nonce,
     noted::{Change, REMEMBERED, Slot},
     store::Store,
+    tags::Link,
 };
 use registry_core::{
     RepositoryName, Tag,
@@ -109,8 +110,8 @@ impl Store {
     /// 1 for each of them.
     pub(crate) async fn trim_changes(&self) -> Result<()> {
         for ((repository, tag), entries) in self.leftovers.take() {
-            // Somebody may have created the tag since.
-            if self.bucket.head(&keys::tag(&repository, &tag)).await?.is_none() {
+            // Somebody may have created the tag since, or the link is missing of a tag that is in a log.
+            if self.pointer(&repository, &tag).await?.link == Link::None {
                 self.bucket.delete_all(entries.into_iter()).await?;
             }
         }

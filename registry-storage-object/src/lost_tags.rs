@@ -6,6 +6,7 @@
 use crate::{
     history::{Change, Entries, Entry, last_part},
     keys,
+    rung::Rung,
     store::Store,
     tags::Link,
 };
@@ -117,6 +118,12 @@ impl Store {
                 continue;
             }
             let (pointer, entries) = self.tag_state(repository, &tag).await?;
+            if let Link::To(target) = pointer.link
+                && self.is_unlisted(repository, &tag).await?
+            {
+                lost.push(Seen::Whole(LostTag::new(tag, target)));
+                continue;
+            }
             if pointer.link != Link::None {
                 continue;
             }
@@ -128,6 +135,12 @@ impl Store {
             lost.extend(target.map(|target| Seen::Whole(LostTag::new(tag, target))));
         }
         Ok(Listing::first(page.limit, lost))
+    }
+
+    /// Returns true if a tag that is in a log has no link, so that no listing shows it: whoever put it has stopped
+    /// before the link was written, or a deletion of the link has arrived late.
+    async fn is_unlisted(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool> {
+        Ok(self.rung == Rung::Log && self.bucket.head(&keys::tag(repository, tag)).await?.is_none())
     }
 
     /// Returns the manifest that a lost tag pointed at. The tag has no link.

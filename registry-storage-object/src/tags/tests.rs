@@ -211,3 +211,26 @@ async fn the_link_of_a_tag_is_derived_from_its_log() {
     assert_eq!(put(&storage, 2, &["v1"]).await.moved[0].previous, None);
     assert_eq!(link().await.unwrap(), digest(2).to_string());
 }
+
+#[tokio::test]
+async fn a_tag_in_a_log_whose_link_is_missing_is_kept_by_collections() {
+    let storage = open_with_log(&Location::memory()).await;
+    put(&storage, 1, &["v1"]).await;
+    let (a, v1, store) = (name("a"), tag("v1"), &storage.store);
+    // A deletion of the link arrives late.
+    store.bucket.delete(&keys::tag(&a, &v1)).await.unwrap();
+    assert_eq!(resolve(&storage, "v1").await, Some(digest(1)));
+
+    let entry = keys::tag_index(&a, &v1, &digest(1));
+    store.leftovers.add(&a, v1.clone(), vec![entry.clone()]);
+    store.trim_changes().await.unwrap();
+    assert!(store.bucket.head(&entry).await.unwrap().is_some());
+
+    let page = registry_core::storage::Page::first(10);
+    let lost = storage.lost_tags(&a, page).await.unwrap();
+    let expected = registry_core::storage::LostTag::new(v1, digest(1));
+    assert!(
+        matches!(&lost.items[..], [registry_core::storage::Seen::Whole(found)] if *found == expected),
+        "{lost:?}"
+    );
+}

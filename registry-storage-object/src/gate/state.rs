@@ -84,19 +84,37 @@ impl Stored {
                     let (_, number) = meta.key.rsplit_once('/')?;
                     number.parse().ok()
                 });
-                let Some(last) = numbers.max() else {
-                    return Ok(Self::absent(bucket));
-                };
-                let key = keys::collection_entry(last);
-                // Entries are never removed.
-                let object = bucket.get(&key).await?.ok_or_else(|| gone(&key))?;
-                Ok(Self {
-                    state: parse(&key, &object.bytes)?,
-                    modified: StoreTime::of(object.modified),
-                    place: Place::Entry(last),
-                })
+                Self::newest(bucket, numbers.max()).await
             }
         }
+    }
+
+    /// Reads the newest entry of the log. A listing may lack it; but entries are never removed, so a look for the next
+    /// number tells.
+    pub(super) async fn newest(bucket: &Bucket, listed: Option<u64>) -> Result<Self> {
+        let mut found = match listed {
+            Some(last) => Some(Self::entry(bucket, last).await?.ok_or_else(|| gone(last))?),
+            None => None,
+        };
+        let mut next = listed.map_or(0, |last| last + 1);
+        while let Some(newer) = Self::entry(bucket, next).await? {
+            found = Some(newer);
+            next += 1;
+        }
+        Ok(found.unwrap_or_else(|| Self::absent(bucket)))
+    }
+
+    /// Reads an entry of the log.
+    async fn entry(bucket: &Bucket, number: u64) -> Result<Option<Self>> {
+        let key = keys::collection_entry(number);
+        let Some(object) = bucket.get(&key).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            state: parse(&key, &object.bytes)?,
+            modified: StoreTime::of(object.modified),
+            place: Place::Entry(number),
+        }))
     }
 
     fn absent(bucket: &Bucket) -> Self {
@@ -180,7 +198,8 @@ fn parse(key: &str, bytes: &[u8]) -> Result<State> {
     })
 }
 
-fn gone(key: &str) -> StorageError {
+fn gone(number: u64) -> StorageError {
+    let key = keys::collection_entry(number);
     let message = format!("the state {key} of collections was listed and cannot be read");
     StorageError::unavailable(message, Some(RETRY_AFTER), None)
 }

@@ -165,6 +165,20 @@ async fn of_two_changes_from_the_same_state_one_is_made() {
 }
 
 #[tokio::test]
+async fn a_listing_that_lacks_the_newest_states_is_no_view_of_the_past() {
+    let bucket = Location::memory().bucket("").unwrap();
+    let mut last = Stored::load(&bucket, Rung::Log).await.unwrap();
+    for epoch in 1..4 {
+        let changed = last.change(&bucket, Rung::Log, |state| state.epoch = epoch);
+        last = changed.await.unwrap().unwrap();
+    }
+    for listed in [None, Some(0), Some(1), Some(2)] {
+        let found = Stored::newest(&bucket, listed).await.unwrap();
+        assert_eq!(found.state, last.state, "{listed:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_collection_waits_for_the_sections_that_began_before() {
     let setting = Setting::link().await;
     let process = &setting.gate.process;

@@ -35,6 +35,8 @@ pub(crate) struct Work {
     pub(crate) is_closed: bool,
     /// Time of the store's clock until which removals of an earlier holder may take effect.
     pub(crate) settles: Option<StoreTime>,
+    /// Time of the store's clock until which removals of this run may take effect.
+    pub(crate) ends: Option<StoreTime>,
     /// Manifests that this run has looked at, with their subjects.
     pub(crate) subjects: BTreeMap<Mark, Option<Mark>>,
     /// Content that rescued manifests need, by their marks.

@@ -96,6 +96,7 @@ impl Store {
                 ripe: Instant::now() + left,
                 is_closed,
                 settles,
+                ends: None,
                 subjects: BTreeMap::new(),
                 needs: BTreeMap::new(),
                 noted: Vec::new(),

@@ -14,6 +14,7 @@ impl Store {
         let _removing = self.gate.process.removing.lock().await;
         let mut work = run.work.lock().await;
         // Nobody looks for what is dying once the epoch is over.
+        work.settles = work.settles.max(work.ends.take());
         self.settle(&mut work).await?;
         let census = Count {
             manifests: seen.manifests,

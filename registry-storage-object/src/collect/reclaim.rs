@@ -1,7 +1,7 @@
 //! Removal of condemned items, batch by batch.
 
 use crate::{
-    bucket::{Condition, Fence, Sent},
+    bucket::{Condition, Dialect, Fence, Sent},
     gate::{Batch, Kind, Mark, now},
     keys,
     run::{OpenRun, Work},
@@ -88,9 +88,10 @@ impl Store {
         let batch = Batch::announce(&self.bucket, epoch, kind, ends, &marks).await?;
         let removed = self.remove_announced(run, work, items, fence).await;
         batch.finish(&self.bucket).await?;
-        // Also an answered removal may take effect once more, where something on the way to the store repeats requests.
-        if !self.gate.is_punctual() {
-            work.settles = work.settles.max(Some(until));
+        // Also an answered removal may take effect once more, where something on the way to the store repeats requests. No
+        // other batch waits for that: what is dying stays announced until then.
+        if !self.gate.is_punctual() && self.bucket.dialect() != Dialect::Memory {
+            work.ends = work.ends.max(Some(until));
         }
         let removed = removed?;
         Ok(removed

@@ -147,7 +147,10 @@ async fn the_next_run_goes_on_with_the_announcements_of_one_that_stopped() {
 
     assert_eq!(waiting, Waiting::Until(Duration::ZERO));
     // Both were written just now, and only one was announced.
-    let due = second.due(&Terms::new(), &[index.clone()]).await.unwrap();
+    let due = second
+        .due(&Terms::new(), std::slice::from_ref(&index))
+        .await
+        .unwrap();
     assert!(matches!(due[..], [Due::Now { .. }]), "{due:?}");
     let work = second.store.gate.process.run(run.id).unwrap();
     let work = work.work.lock().await;

@@ -17,7 +17,7 @@ mod signed;
 use self::error::failed;
 pub(crate) use self::{
     error::RETRY_AFTER,
-    observed::{Counts, Observed, Observing, StoreTime},
+    observed::{Observed, Observing, StoreTime},
     once::{Condition, Fence, Sent},
     parts::Part,
 };
@@ -147,7 +147,7 @@ impl Bucket {
         self.clients.dialect
     }
 
-    /// Returns the counts of requests, and the store's clock.
+    /// Returns the store's clock.
     pub(crate) fn observed(&self) -> &Observed {
         &self.clients.observed
     }

@@ -1,4 +1,4 @@
-//! [`Observed`]: what the answers of the store tell: its clock, and how many requests it got.
+//! [`Observed`]: the clock of the store, as its answers tell it.
 
 use super::patient::{patience, patient, silent};
 use object_store::{
@@ -41,26 +41,11 @@ impl StoreTime {
     }
 }
 
-/// Numbers of requests, by method.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) get: u64,
-    pub(crate) head: u64,
-    pub(crate) put: u64,
-    pub(crate) post: u64,
-    pub(crate) delete: u64,
-}
-
 /// Information from the answers of the store.
 #[derive(Debug, Default)]
 pub(crate) struct Observed {
     /// Seconds of the newest `Date`.
     date: AtomicU64,
-    get: AtomicU64,
-    head: AtomicU64,
-    put: AtomicU64,
-    post: AtomicU64,
-    delete: AtomicU64,
 }
 
 impl Observed {
@@ -72,27 +57,6 @@ impl Observed {
         }
     }
 
-    pub(crate) fn counts(&self) -> Counts {
-        Counts {
-            get: self.get.load(Ordering::Relaxed),
-            head: self.head.load(Ordering::Relaxed),
-            put: self.put.load(Ordering::Relaxed),
-            post: self.post.load(Ordering::Relaxed),
-            delete: self.delete.load(Ordering::Relaxed),
-        }
-    }
-
-    fn request(&self, method: &http::Method) {
-        let counter = match method.as_str() {
-            "HEAD" => &self.head,
-            "PUT" => &self.put,
-            "POST" => &self.post,
-            "DELETE" => &self.delete,
-            _ => &self.get,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// Notes the date of an answer, and returns it.
     pub(super) fn answer(&self, headers: &http::HeaderMap) -> Option<StoreTime> {
         let text = headers.get(http::header::DATE)?.to_str().ok()?;
@@ -102,7 +66,7 @@ impl Observed {
     }
 }
 
-/// A connector whose clients tell [`Observed`] about every request to the store and its answer.
+/// A connector whose clients tell [`Observed`] about every answer of the store.
 #[derive(Clone, Debug)]
 pub(crate) struct Observing {
     observed: Arc<Observed>,
@@ -143,7 +107,6 @@ impl HttpService for Service {
         if host.is_some() && request.uri().host() != host.as_deref() {
             return self.inner.execute(request).await;
         }
-        observed.request(request.method());
         let patience = patience(&request);
         let response = tokio::time::timeout(patience, self.inner.execute(request))
             .await

@@ -4,7 +4,7 @@ use super::{Bucket, Dialect, Signing, StoreTime, Version, error::RETRY_AFTER};
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use object_store::{
-    ObjectStoreExt as _, PutMode, PutOptions, UpdateVersion,
+    PutMode, PutOptions, UpdateVersion,
     client::HttpRequestBody,
     signer::{SignedUrlOptions, Url},
 };

@@ -184,8 +184,13 @@ impl Bucket {
         });
         match parts.status {
             status if status.is_success() => Ok(Sent::Done(version)),
+            // Without a precondition, it is a lease or a conflicting operation of the store, and nothing was done.
             StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT | StatusCode::NOT_MODIFIED => {
-                Ok(Sent::Refused)
+                Ok(if has_precondition(&sent) {
+                    Sent::Refused
+                } else {
+                    Sent::Unclear
+                })
             }
             // The object is not there. Without a precondition, it is the bucket.
             StatusCode::NOT_FOUND if method == Method::DELETE || expects_version(&sent) => Ok(Sent::Refused),
@@ -321,6 +326,16 @@ fn conditions(headers: &mut http::HeaderMap, dialect: Dialect, condition: &Condi
             }
         }
     }
+}
+
+fn has_precondition(headers: &http::HeaderMap) -> bool {
+    [
+        header::IF_MATCH.as_str(),
+        header::IF_NONE_MATCH.as_str(),
+        "x-goog-if-generation-match",
+    ]
+    .iter()
+    .any(|name| headers.contains_key(*name))
 }
 
 /// Returns true if a request changes only an object that is there.

@@ -9,6 +9,8 @@ use tokio::time::Instant;
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
     pub(super) epoch: u64,
+    /// True if the bucket had a state of the collection.
+    pub(super) exists: bool,
     pub(super) condemned: Arc<Condemned>,
     /// A time of the store's clock before it was read.
     pub(super) told: StoreTime,

@@ -30,7 +30,7 @@ pub(crate) use self::{
 };
 
 use crate::{
-    bucket::{Bucket, Dialect, Fence, StoreTime},
+    bucket::{Bucket, Dialect, Fence, RETRY_AFTER, StoreTime},
     keys,
     process::{Process, Section},
     rung::Rung,
@@ -131,6 +131,7 @@ impl Gate {
         let known = match self.reach {
             Reach::Readers => Known {
                 epoch: 0,
+                exists: false,
                 condemned: Arc::default(),
                 told: now(bucket),
                 read: Instant::now(),
@@ -236,6 +237,7 @@ impl Gate {
 }
 
 async fn read(bucket: &Bucket, rung: Rung, before: Option<Known>) -> Result<Known> {
+    let seen = before.as_ref().map(|known| (known.exists, known.epoch));
     let before = before.map(|known| known.condemned).unwrap_or_default();
     // Again if a collection ends meanwhile, or the store's last answer is old.
     for _ in 0..4 {
@@ -244,10 +246,24 @@ async fn read(bucket: &Bucket, rung: Rung, before: Option<Known>) -> Result<Know
         if now(bucket).since(told) > STALE {
             continue;
         }
+        let exists = stored.exists();
         let State { epoch, lists, .. } = stored.state;
+        // Something in front of the store may answer in its place. A state that goes back would protect nothing.
+        if seen.is_some_and(|seen| seen > (exists, epoch)) {
+            return Err(StorageError::unavailable(
+                format!(
+                    "the state of the collection in the bucket ({}) has gone back, or is gone: if it was removed, restart all \
+                     servers",
+                    keys::COLLECTION
+                ),
+                Some(RETRY_AFTER),
+                None,
+            ));
+        }
         if let Some(condemned) = Condemned::read(bucket, &lists, &before).await? {
             return Ok(Known {
                 epoch,
+                exists,
                 condemned: Arc::new(condemned),
                 told,
                 read,

@@ -66,6 +66,11 @@ enum Place {
 }
 
 impl Stored {
+    /// Returns true if the bucket has a state.
+    pub(crate) fn exists(&self) -> bool {
+        !matches!(self.place, Place::Absent)
+    }
+
     pub(crate) async fn load(bucket: &Bucket, rung: Rung) -> Result<Self> {
         match rung {
             Rung::Conditional | Rung::Sole => {

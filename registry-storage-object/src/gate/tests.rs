@@ -210,3 +210,13 @@ async fn the_end_of_a_collection_is_known_once_it_is_forgotten_here() {
     assert!(view.condemned.is_empty());
     assert_eq!(view.epoch, 1);
 }
+
+#[tokio::test]
+async fn a_state_that_goes_back_is_refused() {
+    let setting = Setting::link().await;
+    let known = read(&setting.bucket, setting.gate.rung, None).await.unwrap();
+    // Something in front of the store answers in its place.
+    setting.bucket.delete(keys::COLLECTION).await.unwrap();
+    let refused = read(&setting.bucket, setting.gate.rung, Some(known)).await;
+    assert!(matches!(refused, Err(StorageError::Unavailable { .. })));
+}

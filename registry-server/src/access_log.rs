@@ -466,7 +466,7 @@ mod tests {
         let (log, written) = log();
         let request = Request::get("/")
             .header("user-agent", "a\" 200 \\ \tb")
-            .header("referer", axum::http::HeaderValue::from_bytes(b"\xff\"").unwrap())
+            .header("referer", http::HeaderValue::from_bytes(b"\xff\"").unwrap())
             .body(Body::empty())
             .unwrap();
         drop(Line::begin(log, &request));
@@ -484,7 +484,7 @@ mod tests {
         let request = Request::get("/")
             .header(
                 "user-agent",
-                axum::http::HeaderValue::from_bytes(unseen.as_bytes()).unwrap(),
+                http::HeaderValue::from_bytes(unseen.as_bytes()).unwrap(),
             )
             .body(Body::empty())
             .unwrap();

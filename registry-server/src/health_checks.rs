@@ -61,7 +61,7 @@ pub(crate) enum Unwell {
     #[error("no TLS")]
     Tls(#[source] io::Error),
     #[error("there is no such request")]
-    Request(#[source] axum::http::Error),
+    Request(#[source] http::Error),
     #[error("no answer")]
     Http(#[source] hyper::Error),
     #[error("the answer is {got}, not {wanted}")]

@@ -22,9 +22,12 @@ use std::{io, process::ExitCode};
 
 const BUCKET: &str = "tags";
 
+/// Starts a store.
+type Start = fn() -> io::Result<S3Server>;
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let programs: [(&str, fn() -> io::Result<S3Server>); 2] = [
+    let programs: [(&str, Start); 2] = [
         (SeaweedFs::PROGRAM, SeaweedFs::start),
         (Versitygw::PROGRAM, Versitygw::start),
     ];

@@ -23,7 +23,10 @@ use crate::{
 };
 
 /// A test of the exchange in one place.
-type Exchange = fn(Desk);
+type Exchange = fn(&Desk);
+
+/// Starts a store.
+type Start = fn() -> io::Result<S3Server>;
 
 const EXCHANGES: [(&str, Exchange); 4] = [
     ("what_registry2_wrote_is_served", what_registry2_wrote_is_served),
@@ -39,10 +42,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     let directory = EXCHANGES.map(|(name, exchange)| {
         let name = format!("{}::{name}::in_a_directory", module_path!());
         crate::trial(&name, &["docker-registry", "skopeo", "crane"], move || {
-            exchange(Desk::with(Place::directory));
+            exchange(&Desk::with(Place::directory));
         })
     });
-    let stores: [(&str, fn() -> io::Result<S3Server>); 2] = [
+    let stores: [(&str, Start); 2] = [
         (SeaweedFs::PROGRAM, SeaweedFs::start),
         (Versitygw::PROGRAM, Versitygw::start),
     ];
@@ -50,14 +53,14 @@ pub(crate) fn trials() -> Vec<Trial> {
         EXCHANGES.map(|(name, exchange)| {
             let name = format!("{}::{name}::in_a_bucket_of_{store}", module_path!());
             crate::trial(&name, &[store, "registry3", "skopeo", "crane"], move || {
-                exchange(Desk::with(|bench| Place::bucket(bench, start().unwrap())));
+                exchange(&Desk::with(|bench| Place::bucket(bench, start().unwrap())));
             })
         })
     });
     directory.into_iter().chain(buckets).collect()
 }
 
-fn what_registry2_wrote_is_served(desk: Desk) {
+fn what_registry2_wrote_is_served(desk: &Desk) {
     let theirs = desk.registry2();
     desk.push_samples(&theirs);
     // A blob pushed under its sha512 is kept as sha256, with a link of each name.
@@ -80,7 +83,7 @@ fn what_registry2_wrote_is_served(desk: Desk) {
     assert_eq!(referrers(&ours, "team/app", &subject), [artifact]);
 }
 
-fn what_registry2_deleted_is_gone(desk: Desk) {
+fn what_registry2_deleted_is_gone(desk: &Desk) {
     let theirs = desk.registry2();
     desk.push_samples(&theirs);
     let deleted = desk.layout.digest("one");
@@ -107,7 +110,7 @@ fn what_registry2_deleted_is_gone(desk: Desk) {
     ours.get(&format!("/v2/team/app/blobs/{layer}"));
 }
 
-fn what_ours_wrote_is_served_and_collected_by_registry2(desk: Desk) {
+fn what_ours_wrote_is_served_and_collected_by_registry2(desk: &Desk) {
     let ours = desk.ours();
     desk.push_samples(&ours);
     let strong = push_sha512_image(&ours, "team/strong", "strong");
@@ -192,7 +195,7 @@ fn what_ours_wrote_is_served_and_collected_by_registry2(desk: Desk) {
     );
 }
 
-fn a_place_goes_there_and_back(desk: Desk) {
+fn a_place_goes_there_and_back(desk: &Desk) {
     let untagged = [
         ("team/app", desk.layout.digest("one")),
         ("team/app", desk.layout.digest("two")),

@@ -272,7 +272,7 @@ async fn read(bucket: &Bucket, rung: Rung, before: Option<Known>) -> Result<Know
     }
     Err(StorageError::unavailable(
         "the object store is too slow to tell the state of collections",
-        Some(crate::bucket::RETRY_AFTER),
+        Some(RETRY_AFTER),
         None,
     ))
 }

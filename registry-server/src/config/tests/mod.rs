@@ -50,7 +50,7 @@ fn notices(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
 }
 
 fn headers(settings: &Settings) -> Vec<(String, Vec<String>)> {
-    let text = |value: &axum::http::HeaderValue| value.to_str().unwrap().to_owned();
+    let text = |value: &http::HeaderValue| value.to_str().unwrap().to_owned();
     settings
         .http
         .headers

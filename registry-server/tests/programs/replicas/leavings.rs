@@ -19,6 +19,7 @@ pub(super) fn assert_exact(cluster: &Cluster, roots: Roots) {
 }
 
 /// Copies the bucket to a directory.
+#[expect(clippy::future_not_send, reason = "the thread that calls it runs it")]
 async fn copy(cluster: &Cluster) -> tempfile::TempDir {
     let directory = tempfile::TempDir::new().expect("the directory for temporary files is writable");
     let client = cluster

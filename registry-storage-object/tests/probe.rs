@@ -15,7 +15,6 @@ fn main() -> ExitCode {
     let trials = vec![
         trial(SeaweedFs::PROGRAM, SeaweedFs::start, |location| async move {
             let probe = ObjectStorage::options().probe(&location).await.unwrap();
-            println!("{probe}");
             assert!(probe.supports_replicas());
             for kept in [
                 &probe.create,
@@ -31,7 +30,6 @@ fn main() -> ExitCode {
         }),
         trial(Versitygw::PROGRAM, Versitygw::start, |location| async move {
             let probe = ObjectStorage::options().probe(&location).await.unwrap();
-            println!("{probe}");
             assert!(probe.supports_replicas());
             for kept in [
                 &probe.create,

@@ -12,7 +12,7 @@ ALLOWED = {
     "registry-listener": {"bytes", "http", "http_body", "registry_core", "registry_tls", "tokio", "tower_service"},
     # `bytes` by the contracts that it implements.
     "registry-storage-fs": {"bytes", "registry_core"},
-    "registry-storage-object": {"bytes", "registry_core"},
+    "registry-storage-object": {"bytes", "futures_core", "registry_core"},
     "registry-auth-htpasswd": {"registry_core"},
     "registry-auth-rules": {"registry_core"},
     # `pin_project_lite` writes a bound of its own, which nobody can name.

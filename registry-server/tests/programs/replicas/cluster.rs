@@ -140,6 +140,16 @@ impl Cluster {
         }
     }
 
+    /// Starts all replicas again, which from then on do not collect by themselves.
+    pub(super) fn stop_collecting(&mut self) {
+        for replica in &self.replicas {
+            let text = fs::read_to_string(&replica.config).expect("it was written");
+            let text = text.replace("collect: { enabled: true,", "collect: { enabled: false,");
+            fs::write(&replica.config, text).expect("the test's directory is writable");
+        }
+        self.restart_all();
+    }
+
     /// Kills all replicas and the store, and starts them again. Nothing that was sent before takes effect later.
     pub(super) fn restart_all(&mut self) {
         self.replicas.iter_mut().for_each(Replica::kill);

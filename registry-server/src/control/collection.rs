@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use std::{pin::pin, time::Duration};
 use tokio::sync::mpsc::unbounded_channel;
 
+/// Time after an upload request for which links stay, unless the grace period is shorter.
+const UPLOADING: Duration = Duration::from_secs(60 * 60);
+
 /// Removes content that nothing refers to, or reports it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Collect {
@@ -141,14 +144,12 @@ impl Operation for Collect {
             .untagged(self.untagged)
             .empty_trash(!self.keep_trash)
             .force(self.force);
-        let options = match operator.holding() {
-            Some(holding) => options.grace(holding.grace()),
-            // Nobody pushes meanwhile.
-            None if operator.registry.storage().abilities().exclusive => {
-                options.grace(Duration::ZERO).uploading(Duration::ZERO)
-            }
+        let options = match (operator.grace(), operator.holding()) {
+            (Some(grace), Some(_)) => options.grace(grace),
             // Other replicas may have clients.
-            None => options,
+            (Some(grace), None) => options.grace(grace).uploading(grace.min(UPLOADING)),
+            // Nobody pushes meanwhile.
+            (None, _) => options.grace(Duration::ZERO).uploading(Duration::ZERO),
         };
         let collections = operator.holding().map(Holding::collections);
         let _paused = match collections {

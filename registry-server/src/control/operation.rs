@@ -7,7 +7,7 @@ use registry_core::{
     Error as RegistryError, Identity, Registry, service::RegistryView, storage::QuarantineId,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::{error::Error, future::Future};
+use std::{error::Error, future::Future, time::Duration};
 use tokio::sync::mpsc::Sender;
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
@@ -52,6 +52,8 @@ pub(crate) struct Operator {
     /// Hold of the server; `None` in the process of a command.
     holding: Option<Holding>,
     immutable: Immutable,
+    /// Configured grace period, which counts where others may have clients.
+    grace: Duration,
     clock: TrustedClock,
 }
 
@@ -66,6 +68,21 @@ impl Operator {
             access_log: None,
             holding: None,
             immutable: Immutable::Unknown,
+            grace: Duration::ZERO,
+        }
+    }
+
+    /// Sets the grace period for content of a storage that other processes may serve meanwhile. Without it, there is none.
+    pub(super) fn with_grace(self, grace: Duration) -> Self {
+        Self { grace, ..self }
+    }
+
+    /// Returns the time for which content stays that clients may need, or `None` if nobody pushes meanwhile.
+    pub(super) fn grace(&self) -> Option<Duration> {
+        match &self.holding {
+            Some(holding) => Some(holding.grace()),
+            None if self.registry.storage().abilities().exclusive => None,
+            None => Some(self.grace),
         }
     }
 

@@ -273,6 +273,8 @@ impl Place {
             return Err(READ_ONLY_BUCKET.to_owned().into());
         }
         let usage = match access {
+            // A storage that only reads does not know what a collection would remove.
+            Access::Preview if !self.settings.storage.read_only => Use::Write,
             Access::Own => Use::Write,
             Access::Preview | Access::Read => Use::Read,
         };
@@ -290,7 +292,9 @@ impl Place {
     fn operator(&self, storage: impl Storage, clock: TrustedClock) -> Operator {
         let registry = wiring::configured(Registry::builder(storage), &self.settings).build();
         let immutable = Immutable::of(self.settings.access.as_deref()).unwrap_or(Immutable::Unknown);
-        Operator::new(registry, self.user, clock).with_immutable(immutable)
+        Operator::new(registry, self.user, clock)
+            .with_immutable(immutable)
+            .with_grace(self.settings.storage.collect.grace)
     }
 }
 

@@ -163,11 +163,11 @@ pub(crate) fn ages_ignored(rules: &Rules, now: Result<SystemTime, Distrust>) -> 
     Some(distrust.to_string())
 }
 
-/// Returns the terms of a collection that somebody asks for. Without a server, nobody pushes meanwhile.
+/// Returns the terms of a collection that somebody asks for.
 fn terms(operator: &Operator) -> Terms {
     let terms = Terms::new().with_released(true);
-    match operator.holding() {
-        Some(holding) => terms.with_grace(holding.grace()),
+    match operator.grace() {
+        Some(grace) => terms.with_grace(grace),
         None => terms,
     }
 }

@@ -226,6 +226,7 @@ impl Run {
             let id = session["id"].as_str().expect("a session has an id");
             self.place.run(&["uploads", "--end", id]);
         }
+        self.place.run(&["garbage-collect", "--dry-run"]);
         // The first one may go on with a run that was killed, in which items stay that clients have used since.
         for _ in 0..2 {
             self.collect(&["garbage-collect", "--quiet"]);

@@ -4,7 +4,8 @@
 //! probe races.
 
 use crate::{
-    bucket::{Bucket, Condition, Meta, Sent, Version},
+    bucket::{Bucket, Condition, Meta, Sent, StoreTime, Version},
+    gate::now,
     keys,
     nonce::nonce,
     rung::Rung,
@@ -12,10 +13,12 @@ use crate::{
 use bytes::Bytes;
 use futures_util::{TryStreamExt as _, future::join_all};
 use registry_core::storage::{Result, StorageError};
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// Number of simultaneous writers of a race.
 const RACERS: usize = 16;
+/// Age from which on the keys of a probe are those of a process that died.
+const ABANDONED: Duration = Duration::from_secs(60 * 60);
 /// Number of races of a kind.
 const ROUNDS: usize = 3;
 
@@ -89,10 +92,14 @@ impl Probe {
             directory: &directory,
         };
         let found = trial.all().await;
-        // What is left is garbage of a name that nobody uses again.
-        let left: Vec<_> = bucket.list(&directory).try_collect().await.unwrap_or_default();
+        // What others left is of names that nobody uses again. A probe takes seconds.
+        let now = now(bucket);
+        let left: Vec<_> = bucket.list(keys::PROBE).try_collect().await.unwrap_or_default();
         for object in left {
-            let _ = bucket.delete(&object.key).await;
+            let is_old = now.since(StoreTime::of(object.modified)) > ABANDONED;
+            if is_old || object.key.starts_with(&directory) {
+                let _ = bucket.delete(&object.key).await;
+            }
         }
         found
     }

@@ -68,7 +68,7 @@ impl ObjectOptions {
     ///
     /// # Cancel safety
     ///
-    /// The future can be dropped at any point. Keys of the probe may be left in the bucket; the next opening removes them.
+    /// The future can be dropped at any point. Keys of the probe may be left in the bucket; an opening an hour later removes them.
     pub async fn open(self, location: Location) -> Result<ObjectStorage, StorageError> {
         let (bucket, process) = (location.bucket(&self.root)?, location.process(&self.root));
         if self.read_only {

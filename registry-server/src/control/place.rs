@@ -286,15 +286,15 @@ impl Place {
             }
         })?;
         let clock = TrustedClock::start(&*opened.notes).await;
-        Ok(self.operator(opened.storage, clock))
+        let operator = self.operator(opened.storage, clock);
+        // The servers that use it have clients.
+        Ok(operator.with_grace(self.settings.storage.collect.grace))
     }
 
     fn operator(&self, storage: impl Storage, clock: TrustedClock) -> Operator {
         let registry = wiring::configured(Registry::builder(storage), &self.settings).build();
         let immutable = Immutable::of(self.settings.access.as_deref()).unwrap_or(Immutable::Unknown);
-        Operator::new(registry, self.user, clock)
-            .with_immutable(immutable)
-            .with_grace(self.settings.storage.collect.grace)
+        Operator::new(registry, self.user, clock).with_immutable(immutable)
     }
 }
 

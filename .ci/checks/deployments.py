@@ -145,7 +145,7 @@ def unserved(program, objects):
     with tempfile.TemporaryDirectory() as name, ExitStack() as running:
         folder = Path(name)
         file = furnish(folder, objects)
-        environment, store = {**os.environ, **ours}, None
+        environment, store = {**unset(), **ours}, None
         if "s3" in config["storage"]:
             bucket = ours.get("REGISTRY_STORAGE_S3_BUCKET", config["storage"]["s3"].get("bucket"))
             store, place = running.enter_context(bucket_of(folder, bucket))
@@ -256,6 +256,11 @@ def mount(folder, files):
         (folder / "..1" / name).write_text(content)
         (folder / name).symlink_to(f"..data/{name}")
     return folder
+
+
+def unset():
+    """The environment without what a registry takes for its configuration, such as the variables of the tests."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
 
 
 @contextmanager

@@ -61,7 +61,7 @@ impl Objects {
     ///
     /// # Errors
     ///
-    /// As for [`read`](Self::read). An item of the stream is an error if the transfer breaks off.
+    /// The same errors as [`read`](Self::read). An item of the stream is an error if the transfer breaks off.
     ///
     /// # Cancel safety
     ///
@@ -74,7 +74,7 @@ impl Objects {
     ///
     /// # Errors
     ///
-    /// As for [`read`](Self::read).
+    /// The same errors as [`read`](Self::read).
     ///
     /// # Cancel safety
     ///
@@ -87,7 +87,7 @@ impl Objects {
     ///
     /// # Errors
     ///
-    /// As for [`read`](Self::read), and the error of the stream.
+    /// The same errors as [`read`](Self::read), and the error of the stream.
     ///
     /// # Cancel safety
     ///

@@ -1,7 +1,7 @@
 //! Scans: all keys below a directory, and all repositories. They rely on the store's own tokens alone.
 //!
 //! No order of a store is trusted, and no common prefix: a store may go on showing the prefix of objects that were removed.
-//! What is found by a prefix is looked for by a listing of its keys.
+//! A name that is found by a prefix is looked for by a listing of its keys.
 
 use crate::{
     bucket::{Meta, StoreTime},

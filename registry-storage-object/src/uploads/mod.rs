@@ -8,7 +8,7 @@
 //! - pieces: private objects, because a part has at least 5 MiB and cannot be read back;
 //! - up to 256 KiB in the record.
 //!
-//! Where the store cannot write under the condition that an object has not changed, the record is the last entry of a
+//! If the store cannot write under the condition that an object has not changed, the record is the last entry of a
 //! numbered log, and its end stays as an entry for some time. Each move then needs a listing more.
 //!
 //! An append that may take time claims the session first, so that another one is refused at once. A claim ends with the

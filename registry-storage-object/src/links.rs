@@ -20,12 +20,13 @@ use registry_core::{
     storage::{BlobInfo, Deletion, Mount, Need, Needed, Result},
 };
 use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
 
 /// Number of times a section begins again because its view has become too old.
 pub(crate) const SECTIONS: usize = 3;
 
-/// Validity of a deletion, for whose end a call waits if the answer is lost.
-const DELETION: Duration = Duration::from_secs(20);
+/// Time for which the clock of a store may stand, or be unknown.
+const UNTOLD: Duration = Duration::from_secs(30);
 
 /// Content that a repository holds.
 #[derive(Clone, Copy, Debug)]
@@ -190,7 +191,7 @@ impl Store {
     /// Removes a record by request. The call does not return before the removal can no longer take effect late.
     pub(crate) async fn remove_link(&self, key: &str) -> Result<()> {
         for _ in 0..SECTIONS {
-            let fence = self.fence_of(DELETION);
+            let fence = self.fence_of(self.moving);
             match self.bucket.delete_once(key, &Condition::Any, fence).await? {
                 Sent::Done(_) | Sent::Refused => return Ok(()),
                 Sent::Expired => {}
@@ -215,12 +216,26 @@ impl Store {
         }
     }
 
-    /// Waits until the store's clock has passed a time.
+    /// Waits until the store's clock has passed a time. Goes on while the store fails, until it has passed here as well: what
+    /// was sent before may take effect until then.
+    ///
+    /// # Errors
+    ///
+    /// The last error of a store that has not answered all the time, or whose clock stands.
     pub(crate) async fn outlast(&self, time: StoreTime, key: &str) -> Result<()> {
-        while self.bucket.observed().latest().is_none_or(|now| now <= time) {
+        let latest = || self.bucket.observed().latest();
+        let (began, left) = (Instant::now(), latest().map_or(UNTOLD, |told| time.since(told)));
+        while latest().is_none_or(|now| now <= time) {
             tokio::time::sleep(Duration::from_secs(1)).await;
             // Only answers tell the clock.
-            self.bucket.head(key).await?;
+            match self.bucket.head(key).await {
+                Ok(_) if began.elapsed() > 2 * left + UNTOLD => {
+                    return Err(restart(&format!("tell the time after a change of {key}")));
+                }
+                // The time is told in whole seconds.
+                Err(error) if began.elapsed() > left + Duration::from_secs(2) => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
         }
         Ok(())
     }

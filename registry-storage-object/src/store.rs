@@ -58,7 +58,7 @@ pub(crate) struct Store {
     pub(crate) large_reads: Semaphore,
     /// Writers of tags.
     pub(crate) turns: Turns,
-    /// Validity of a request that moves a tag.
+    /// Validity of a request that moves a tag, or removes a record.
     pub(crate) moving: Duration,
     /// Ids of the records of deletions.
     pub(crate) trash_ids: TrashIds,

@@ -1,9 +1,10 @@
 //! Tests of moves of tags whose answers are lost.
 
 use crate::{
-    ObjectStorage,
+    ObjectStorage, keys,
     support::{Remote, digest, name, put, put_expecting, resolve, tag},
 };
+use http::StatusCode;
 use object_stores::proxy::{Fault, Gate, Kind, on};
 use registry_core::{
     Digest,
@@ -14,7 +15,9 @@ use std::{sync::Arc, time::Duration};
 /// Opens a replica that passes the faults, whose requests expire soon.
 async fn faulty(remote: &Remote) -> ObjectStorage {
     let mut storage = remote.open(true).await;
-    Arc::get_mut(&mut storage.store).unwrap().moving = Duration::from_secs(2);
+    let store = Arc::get_mut(&mut storage.store).unwrap();
+    store.moving = Duration::from_secs(2);
+    store.gate.times = store.gate.times.shortened_to(Duration::from_secs(20));
     storage
 }
 
@@ -93,4 +96,34 @@ async fn a_move_that_another_replica_anticipates_while_its_answer_is_lost_is_ref
     );
     assert_eq!(resolve(&storage, "v1").await, Some(digest(2)));
     assert_eq!(targets(&storage).await, [Some(digest(2))]);
+}
+
+#[tokio::test]
+async fn a_deletion_whose_answer_was_lost_is_decided_although_the_store_fails_meanwhile() {
+    let remote = Remote::start().await;
+    let storage = faulty(&remote).await;
+    put(&storage, 1, &[]).await;
+    let record = keys::revision(&name("a"), &digest(1));
+    for fault in [Fault::CutAfterEffect, Fault::Cut] {
+        put(&storage, 1, &["v1"]).await;
+        let (v1, head) = (
+            on(Kind::ConditionalDelete).key("/v1/current/link"),
+            on(Kind::Head),
+        );
+        remote.proxy.fault(v1, fault.clone());
+        remote.proxy.fault(on(Kind::Delete).key(&record), fault);
+        let looks = [head.clone().key("/v1/current/link"), head.key(&record)];
+        // The library does not repeat what is refused.
+        let refused = Fault::Answer(StatusCode::FORBIDDEN);
+        let looks = looks.map(|head| remote.proxy.fault(head, refused.clone()));
+
+        let deleted = storage
+            .delete_manifest(&name("a"), &digest(1), Deletion::new())
+            .await;
+
+        assert_eq!(deleted.unwrap(), Some(vec![tag("v1")]));
+        assert_eq!(resolve(&storage, "v1").await, None);
+        assert!(storage.store.bucket.head(&record).await.unwrap().is_none());
+        assert!(looks.iter().all(|look| look.happened() > 0));
+    }
 }

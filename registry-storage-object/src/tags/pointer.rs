@@ -5,7 +5,7 @@ use crate::bucket::Version;
 use registry_core::{RepositoryName, Tag, storage::StorageError};
 use std::time::{Duration, SystemTime};
 
-/// Validity of a request that moves a tag. A lost answer is decided after one and a half times that: the store may have
+/// Validity of a request that moves a tag, or removes a record. A lost answer is decided after one and a half times that: the store may have
 /// accepted the request at the last moment.
 pub(crate) const VALID: Duration = Duration::from_secs(20);
 

@@ -5,8 +5,7 @@ use super::{
     pointer::{Place, Pointer, Swapped, contended},
 };
 use crate::{
-    bucket::{Condition, Fence, Sent, StoreTime, Version},
-    error::restart,
+    bucket::{Condition, Fence, Sent, Version},
     keys,
     nonce::nonce,
     rung::Rung,
@@ -18,9 +17,6 @@ use registry_core::{
     storage::{Result, StorageError},
 };
 use std::time::{Duration, SystemTime};
-
-/// Time between two looks at the clock of the store.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Store {
     /// Reads the record of a tag.
@@ -180,22 +176,11 @@ impl Store {
         })
     }
 
-    /// Waits until the store's clock has passed a fence. Fails if the store no longer answers.
+    /// Waits until the store's clock has passed a fence. Fails if the store no longer answers, once the time has passed.
     pub(crate) async fn wait_for(&self, fence: Option<Fence>, key: &str) -> Result<()> {
-        let Some(end) = fence.map(|fence| fence.expires().after(self.moving / 2)) else {
-            return Ok(());
-        };
-        let has_passed = |now: Option<StoreTime>| now.is_some_and(|now| now > end);
-        // For a store whose clock stands.
-        let mut left = 4 * self.moving.as_secs();
-        while !has_passed(self.bucket.observed().latest()) {
-            if left == 0 {
-                return Err(restart(&format!("change {key}")));
-            }
-            left -= 1;
-            tokio::time::sleep(LOOK_AGAIN).await;
-            self.bucket.head(key).await?;
+        match fence {
+            Some(fence) => self.outlast(fence.expires().after(self.moving / 2), key).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 }

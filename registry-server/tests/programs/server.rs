@@ -2,8 +2,10 @@
 
 use std::{
     cell::RefCell,
-    env, fs,
-    io::{self, BufRead as _, BufReader, Read},
+    env,
+    ffi::OsStr,
+    fs,
+    io::{BufRead as _, BufReader, Read},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -129,28 +131,23 @@ impl Server {
         match env::var_os("REGISTRY_TEST_AGAINST") {
             None => Self::ours(root),
             Some(program) if program == "docker-registry" => Self::registry2(root),
-            Some(store) if store == SeaweedFs::PROGRAM => Self::ours_in_a_bucket(SeaweedFs::start()),
-            Some(store) if store == Versitygw::PROGRAM => Self::ours_in_a_bucket(Versitygw::start()),
-            Some(program) => panic!(
-                "REGISTRY_TEST_AGAINST names {program:?}, not docker-registry, {} or {}",
-                SeaweedFs::PROGRAM,
-                Versitygw::PROGRAM
-            ),
+            Some(store) => Self::ours_on(start_store(&store), &[]),
         }
     }
 
-    /// Serves a new bucket with the binary that this package builds. The store ends with the server.
-    fn ours_in_a_bucket(store: io::Result<S3Server>) -> Self {
-        let store = store.expect("the store starts");
+    /// Serves a new bucket of a store with the binary that this package builds. The store ends with the server.
+    pub(crate) fn ours_on(store: S3Server, arguments: &[&str]) -> Self {
         store.bucket("images").expect("a store makes buckets");
         let mut command = program(env!("CARGO_BIN_EXE_registry"));
-        command.args(["serve", "--addr", "127.0.0.1:0"]).envs([
+        command.args(["serve", "--addr", "127.0.0.1:0"]).args(arguments);
+        command.envs([
             ("REGISTRY_STORAGE", "s3"),
             ("REGISTRY_STORAGE_S3_BUCKET", "images"),
             ("REGISTRY_STORAGE_S3_REGIONENDPOINT", &store.endpoint()),
             ("REGISTRY_STORAGE_S3_REGION", store.region()),
             ("REGISTRY_STORAGE_S3_ACCESSKEY", store.access_key()),
             ("REGISTRY_STORAGE_S3_SECRETKEY", store.secret()),
+            ("REGISTRY_STORAGE_DELETE_ENABLED", "true"),
             ("REGISTRY_STORAGE_REDIRECT_DISABLE", "true"),
         ]);
         let mut server = Self::start(command, "http://");
@@ -160,10 +157,11 @@ impl Server {
 
     /// Serves `root` as [`Self::under_test`] does, for the users of a password file only.
     pub(crate) fn under_test_with_users(root: &Path, users: &Path) -> Self {
-        if env::var_os("REGISTRY_TEST_AGAINST").is_some() {
-            Self::registry2_with_users(root, users)
-        } else {
-            Self::ours_with(root, &["--htpasswd", argument(users)])
+        let options = ["--htpasswd", argument(users)];
+        match env::var_os("REGISTRY_TEST_AGAINST") {
+            None => Self::ours_with(root, &options),
+            Some(program) if program == "docker-registry" => Self::registry2_with_users(root, users),
+            Some(store) => Self::ours_on(start_store(&store), &options),
         }
     }
 
@@ -350,6 +348,23 @@ impl Drop for Server {
         _ = self.process.kill();
         _ = self.process.wait();
     }
+}
+
+/// Starts the store that `REGISTRY_TEST_AGAINST` names.
+fn start_store(program: &OsStr) -> S3Server {
+    let store = if program == SeaweedFs::PROGRAM {
+        SeaweedFs::start()
+    } else if program == Versitygw::PROGRAM {
+        Versitygw::start()
+    } else {
+        panic!(
+            "REGISTRY_TEST_AGAINST names {}, not docker-registry, {} or {}",
+            program.display(),
+            SeaweedFs::PROGRAM,
+            Versitygw::PROGRAM
+        )
+    };
+    store.expect("the store starts")
 }
 
 pub(crate) const OCTETS: (&str, &str) = ("Content-Type", "application/octet-stream");

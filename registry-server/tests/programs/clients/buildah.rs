@@ -22,7 +22,10 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 fn builds_pushes_and_pulls_by_tag_and_by_digest() {
-    let scene = Scene::new();
+    pushes_and_pulls(&Scene::new());
+}
+
+pub(super) fn pushes_and_pulls(scene: &Scene) {
     let file = noise(7, 200_000);
     fs::write(scene.bench.path("file"), &file).unwrap();
     let tagged = scene.docker("team/built:one");

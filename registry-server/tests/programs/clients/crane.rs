@@ -26,7 +26,10 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 fn pushes_a_layout_and_pulls_it() {
-    let scene = Scene::new();
+    pushes_and_pulls(&Scene::new());
+}
+
+pub(super) fn pushes_and_pulls(scene: &Scene) {
     let reference = scene.server.repository("team/layout:all");
     let pulled = scene.bench.path("pulled");
 

@@ -119,7 +119,10 @@ fn resumes_a_layer_that_is_cut() {
 }
 
 fn pulls_by_tag_and_by_digest_what_it_pushed() {
-    let scene = Scene::new();
+    pushes_and_pulls(&Scene::new());
+}
+
+pub(super) fn pushes_and_pulls(scene: &Scene) {
     let image = DockerArchive::new(&[&Layer::new(1, 300_000), &Layer::new(2, 20_000)]);
     let tagged = scene.server.repository("team/app:one");
     let pushed = Engine::start(&scene.bench, "first").push(&image, &tagged);

@@ -19,6 +19,7 @@ use crate::{
     server::Server,
 };
 
+mod buckets;
 mod buildah;
 mod caches;
 mod crane;
@@ -35,6 +36,7 @@ mod skopeo;
 
 pub(crate) fn trials() -> Vec<Trial> {
     [
+        buckets::trials(),
         buildah::trials(),
         caches::trials(),
         crane::trials(),
@@ -65,8 +67,11 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let bench = Workbench::new();
-        let root = bench.path("registry");
-        let server = Server::under_test(&root);
+        let server = Server::under_test(&bench.path("registry"));
+        Self::of(bench, server)
+    }
+
+    fn of(bench: Workbench, server: Server) -> Self {
         Self {
             tap: Tap::start(server.address()).expect("the loopback interface has a free port"),
             layout: Layout::sample(bench.path("layout")),

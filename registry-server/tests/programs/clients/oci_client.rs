@@ -25,7 +25,10 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 fn pushes_and_pulls_by_tag_and_by_digest() {
-    let scene = Scene::new();
+    pushes_and_pulls(&Scene::new());
+}
+
+pub(super) fn pushes_and_pulls(scene: &Scene) {
     let digest = scene.layout.digest("one");
 
     let pulled = run(async {

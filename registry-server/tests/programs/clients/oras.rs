@@ -34,7 +34,10 @@ pub(super) fn where_it_is_installed(trials: Vec<Trial>) -> Vec<Trial> {
 }
 
 fn pushes_and_pulls_by_tag_and_by_digest() {
-    let scene = Scene::new();
+    pushes_and_pulls(&Scene::new());
+}
+
+pub(super) fn pushes_and_pulls(scene: &Scene) {
     let leaves = scene.file("leaves", 200_000);
     let tagged = scene.server.repository("team/artifacts:one");
 

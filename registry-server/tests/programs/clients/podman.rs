@@ -22,7 +22,10 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 fn pushes_and_pulls_by_tag_and_by_digest() {
-    let scene = Scene::new();
+    pushes_and_pulls(&Scene::new());
+}
+
+pub(super) fn pushes_and_pulls(scene: &Scene) {
     let image = scene.podman_load("one");
     let reference = scene.server.repository("team/app:one");
 

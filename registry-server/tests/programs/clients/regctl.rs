@@ -29,7 +29,10 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 fn copies_a_layout_and_back_by_tag_and_by_digest() {
-    let scene = Scene::new();
+    pushes_and_pulls(&Scene::new());
+}
+
+pub(super) fn pushes_and_pulls(scene: &Scene) {
     let digest = scene.layout.digest("multi");
     let tagged = scene.server.repository("team/app:multi");
     let by_digest = format!("{}@{digest}", scene.server.repository("team/app"));

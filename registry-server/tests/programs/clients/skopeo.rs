@@ -71,8 +71,18 @@ fn copies_an_index_with_every_platform() {
 
 fn copies_out_by_tag_and_by_digest() {
     let scene = Scene::new();
-    let digest = scene.layout.digest("multi");
     scene.publish("multi", "team/app:multi");
+    pulls_by_tag_and_by_digest(&scene);
+}
+
+pub(super) fn pushes_and_pulls(scene: &Scene) {
+    scene.skopeo_push("multi", "team/app:multi", &["--all"]);
+    scene.assert_served("team/app", "multi", &scene.layout.digest("multi"));
+    pulls_by_tag_and_by_digest(scene);
+}
+
+fn pulls_by_tag_and_by_digest(scene: &Scene) {
+    let digest = scene.layout.digest("multi");
     let by_digest = format!("docker://{}@{digest}", scene.server.repository("team/app"));
 
     for (from, directory) in [

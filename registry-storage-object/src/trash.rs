@@ -1,6 +1,7 @@
 //! `_trash/<name>/_deleted/<id>/record`: a record of each deletion of a manifest or tag, in JSON.
 //!
-//! A record is there before anything is removed. The bytes of a deleted manifest stay in `blobs/`, until a collection
+//! A record is there before anything is removed. It is published as a push is: what it names is promised, and it cannot land
+//! when a collection has already removed that. The bytes of a deleted manifest stay in `blobs/`, until a collection
 //! that finds no record of it. The collector of registry:2 does not know the records.
 //!
 //! The time of a record is that of the store's clock. Two replicas never have the same id in a repository: an id is
@@ -10,12 +11,14 @@
 //! one for each record.
 
 use crate::{
-    bucket::{Condition, Sent},
+    bucket::{Condition, Fence, Sent},
     error::restart,
+    gate::Promised,
     keys,
     nonce::nonce,
     scans::at_once,
     store::Store,
+    tags::Untagging,
 };
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
@@ -80,7 +83,8 @@ fn parse(id: TrashId, content: &[u8]) -> Option<Trashed> {
 }
 
 impl Store {
-    /// Records that a manifest, read before, is about to be deleted with these tags.
+    /// Records that a manifest, read before, is about to be deleted with these tags. The caller has promised it. Returns
+    /// false if the time has passed until which that may be recorded.
     pub(crate) async fn record_manifest(
         &self,
         repository: &RepositoryName,
@@ -88,35 +92,39 @@ impl Store {
         manifest: &Result<Option<StoredManifest>>,
         tags: &[Tag],
         how: &Deletion,
-    ) -> Result<()> {
+        fence: Option<Fence>,
+    ) -> Result<bool> {
         let record = |id| Trashed::manifest(id, *digest, tags.to_vec());
-        self.record_deletion(repository, digest, manifest, how, record)
+        self.record_deletion(repository, digest, manifest, how, fence, record)
             .await
     }
 
-    /// Records that a tag is about to be deleted.
-    pub(crate) async fn record_tag(
-        &self,
-        repository: &RepositoryName,
-        tag: &Tag,
-        target: &Digest,
-        how: &Deletion,
-    ) -> Result<()> {
+    /// Records that a tag is about to be deleted. Returns false if the view has become too old.
+    pub(crate) async fn record_tag(&self, removal: &Untagging<'_>, target: &Digest) -> Result<bool> {
+        let Untagging {
+            repository,
+            tag,
+            how,
+            view,
+            ..
+        } = *removal;
         if how.permanent {
-            return Ok(());
+            return Ok(true);
         }
+        let promised = [Promised::Manifest(repository, target)];
+        self.gate.promise(&self.bucket, view, &promised).await?;
         let manifest = match self.revision(repository, target).await {
             // Only its record may be lost.
             Ok(None) => self.unrecorded(repository, target).await,
             found => found,
         };
         let record = |id| Trashed::tag(id, tag.clone(), *target);
-        self.record_deletion(repository, target, &manifest, how, record)
+        self.record_deletion(repository, target, &manifest, how, view.fence(), record)
             .await
     }
 
     /// Reads the undamaged target of a tag of which the repository has no record. A layer is none.
-    async fn unrecorded(
+    pub(crate) async fn unrecorded(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
@@ -135,12 +143,13 @@ impl Store {
         digest: &Digest,
         manifest: &Result<Option<StoredManifest>>,
         how: &Deletion,
+        fence: Option<Fence>,
         trashed: impl Fn(TrashId) -> Trashed,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let media_type = match manifest {
-            _ if how.permanent => return Ok(()),
+            _ if how.permanent => return Ok(true),
             // A damaged or lost manifest cannot be restored.
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(true),
             Ok(Some(manifest)) => Some(manifest.media_type.clone()),
             // The failure of the store may be temporary.
             Err(_) => None,
@@ -160,17 +169,18 @@ impl Store {
             let key = keys::deletion(repository, &id);
             match self
                 .bucket
-                .put_once(&key, content.clone(), &Condition::Absent, None)
+                .put_once(&key, content.clone(), &Condition::Absent, fence)
                 .await?
             {
-                Sent::Done(_) => return Ok(()),
+                Sent::Done(_) => return Ok(true),
+                Sent::Expired => return Ok(false),
                 Sent::Unclear => {
                     let found = self.bucket.get(&key).await?;
                     if found.is_some_and(|found| found.bytes == content) {
-                        return Ok(());
+                        return Ok(true);
                     }
                 }
-                Sent::Refused | Sent::Expired => {}
+                Sent::Refused => {}
             }
             // At worst, there are two records of one deletion.
             id = self.trash_ids.next(id.time());

@@ -24,6 +24,14 @@ struct Item<'a> {
     bytes: u64,
 }
 
+/// Record of a removal, which is there before the item goes.
+enum Record {
+    /// It is there, or need not be. With the manifest, if the item is one.
+    Written(Option<StoredManifest>),
+    /// The time of the batch has passed.
+    Expired,
+}
+
 impl Store {
     pub(crate) async fn reclaim(&self, run: &OpenRun, victims: &[Victim]) -> Result<Vec<Reclaimed>> {
         let _removing = self.gate.process.removing.lock().await;
@@ -109,18 +117,29 @@ impl Store {
         fence: Fence,
     ) -> Result<Vec<(usize, Option<Reclaimed>)>> {
         let items = self.not_rescued(work, items).await?;
-        // A record of what a successor has removed could not be restored.
+        // A record of what a successor has removed could not be restored. One that lands late cannot, either: so it expires.
         self.still_held(work).await?;
-        let manifests = self.record_manifests(run, work, &items).await?;
+        let records = self.record_manifests(run, work, &items, fence).await?;
         self.still_held(work).await?;
-        let removals = items
-            .iter()
-            .map(|item| self.remove_item(item, fence).map(Ok).boxed());
+        let recorded = items.iter().zip(&records);
+        let removals = recorded.map(|(item, record)| {
+            let removal = async move {
+                Ok(match record {
+                    // Too late: the next run removes it.
+                    Record::Expired => Some(Reclaimed::InUse),
+                    Record::Written(_) => self.remove_item(item, fence).await,
+                })
+            };
+            removal.boxed()
+        });
         let removals = at_once(removals).await?;
         let mut results = Vec::with_capacity(items.len());
-        for ((item, removed), manifest) in items.into_iter().zip(removals).zip(manifests) {
-            if let (Victim::Manifest(repository, _), Some(Reclaimed::Removed { .. }), Some(manifest)) =
-                (item.victim, &removed, manifest)
+        for ((item, removed), record) in items.into_iter().zip(removals).zip(records) {
+            if let (
+                Victim::Manifest(repository, _),
+                Some(Reclaimed::Removed { .. }),
+                Record::Written(Some(manifest)),
+            ) = (item.victim, &removed, record)
             {
                 self.remove_referrer(repository, &manifest).await?;
             }
@@ -130,38 +149,42 @@ impl Store {
     }
 
     /// Records the removal of manifests before it happens, so that it can be undone, and is no surprise for the next run.
-    /// Returns what was read, for each item.
     async fn record_manifests(
         &self,
         run: &OpenRun,
         work: &mut Work,
         items: &[&Item<'_>],
-    ) -> Result<Vec<Option<StoredManifest>>> {
+        fence: Fence,
+    ) -> Result<Vec<Record>> {
         let how = match run.terms.permanent {
             true => Deletion::new().permanently(),
             false => Deletion::new(),
         };
         let records = items
             .iter()
-            .map(|item| self.record_item(item.victim, &how).boxed());
-        let manifests = at_once(records).await?;
+            .map(|item| self.record_item(item.victim, &how, fence).boxed());
+        let recorded = at_once(records).await?;
         let records = items.iter().map(|item| item.mark.kind());
         let number = records.filter(|kind| *kind == Kind::Manifest).count();
         if number > 0 {
             let note = self.note_gone(number as u64).await?;
             work.noted.push(note);
         }
-        Ok(manifests)
+        Ok(recorded)
     }
 
-    async fn record_item(&self, victim: &Victim, how: &Deletion) -> Result<Option<StoredManifest>> {
+    async fn record_item(&self, victim: &Victim, how: &Deletion, fence: Fence) -> Result<Record> {
         let Victim::Manifest(repository, digest) = victim else {
-            return Ok(None);
+            return Ok(Record::Written(None));
         };
         let manifest = self.revision(repository, digest).await;
-        self.record_manifest(repository, digest, &manifest, &[], how)
+        let is_recorded = self
+            .record_manifest(repository, digest, &manifest, &[], how, Some(fence))
             .await?;
-        Ok(manifest.ok().flatten())
+        Ok(match is_recorded {
+            true => Record::Written(manifest.ok().flatten()),
+            false => Record::Expired,
+        })
     }
 
     /// Leaves out those items that came into use since they were condemned.

@@ -8,7 +8,7 @@ use http::StatusCode;
 use object_stores::proxy::{Fault, Gate, Kind, on};
 use registry_core::{
     Digest,
-    storage::{Deletion, StorageError, StorageTrash as _, StorageWrite as _, TagExpect},
+    storage::{Deletion, Page, StorageError, StorageTrash as _, StorageWrite as _, TagExpect},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -126,4 +126,23 @@ async fn a_deletion_whose_answer_was_lost_is_decided_although_the_store_fails_me
         assert!(storage.store.bucket.head(&record).await.unwrap().is_none());
         assert!(looks.iter().all(|look| look.happened() > 0));
     }
+}
+
+#[tokio::test]
+async fn a_deletion_is_not_recorded_after_its_time() {
+    let remote = Remote::start().await;
+    let storage = faulty(&remote).await;
+    put(&storage, 1, &["v1"]).await;
+    let (a, v1, store) = (name("a"), tag("v1"), &storage.store);
+    let how = Deletion::new();
+    let manifest = store.revision(&a, &digest(1)).await;
+    let passed = store.fence_of(Duration::ZERO);
+
+    let recorded = store
+        .record_manifest(&a, &digest(1), &manifest, &[v1], &how, passed)
+        .await;
+
+    assert!(!recorded.unwrap());
+    let deleted = storage.deleted(&a, Page::first(10)).await.unwrap();
+    assert!(deleted.items.is_empty(), "{deleted:?}");
 }

@@ -62,7 +62,9 @@ impl Store {
             // The link may contain no digest.
             let target = held.link.target().or_else(|| entries.last_target());
             if let Some(target) = target.filter(|_| removal.records && recorded != target) {
-                self.record_tag(repository, tag, &target, removal.how).await?;
+                if !self.record_tag(removal, &target).await? {
+                    return Ok(Untagged::Expired);
+                }
                 recorded = Some(target);
             }
             match self.unlink_with_entry(removal, &held, target, &entries).await? {
@@ -113,8 +115,8 @@ impl Store {
         let lost = self.lost_target(repository, tag, entries).await?;
         admit(tag, lost, Some(entries), removal.expect)?;
         if let Some(target) = lost {
-            if removal.records {
-                self.record_tag(repository, tag, &target, how).await?;
+            if removal.records && !self.record_tag(removal, &target).await? {
+                return Ok(Untagged::Expired);
             }
             let change = Change::Deleted(lost);
             self.write_entry(repository, tag, change, how.by.as_deref(), Some(entries))

@@ -234,3 +234,24 @@ async fn a_tag_in_a_log_whose_link_is_missing_is_kept_by_collections() {
         "{lost:?}"
     );
 }
+
+#[tokio::test]
+async fn the_deletion_of_a_manifest_without_a_record_removes_the_tags_that_a_stopped_one_has_left() {
+    let storage = open(&Location::memory()).await;
+    put(&storage, 1, &["v1"]).await;
+    let (a, bucket) = (name("a"), &storage.store.bucket);
+    bucket.delete(&keys::revision(&a, &digest(1))).await.unwrap();
+
+    let deleted = storage.delete_manifest(&a, &digest(1), Deletion::new()).await;
+
+    assert_eq!(deleted.unwrap(), Some(vec![tag("v1")]));
+    assert_eq!(resolve(&storage, "v1").await, None);
+    let again = storage.delete_manifest(&a, &digest(1), Deletion::new()).await;
+    assert_eq!(again.unwrap(), None);
+    let page = registry_core::storage::Page::first(10);
+    assert_eq!(
+        storage.deleted(&a, page).await.unwrap().items.len(),
+        1,
+        "it can be undone"
+    );
+}

@@ -89,6 +89,25 @@ async fn what_a_client_was_told_of_after_the_announcement_stays_with_all_that_it
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_deleted_after_the_announcement_stays_for_its_record() {
+    let (pusher, collector) = replicas();
+    let content = Content::push(&pusher).await;
+    let delete = async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let deleted = repository(&pusher).delete_manifest(content.child.0).await;
+        assert!(deleted.is_ok());
+        assert_ne!(rescued(&pusher).await, 0);
+    };
+
+    let options = options().empty_trash(false);
+    collect(&collector, &options, &Meanwhile::of(delete), &|_| {})
+        .await
+        .unwrap();
+
+    assert_eq!(content.left(&pusher).await, [false, false, true]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_that_was_taken_over_removes_nothing() {
     let (first, second) = replicas();
     let content = Content::push(&first).await;

@@ -2,7 +2,7 @@
 
 use super::{
     Config,
-    keys::{Form, KEYS, Key, Role},
+    keys::{Form, Key, Role, keys},
     reader::{lookup, section_given},
     value::{Content, Origin, Value},
 };
@@ -23,7 +23,7 @@ impl Config {
 fn render(config: &Config) -> String {
     let mut lines: Vec<(String, &Origin)> = Vec::new();
     let mut sections: Vec<&str> = Vec::new();
-    for key in KEYS.iter().filter(|key| key.role == Role::Honoured) {
+    for key in keys().filter(|key| key.role == Role::Honoured) {
         let free = key.path.strip_suffix(".*");
         let value = lookup(&config.root, free.unwrap_or(key.path));
         if value.is_none() && (key.default.is_empty() || !section_given(&config.root, key)) {

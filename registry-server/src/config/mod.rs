@@ -8,12 +8,10 @@
 //! - [`check`] prints the effective configuration.
 
 mod bucket;
-mod bucket_keys;
 mod check;
 mod checks;
 #[cfg(test)]
 mod docs;
-mod key;
 mod keys;
 mod load;
 mod not_yaml;

@@ -169,8 +169,7 @@ fn similar(section: &[&str], name: &str) -> Option<(usize, &'static str)> {
         return Some((0, known));
     }
     // `path` is no misspelled `auth`, and `accesslog` stands in the wrong place.
-    if keys::KEYS
-        .iter()
+    if keys::keys()
         .filter(|key| !is_of_bucket(key.path) || section.first() == Some(&"storage"))
         .any(|key| key.segments().any(|known| known == name))
     {

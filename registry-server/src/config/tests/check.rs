@@ -3,7 +3,7 @@
 use super::{LEAST, load};
 use crate::config::{
     Settings,
-    keys::{KEYS, Role},
+    keys::{Role, keys},
     reader::Reader,
     value::Origin,
     yaml,
@@ -60,8 +60,7 @@ fn the_table_lists_what_is_read_and_nothing_else() {
     let mut read = reader.keys_read();
     read.sort_unstable();
     read.dedup();
-    let mut honoured: Vec<&str> = KEYS
-        .iter()
+    let mut honoured: Vec<&str> = keys()
         .filter(|key| key.role == Role::Honoured)
         .map(|key| key.path)
         .collect();

@@ -1,7 +1,7 @@
 //! Problems that end the start, with their place.
 
 use super::{LEAST, load};
-use crate::config::{Config, Sources, keys::KEYS, problem::ConfigError};
+use crate::config::{Config, Sources, keys::keys, problem::ConfigError};
 use std::fs;
 
 #[test]
@@ -58,8 +58,7 @@ fn every_problem_is_told_with_its_place() {
 
 #[test]
 fn a_limit_that_would_serve_nobody_is_refused() {
-    let limits: Vec<&str> = KEYS
-        .iter()
+    let limits: Vec<&str> = keys()
         .map(|key| key.path)
         .filter(|path| path.starts_with("limits."))
         .collect();

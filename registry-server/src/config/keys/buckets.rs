@@ -16,7 +16,7 @@ const SKIP_VERIFY: &str =
 const COPIES: &str = "the server copies blobs rarely, and decides by itself in which parts";
 
 /// Keys of the buckets.
-pub(super) const BUCKETS: &[Key] = &[
+pub(super) const KEYS: &[Key] = &[
     honoured(
         "storage.s3.bucket",
         Form::Text,

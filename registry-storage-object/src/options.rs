@@ -65,7 +65,8 @@ impl ObjectOptions {
         }
     }
 
-    /// Sets the memory for the parts of all uploads, in bytes. The default is 256 MiB. An upload waits until a part fits.
+    /// Sets the memory for the bytes of all uploads that the store does not have yet, in bytes. The default is 256 MiB. An
+    /// upload waits until a part fits. Beside it, each upload has less than 1 MiB.
     #[must_use]
     pub fn part_memory(self, bytes: u64) -> Self {
         Self {

@@ -242,9 +242,15 @@ impl Bucket {
 
     /// Writes an object, whatever is there. May be repeated, so that an earlier try lands after a later write.
     pub(crate) async fn put(&self, key: &str, payload: impl Into<PutPayload> + Send) -> Result<()> {
+        let mut payload = payload.into();
+        if self.dialect() == Dialect::Memory {
+            // It would keep the buffer of which these bytes are a part, with what that has reserved.
+            let chunks: Vec<&[u8]> = payload.iter().map(AsRef::as_ref).collect();
+            payload = chunks.concat().into();
+        }
         self.clients
             .objects
-            .put(&self.path(key), payload.into())
+            .put(&self.path(key), payload)
             .await
             .map(drop)
             .map_err(|error| failed("write", key, error))

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 /// Number of bytes that are taken from a body at once.
-const PIECE: usize = 1 << 20;
+const PIECE: usize = 256 << 10;
 
 /// Message of the receiver to the task that writes. If none comes after the last one, the caller has gone.
 enum Message {
@@ -63,6 +63,7 @@ impl Store {
 /// Moves a body into the session, and returns the state and the hash.
 async fn receive(writer: Writer, body: &mut UploadBody<'_>) -> Result<(UploadState, Hasher)> {
     let claims = !writer.takes_at_once(body.remaining());
+    let writer = writer.expecting(body.remaining());
     let (tell, told) = mpsc::channel(1);
     let (ready, is_ready) = oneshot::channel();
     let task = tokio::spawn(write(writer, claims, ready, told));
@@ -84,17 +85,20 @@ async fn receive(writer: Writer, body: &mut UploadBody<'_>) -> Result<(UploadSta
 
 /// Passes a body on to the task that writes. Returns the error if the body broke off.
 async fn pass_on(body: &mut UploadBody<'_>, tell: &mpsc::Sender<Message>) -> Option<StorageError> {
-    loop {
+    // Nothing is read before there is room for it.
+    while let Ok(room) = tell.reserve().await {
         let (message, broken) = match body.next(PIECE).await {
             Ok(Some(piece)) => (Message::Bytes(piece.chunks().to_vec()), None),
             Ok(None) => (Message::End, None),
             Err(error) => (Message::Broken, Some(error)),
         };
         let is_last = !matches!(message, Message::Bytes(_));
-        if tell.send(message).await.is_err() || is_last {
+        room.send(message);
+        if is_last {
             return broken;
         }
     }
+    None
 }
 
 /// Writes what it is told. Goes on to a state of rest if the receiver has gone.

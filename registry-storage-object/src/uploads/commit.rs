@@ -34,6 +34,8 @@ impl Store {
             Err(StorageError::UploadUnknown) => return self.committed_before(repository, &proof).await,
             Err(error) => return Err(error),
         };
+        // It has the memory of its bytes.
+        drop(state);
         if seen.session.is_in_use(self.now()) {
             return Err(seen.session.conflict());
         }
@@ -73,10 +75,7 @@ impl Store {
                 let info = BlobInfo::new(*digest, proof.size()).with_modified(Some(self.now()));
                 return Ok(info);
             }
-            seen = Seen {
-                session,
-                closing: None,
-            };
+            seen = Seen::of(session);
         }
         Err(restart("publish an upload"))
     }
@@ -90,7 +89,9 @@ impl Store {
     /// Stores the bytes of a session as a blob, and records that they become it.
     async fn store_blob(&self, seen: Seen, proof: &Verified) -> Result<Session> {
         let digest = proof.digest();
-        let content = seen.content().clone();
+        let mut seen = seen;
+        let closing = seen.closing.take();
+        let content = closing.unwrap_or_else(|| seen.session.record.content.clone());
         match seen.session.record.stage {
             Stage::Committing(other) if other != *digest => Err(seen.session.conflict()),
             Stage::Ended => Err(StorageError::UploadUnknown),
@@ -120,7 +121,7 @@ impl Store {
                 self.require_size(&key, proof.size()).await?;
             }
             _ => {
-                let memory = match content.pieces.is_empty() {
+                let memory = match content.pieces.is_empty() || seen.has_memory {
                     true => None,
                     false => Some(self.part_memory.take(content.offset).await?),
                 };
@@ -133,6 +134,8 @@ impl Store {
             content: content.stored(),
             ..seen.session.record.clone()
         };
+        // With its memory.
+        drop(content);
         self.commit_to(seen.session, digest, record).await
     }
 

@@ -63,6 +63,20 @@ impl Store {
     }
 }
 
+/// Hashes bytes on a thread that may block, and copies them out of the buffers in which they came.
+pub(super) async fn absorb(mut hasher: Hasher, chunks: Vec<Bytes>) -> Result<(Hasher, Bytes)> {
+    tokio::task::spawn_blocking(move || {
+        let mut own = Vec::with_capacity(chunks.iter().map(Bytes::len).sum());
+        for chunk in chunks {
+            hasher.update(&chunk);
+            own.extend_from_slice(&chunk);
+        }
+        (hasher, own.into())
+    })
+    .await
+    .map_err(|error| StorageError::failed("cannot hash the bytes of an upload", error))
+}
+
 /// Hashes bytes on a thread that may block.
 pub(super) async fn hash(mut hasher: Hasher, chunks: Vec<Bytes>) -> Result<Hasher> {
     tokio::task::spawn_blocking(move || {
@@ -77,12 +91,4 @@ pub(super) async fn hash(mut hasher: Hasher, chunks: Vec<Bytes>) -> Result<Hashe
 
 pub(super) fn length(chunks: &[Bytes]) -> u64 {
     chunks.iter().map(|chunk| chunk.len() as u64).sum()
-}
-
-/// Joins chunks, without a copy if there is one.
-pub(super) fn join(mut chunks: Vec<Bytes>) -> Bytes {
-    match chunks.len() {
-        1 => chunks.pop().unwrap_or_default(),
-        _ => chunks.concat().into(),
-    }
 }

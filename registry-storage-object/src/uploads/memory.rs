@@ -1,6 +1,12 @@
 //! [`PartMemory`]: the memory that the parts of all uploads share.
+//!
+//! Received bytes are copied out of the buffers of their connection, which may be much larger. They count from the first
+//! byte of a part that is longer than [`IN_RECORD`](super::writer::IN_RECORD) until the store has them; the bytes of a body
+//! that closes its session count until they are committed. Beside it, each upload has less than 1 MiB: what is too short
+//! for a part, and two pieces that have just been received.
 
 use crate::options::ObjectOptions;
+use bytes::Bytes;
 use registry_core::storage::{Result, StorageError};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -32,6 +38,12 @@ impl PartMemory {
         }
     }
 
+    /// Returns the number of bytes that nobody has.
+    #[cfg(test)]
+    pub(super) fn free(&self) -> u64 {
+        self.free.available_permits() as u64 * UNIT
+    }
+
     /// Waits until there is memory for so many bytes. More than all of it is all of it.
     pub(super) async fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit> {
         let units = u32::try_from(bytes.div_ceil(UNIT))
@@ -42,6 +54,30 @@ impl PartMemory {
             .await
             .map_err(|closed| StorageError::failed("the memory for uploads is closed", closed))
     }
+}
+
+/// Gives back what is too much for so many bytes.
+pub(super) fn shrink(memory: &mut OwnedSemaphorePermit, bytes: u64) {
+    let needed = usize::try_from(bytes.div_ceil(UNIT)).unwrap_or(usize::MAX);
+    let spare = memory.num_permits().saturating_sub(needed);
+    drop(memory.split(spare));
+}
+
+/// Bytes that keep their memory until the last of their clones and slices is dropped.
+pub(super) fn keep(bytes: Vec<u8>, memory: Option<OwnedSemaphorePermit>) -> Bytes {
+    struct Kept {
+        bytes: Vec<u8>,
+        _memory: Option<OwnedSemaphorePermit>,
+    }
+    impl AsRef<[u8]> for Kept {
+        fn as_ref(&self) -> &[u8] {
+            &self.bytes
+        }
+    }
+    Bytes::from_owner(Kept {
+        bytes,
+        _memory: memory,
+    })
 }
 
 /// Returns the size of the next part after `parts` others.
@@ -75,6 +111,20 @@ mod tests {
         assert!(total(&options.clone().part_memory(8 << 30)) > 10 << 40);
         let equal = options.equal_parts();
         assert_eq!(total(&equal), 10_000 * (16 << 20));
+    }
+
+    #[tokio::test]
+    async fn kept_bytes_have_no_more_memory_than_they_need() {
+        let memory = PartMemory::new(1 << 20);
+        let mut all = memory.take(1 << 20).await.unwrap();
+        shrink(&mut all, UNIT + 1);
+        assert_eq!(memory.free.available_permits(), 14);
+        let kept = keep(vec![0; 100], Some(all));
+        let slice = kept.slice(50..60);
+        drop(kept);
+        assert_eq!(memory.free.available_permits(), 14);
+        drop(slice);
+        assert_eq!(memory.free.available_permits(), 16);
     }
 
     #[tokio::test]

@@ -32,6 +32,8 @@ mod memory;
 mod record;
 mod rehash;
 mod session;
+#[cfg(test)]
+mod tests;
 mod text;
 mod writer;
 

@@ -37,7 +37,7 @@ impl Store {
         if !content.parts.is_empty() {
             return self.rehash_parts(seen, content, hasher).await;
         }
-        let _memory = match content.pieces.is_empty() {
+        let _memory = match content.pieces.is_empty() || seen.has_memory {
             true => None,
             false => Some(self.part_memory.take(content.offset).await?),
         };

@@ -1,6 +1,9 @@
 //! [`Session`]: a record with the version by which it is moved, and the state that callers are given.
 
-use super::record::{Content, Record, Stage};
+use super::{
+    memory::keep,
+    record::{Content, Record, Stage},
+};
 use crate::{
     bucket::{Condition, Sent, Version},
     error::restart,
@@ -9,7 +12,7 @@ use crate::{
     rung::Rung,
     store::Store,
 };
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes};
 use futures_util::TryStreamExt as _;
 use registry_core::{
     RepositoryName, UploadId,
@@ -17,6 +20,7 @@ use registry_core::{
 };
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Age of a record from which on its claim does not count: whoever has it renews it more often.
 const LEASE: Duration = Duration::from_secs(30);
@@ -37,6 +41,8 @@ pub(super) struct Seen {
     pub(super) session: Session,
     /// The bytes with the body of a closing request, which count only once they are committed.
     pub(super) closing: Option<Content>,
+    /// True if the caller has the memory for all bytes that are in no part.
+    pub(super) has_memory: bool,
 }
 
 /// Outcome of a move of a record.
@@ -52,19 +58,29 @@ struct Head {
     version: Version,
     record: usize,
     closing: Option<Content>,
+    has_memory: bool,
 }
 
 impl Session {
     /// Returns the state of the session.
     pub(super) fn state(&self) -> UploadState {
-        self.state_with(None)
+        let content = &self.record.content;
+        let version = self.encode(None, &[], false).into();
+        let state = UploadState::new(self.id, content.offset, version);
+        self.describe(state.with_checkpoint(content.checkpoint()))
     }
 
-    /// Returns the state of the session with the body of a closing request.
-    pub(super) fn state_with(&self, closing: Option<Content>) -> UploadState {
-        let content = closing.as_ref().unwrap_or(&self.record.content);
-        let (offset, checkpoint) = (content.offset, content.checkpoint());
-        let state = UploadState::new(self.id, offset, self.encode(closing));
+    /// Returns the state of the session with the body of a closing request, of which these bytes are in no object. Their
+    /// memory is given back with the last clone of the state.
+    pub(super) fn state_with(
+        &self,
+        closing: Content,
+        last: &[Bytes],
+        memory: Option<OwnedSemaphorePermit>,
+    ) -> UploadState {
+        let (offset, checkpoint) = (closing.offset, closing.checkpoint());
+        let version = self.encode(Some(closing), last, memory.is_some());
+        let state = UploadState::new(self.id, offset, keep(version, memory));
         self.describe(state.with_checkpoint(checkpoint))
     }
 
@@ -87,23 +103,25 @@ impl Session {
     }
 
     /// Returns the nonce of the record and everything that an append or a commit has to know, so that it need not ask.
-    fn encode(&self, mut closing: Option<Content>) -> Bytes {
-        let last = closing.as_mut().map(|content| std::mem::take(&mut content.here));
+    fn encode(&self, closing: Option<Content>, last: &[Bytes], has_memory: bool) -> Vec<u8> {
         let record = self.record.to_bytes();
         let head = Head {
             version: self.version.clone(),
             record: record.len(),
             closing,
+            has_memory,
         };
         let head = serde_json::to_vec(&head).expect("a head has texts and numbers only");
-        let last = last.unwrap_or_default();
-        let mut bytes = BytesMut::with_capacity(20 + head.len() + record.len() + last.len());
+        let length = self.record.nonce.len() + 8 + head.len() + record.len();
+        let mut bytes = Vec::with_capacity(length + last.iter().map(Bytes::len).sum::<usize>());
         bytes.put_slice(self.record.nonce.as_bytes());
         bytes.put_u64(head.len() as u64);
         bytes.put_slice(&head);
         bytes.put_slice(&record);
-        bytes.put_slice(&last);
-        bytes.freeze()
+        for chunk in last {
+            bytes.put_slice(chunk);
+        }
+        bytes
     }
 
     /// Returns true if an append is running that may still be alive.
@@ -141,7 +159,17 @@ impl Seen {
                 modified: state.touched.unwrap_or(SystemTime::UNIX_EPOCH),
             },
             closing,
+            has_memory: head.has_memory,
         })
+    }
+
+    /// Describes a session that has not received the body of a closing request.
+    pub(super) const fn of(session: Session) -> Self {
+        Self {
+            session,
+            closing: None,
+            has_memory: false,
+        }
     }
 
     /// Returns the bytes that the caller has seen.
@@ -218,10 +246,7 @@ impl Store {
         if session.record.nonce.as_bytes() != state.version {
             return Err(session.conflict());
         }
-        Ok(Seen {
-            session,
-            closing: None,
-        })
+        Ok(Seen::of(session))
     }
 
     /// Writes the first record of a session.

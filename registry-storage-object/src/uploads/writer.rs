@@ -5,8 +5,8 @@
 //! process is at most the parts on their way.
 
 use super::{
-    gather::{hash, join, length},
-    memory::part_size,
+    gather::{absorb, length},
+    memory::{part_size, shrink},
     record::{Content, Multipart, Record, SentPart, Target},
     session::{Seen, Session, Swapped, lost},
 };
@@ -56,7 +56,10 @@ pub(super) struct Writer {
     /// Bytes that are in no object, and hashed.
     fresh: Vec<Bytes>,
     fresh_len: u64,
+    /// Memory for the part that fills.
     memory: Option<OwnedSemaphorePermit>,
+    /// Number of bytes that are still to come, if it is known.
+    expected: Option<u64>,
     /// Parts on their way.
     flight: VecDeque<Flight>,
     /// Number of the next part.
@@ -86,6 +89,7 @@ impl Writer {
             fresh: Vec::new(),
             fresh_len: 0,
             memory: None,
+            expected: None,
             flight: VecDeque::new(),
             next: session
                 .record
@@ -107,6 +111,14 @@ impl Writer {
             Some(_) => 0,
         };
         length.is_some_and(|length| self.content.rest() + length <= most)
+    }
+
+    /// Sets the length of the body.
+    pub(super) fn expecting(self, length: Option<u64>) -> Self {
+        Self {
+            expected: length,
+            ..self
+        }
     }
 
     /// Refuses other appends from now on.
@@ -139,10 +151,15 @@ impl Writer {
                     rest.push_front(chunk);
                 }
             }
-            self.take_memory(length(&taken)).await?;
-            self.fresh_len += length(&taken);
-            self.fresh.extend(taken.iter().cloned());
-            self.hasher = hash(self.hasher.clone(), taken).await?;
+            let taken_len = length(&taken);
+            if self.fresh_len + taken_len > IN_RECORD {
+                self.take_memory(taken_len).await?;
+            }
+            let (hasher, own) = absorb(self.hasher.clone(), taken).await?;
+            self.hasher = hasher;
+            self.fresh.push(own);
+            self.fresh_len += taken_len;
+            self.expected = self.expected.map(|left| left.saturating_sub(taken_len));
             if room == 0 {
                 self.send().await?;
             }
@@ -229,13 +246,17 @@ impl Writer {
         rest + self.fresh_len
     }
 
-    /// Takes memory for a whole part, because a part that has only some of it could wait for others for ever.
+    /// Takes memory for a whole part, because a part that has only some of it could wait for others for ever. `more` bytes
+    /// have just come.
     async fn take_memory(&mut self, more: u64) -> Result<()> {
-        if self.memory.is_none() && self.fresh_len + more > IN_RECORD {
+        if self.memory.is_none() {
             let parts = self.content.parts.len() + self.flight.len();
-            let size = part_size(&self.store.options, parts);
+            let mut size = part_size(&self.store.options, parts);
+            if let Some(expected) = self.expected {
+                size = size.min(self.filled() + expected);
+            }
             let store = Arc::clone(&self.store);
-            let mut taking = std::pin::pin!(store.part_memory.take(size));
+            let mut taking = std::pin::pin!(store.part_memory.take(size.max(self.filled() + more)));
             self.memory = Some(loop {
                 match timeout(HEARTBEAT, &mut taking).await {
                     Ok(memory) => break memory?,
@@ -253,6 +274,9 @@ impl Writer {
         }
         let multipart = self.prepare().await?;
         let (number, len) = (self.next, self.filled());
+        if len > IN_RECORD {
+            self.take_memory(0).await?;
+        }
         let mut chunks = Vec::new();
         if !self.rest_is_taken && self.content.rest() > 0 {
             chunks = self.store.gather(&self.session.id, &self.content).await?;
@@ -446,17 +470,21 @@ impl Writer {
         if !self.content.parts.is_empty() && self.filled() > 0 {
             self.send().await?;
             self.land_all().await?;
-        } else {
-            let mut chunks = vec![self.content.here.clone()];
-            chunks.append(&mut self.fresh);
-            chunks.retain(|chunk| !chunk.is_empty());
-            self.content.here = join(chunks);
+        } else if self.filled() > IN_RECORD {
+            self.take_memory(0).await?;
         }
+        let filled = self.filled();
         self.fresh_len = 0;
         self.content.hashed_by(&self.hasher);
         if self.session.record.claimed {
             self.record(false).await?;
         }
-        Ok(self.session.state_with(Some(self.content.clone())))
+        let mut last = vec![std::mem::take(&mut self.content.here)];
+        last.append(&mut self.fresh);
+        if let Some(memory) = &mut self.memory {
+            shrink(memory, filled);
+        }
+        let content = self.content.clone();
+        Ok(self.session.state_with(content, &last, self.memory.take()))
     }
 }

@@ -361,6 +361,11 @@ pub(crate) fn batches(epoch: u64) -> String {
     format!("{BATCHES}/{epoch}")
 }
 
+/// One of these batches.
+pub(crate) fn batch(epoch: u64, number: u64) -> String {
+    format!("{}/{number:020}", batches(epoch))
+}
+
 /// Sign that the holder of a collection is alive.
 pub(crate) fn holder(name: &str) -> String {
     format!("{HOLDERS}/{name}")

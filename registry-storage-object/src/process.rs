@@ -1,7 +1,7 @@
 //! [`Process`]: the state that all handles of a bucket in this process share.
 
 use crate::{
-    gate::{Known, Mark},
+    gate::{Batches, Known, Mark},
     run::OpenRun,
 };
 use registry_core::storage::SuspectList;
@@ -33,6 +33,8 @@ pub(crate) struct Process {
     known: Mutex<Option<Known>>,
     /// Held while the state is read, so that one request reads it for all.
     pub(crate) reading: tokio::sync::Mutex<()>,
+    /// Announcements of removals.
+    pub(crate) batches: Batches,
     sections: Mutex<Generation>,
     rescued: Mutex<Rescued>,
     runs: Mutex<Runs>,

@@ -3,7 +3,7 @@
 use super::heartbeat::Heartbeat;
 use crate::{
     bucket::{RETRY_AFTER, StoreTime},
-    gate::{Batch, Condemned, Stored, now},
+    gate::{Condemned, Stored, now},
     keys,
     nonce::nonce,
     process::Claim,
@@ -79,7 +79,7 @@ impl Store {
             StorageError::unavailable(context, Some(RETRY_AFTER), None)
         })?;
         // Removals of the earlier holder may be on their way.
-        let settles = Batch::last(bucket, state.epoch).await?;
+        let settles = self.gate.process.batches.last(bucket, state.epoch).await?;
         let delay = terms.grace.max(self.gate.delay());
         let left = match state.listed {
             Some(listed) => delay.saturating_sub(now(bucket).since(since_epoch(listed))),

@@ -23,4 +23,4 @@ mod repository;
 mod suspects;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,7 +2,7 @@
 
 use crate::{
     bucket::{Condition, Dialect, Fence, Sent},
-    gate::{Batch, Kind, Mark, now},
+    gate::{Kind, Mark, now},
     keys,
     run::{OpenRun, Work},
     scans::at_once,
@@ -81,9 +81,6 @@ impl Store {
         work: &mut Work,
         items: &[Item<'_>],
     ) -> Result<Vec<(usize, Reclaimed)>> {
-        let Some(kind) = items.first().map(|item| item.mark.kind()) else {
-            return Ok(Vec::new());
-        };
         let epoch = work.stored.state.epoch;
         // Told before the state is looked at below.
         let fence = Fence {
@@ -93,9 +90,11 @@ impl Store {
         let until = fence.expires().after(self.lateness());
         let marks: Vec<Mark> = items.iter().map(|item| item.mark).collect();
         let ends = (!self.gate.is_punctual()).then_some(until);
-        let batch = Batch::announce(&self.bucket, epoch, kind, ends, &marks).await?;
+        let batches = &self.gate.process.batches;
+        let batch = batches.announce(&self.bucket, self.rung, epoch, ends, &marks);
+        let batch = batch.await?;
         let removed = self.remove_announced(run, work, items, fence).await;
-        batch.finish(&self.bucket).await?;
+        batch.finish(&self.bucket, batches, epoch).await?;
         // Also an answered removal may take effect once more, where something on the way to the store repeats requests. No
         // other batch waits for that: what is dying stays announced until then.
         if !self.gate.is_punctual() && self.bucket.dialect() != Dialect::Memory {

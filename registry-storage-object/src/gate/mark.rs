@@ -19,23 +19,6 @@ pub(crate) enum Kind {
     Repository,
 }
 
-impl Kind {
-    const ALL: [Self; 4] = [Self::Manifest, Self::Link, Self::Data, Self::Repository];
-
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Manifest => "manifests",
-            Self::Link => "links",
-            Self::Data => "data",
-            Self::Repository => "repositories",
-        }
-    }
-
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
-    }
-}
-
 impl Mark {
     pub(crate) fn of(victim: &Victim) -> Self {
         match victim {

@@ -11,7 +11,7 @@
 //! have sent one of them twice.
 //!
 //! Cost of a view: one GET every 10 s for all requests of a process, and one GET for each list of condemned items
-//! once. Cost of a promise: nothing, or a PUT for each condemned item and a LIST.
+//! once. Cost of a promise: nothing, or a PUT for each condemned item, and a GET and a LIST.
 
 mod condemned;
 mod dying;
@@ -22,7 +22,7 @@ mod times;
 
 pub(crate) use self::{
     condemned::Condemned,
-    dying::Batch,
+    dying::Batches,
     known::Known,
     mark::{Kind, Mark},
     state::{Count, State, Stored, now},
@@ -157,7 +157,7 @@ impl Gate {
     pub(crate) async fn promise(&self, bucket: &Bucket, view: &View, items: &[Promised<'_>]) -> Result<()> {
         let marks = self.rescue(bucket, view, items).await?;
         if !marks.is_empty() {
-            dying::wait(bucket, view.epoch, &marks).await?;
+            self.process.batches.wait(bucket, view.epoch, &marks).await?;
             self.process.add_rescued(view.epoch, &marks);
         }
         Ok(())
@@ -167,7 +167,8 @@ impl Gate {
     pub(crate) async fn offer(&self, bucket: &Bucket, view: &View, items: &[Promised<'_>]) -> Result<bool> {
         let marks = self.rescue(bucket, view, items).await?;
         if !marks.is_empty() {
-            if dying::is_any_dying(bucket, view.epoch, &marks).await? {
+            let batches = &self.process.batches;
+            if batches.is_any_dying(bucket, view.epoch, &marks).await? {
                 return Ok(false);
             }
             self.process.add_rescued(view.epoch, &marks);

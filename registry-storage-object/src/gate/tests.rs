@@ -1,26 +1,32 @@
+use super::dying::Batch;
 use super::*;
-use crate::location::Location;
+use crate::{
+    collect::tests::{self, Stops},
+    location::Location,
+};
 use futures_util::TryStreamExt as _;
+use object_store::memory::InMemory;
 use registry_core::{Algorithm, storage::Victim};
 
 /// A bucket with a collection that has condemned items.
 struct Setting {
+    memory: Arc<InMemory>,
     bucket: Bucket,
     gate: Gate,
     name: RepositoryName,
     digest: Digest,
 }
 
+fn gate(process: Arc<Process>) -> Gate {
+    let times = Times::usual(Duration::from_secs(60));
+    Gate::new(process, Rung::Conditional, Reach::Process, times)
+}
+
 impl Setting {
     async fn with(condemned: impl FnOnce(&RepositoryName, &Digest) -> Vec<Victim>) -> Self {
-        let location = Location::memory();
-        let bucket = location.bucket("").unwrap();
-        let gate = Gate::new(
-            location.process(""),
-            Rung::Conditional,
-            Reach::Process,
-            Times::usual(Duration::from_secs(60)),
-        );
+        let memory = Arc::new(InMemory::new());
+        let bucket = tests::bucket(&memory, &Stops::never());
+        let gate = gate(Arc::default());
         let name = RepositoryName::parse("team/app").unwrap();
         let digest = Digest::of(Algorithm::Sha256, b"content");
         let marks = condemned(&name, &digest).iter().map(Mark::of).collect();
@@ -30,6 +36,7 @@ impl Setting {
         let changed = idle.change(&bucket, gate.rung, |state| state.lists = vec!["list".into()]);
         changed.await.unwrap().unwrap();
         Self {
+            memory,
             bucket,
             gate,
             name,
@@ -60,11 +67,26 @@ impl Setting {
     }
 
     /// Announces removals that are never over.
-    async fn dying(&self, victim: &Victim) -> Batch {
-        let mark = Mark::of(victim);
-        Batch::announce(&self.bucket, 0, mark.kind(), None, &[mark])
-            .await
-            .unwrap()
+    async fn dying(&self, victim: &Victim) -> Arc<Batch> {
+        self.announce(None, victim).await
+    }
+
+    async fn announce(&self, until: Option<StoreTime>, victim: &Victim) -> Arc<Batch> {
+        let (batches, marks) = (&self.gate.process.batches, [Mark::of(victim)]);
+        let batch = batches.announce(&self.bucket, self.gate.rung, 0, until, &marks);
+        batch.await.unwrap()
+    }
+
+    /// Returns another process, whose listings lack all keys with this part.
+    fn replica(&self, omitted: &'static str) -> Self {
+        let bucket = tests::bucket(&self.memory, &Stops::omitting(omitted));
+        Self {
+            gate: gate(Arc::default()),
+            bucket,
+            memory: Arc::clone(&self.memory),
+            name: self.name.clone(),
+            digest: self.digest,
+        }
     }
 }
 
@@ -115,7 +137,8 @@ async fn a_promise_of_what_is_being_removed_waits_until_that_is_over() {
 
     let over = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        batch.finish(&setting.bucket).await.unwrap();
+        let batches = &setting.gate.process.batches;
+        batch.finish(&setting.bucket, batches, 0).await.unwrap();
     };
     let began = Instant::now();
     let (promised, ()) = tokio::join!(setting.promise(), over);
@@ -136,11 +159,58 @@ async fn a_promise_does_not_wait_for_the_removal_of_something_else() {
 #[tokio::test(start_paused = true)]
 async fn a_promise_does_not_wait_for_removals_that_have_expired() {
     let setting = Setting::link().await;
-    let mark = Mark::link(&setting.name, &setting.digest);
-    let key = format!("{}/1-links-nonce", keys::batches(0));
-    let content = mark::to_bytes(&[mark]);
-    setting.bucket.put(&key, content).await.unwrap();
+    let link = Victim::Link(setting.name.clone(), setting.digest);
+    setting.announce(Some(StoreTime::default()), &link).await;
     setting.promise().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn removals_are_known_whatever_a_listing_lacks() {
+    let setting = Setting::link().await;
+    let replica = setting.replica("_collect/batches");
+    let link = Victim::Link(setting.name.clone(), setting.digest);
+    let other = Victim::Data(Digest::of(Algorithm::Sha256, b"other"));
+    // The replica has read the first ones.
+    setting.dying(&other).await;
+    let batches = &replica.gate.process.batches;
+    let mark = Mark::of(&other);
+    assert!(batches.is_any_dying(&replica.bucket, 0, &[mark]).await.unwrap());
+    setting.dying(&other).await;
+    setting.dying(&link).await;
+
+    let refused = replica.promise().await;
+    assert!(
+        matches!(refused, Err(StorageError::Unavailable { .. })),
+        "{refused:?}"
+    );
+    // A successor goes on with the same log.
+    let late = replica.dying(&link).await;
+    let known = [&setting, &replica].map(|setting| &setting.gate.process.batches);
+    for batches in known {
+        let mark = Mark::of(&link);
+        assert!(batches.is_any_dying(&setting.bucket, 0, &[mark]).await.unwrap());
+    }
+    assert_eq!(
+        setting
+            .bucket
+            .get(&keys::batch(0, 3))
+            .await
+            .unwrap()
+            .unwrap()
+            .bytes,
+        late.to_bytes()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_announcement_that_is_listed_and_cannot_be_read_is_an_error() {
+    let setting = Setting::link().await;
+    setting.bucket.put(&keys::batch(0, 3), "").await.unwrap();
+    let refused = setting.promise().await;
+    assert!(
+        matches!(refused, Err(StorageError::Unavailable { .. })),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ mod replicas;
 mod stopping;
 mod stops;
 
-use self::stops::Stops;
+pub(crate) use self::stops::Stops;
 use crate::{
     bucket::{Bucket, Clients, Dialect, Observed},
     gate::{Gate, Reach, Times},
@@ -29,8 +29,8 @@ use std::{
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// Opens a bucket as a process of its own would.
-fn open(memory: &Arc<InMemory>, stops: &Stops, reach: Reach) -> ObjectStorage {
+/// Returns a bucket in memory, as a process of its own would see it.
+pub(crate) fn bucket(memory: &Arc<InMemory>, stops: &Stops) -> Bucket {
     let clients = Clients {
         dialect: Dialect::Memory,
         objects: Arc::new(stops.around(memory)),
@@ -40,9 +40,14 @@ fn open(memory: &Arc<InMemory>, stops: &Stops, reach: Reach) -> ObjectStorage {
         observed: Arc::new(Observed::default()),
         one: Arc::default(),
     };
+    Bucket::new(clients, "")
+}
+
+/// Opens a bucket as a process of its own would.
+fn open(memory: &Arc<InMemory>, stops: &Stops, reach: Reach) -> ObjectStorage {
     let process = Processes::default().of("");
     let mut store = Store::new(
-        Bucket::new(clients, ""),
+        bucket(memory, stops),
         Arc::clone(&process),
         ObjectOptions::new(),
         None,

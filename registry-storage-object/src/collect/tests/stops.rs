@@ -1,4 +1,5 @@
-//! [`Stops`]: a store that stops to answer after a number of requests, as a process that is killed sees it.
+//! [`Stops`]: a store that stops to answer after a number of requests, as a process that is killed sees it, or that leaves
+//! keys out of its listings.
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream::BoxStream};
@@ -8,7 +9,7 @@ use object_store::{
 };
 use std::{
     fmt,
-    future::pending,
+    future::{pending, ready},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -18,9 +19,11 @@ use tokio::sync::Notify;
 
 /// Number of requests that are answered.
 #[derive(Clone, Debug)]
-pub(super) struct Stops {
+pub(crate) struct Stops {
     left: Arc<AtomicU64>,
     stopped: Arc<Notify>,
+    /// A part of the keys that no listing shows.
+    omitted: Option<&'static str>,
 }
 
 impl Stops {
@@ -28,11 +31,20 @@ impl Stops {
         Self {
             left: Arc::new(AtomicU64::new(requests)),
             stopped: Arc::default(),
+            omitted: None,
         }
     }
 
-    pub(super) fn never() -> Self {
+    pub(crate) fn never() -> Self {
         Self::after(u64::MAX)
+    }
+
+    /// Returns a store that always answers, and leaves the keys with this part out of its listings.
+    pub(crate) fn omitting(part: &'static str) -> Self {
+        Self {
+            omitted: Some(part),
+            ..Self::never()
+        }
     }
 
     pub(super) fn around(&self, memory: &Arc<InMemory>) -> Stopping {
@@ -105,11 +117,18 @@ impl ObjectStore for Stopping {
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let (stops, inner, prefix) = (self.stops.clone(), Arc::clone(&self.inner), prefix.cloned());
+        let omitted = stops.omitted;
         let listed = async move {
             stops.request().await;
             inner.list(prefix.as_ref())
         };
-        futures_util::stream::once(listed).flatten().boxed()
+        let listed = futures_util::stream::once(listed).flatten();
+        let is_shown = move |found: &Result<ObjectMeta>| {
+            let is_omitted =
+                |meta: &ObjectMeta| omitted.is_some_and(|part| meta.location.as_ref().contains(part));
+            !found.as_ref().is_ok_and(is_omitted)
+        };
+        listed.filter(move |found| ready(is_shown(found))).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

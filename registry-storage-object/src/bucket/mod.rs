@@ -8,6 +8,7 @@
 //!   [`Sent::Unclear`], and the caller reads back.
 
 mod error;
+mod foreign;
 mod observed;
 mod once;
 mod parts;

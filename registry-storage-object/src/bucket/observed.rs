@@ -1,19 +1,24 @@
 //! [`Observed`]: the clock of the store, as its answers tell it.
 
-use super::patient::{patience, patient, silent};
+use super::{
+    foreign::{Foreign, Marks},
+    patient::{SILENCE, patience, patient, unanswered},
+};
 use object_store::{
     ClientOptions,
     client::{
-        HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+        HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+        ReqwestConnector,
     },
 };
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use tokio::time::Instant;
 
 /// Time by the store's clock, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +51,11 @@ impl StoreTime {
 pub(crate) struct Observed {
     /// Seconds of the newest `Date`.
     date: AtomicU64,
+    /// Number of answers.
+    answers: AtomicU64,
+    /// Time until which the store counts as silent: a request has had no answer, and none has come since it was sent.
+    silent_until: Mutex<Option<Instant>>,
+    marks: Marks,
 }
 
 impl Observed {
@@ -63,6 +73,40 @@ impl Observed {
         let date = StoreTime::of(httpdate::parse_http_date(text).ok()?);
         self.date.fetch_max(date.0, Ordering::AcqRel);
         Some(date)
+    }
+
+    fn is_silent(&self) -> bool {
+        let until = self.silent_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn set_silent_until(&self, until: Option<Instant>) {
+        *self.silent_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    /// Bounds the time of a request.
+    async fn await_answer(
+        &self,
+        inner: &HttpClient,
+        request: HttpRequest,
+    ) -> Result<HttpResponse, HttpError> {
+        let is_silent = self.is_silent();
+        let patience = patience(&request, is_silent);
+        let before = self.answers.load(Ordering::Acquire);
+        match tokio::time::timeout(patience, inner.execute(request)).await {
+            Ok(answered) => {
+                // A connection that is refused is an answer, too: nobody waits for it.
+                self.answers.fetch_add(1, Ordering::AcqRel);
+                self.set_silent_until(None);
+                answered
+            }
+            Err(_) => {
+                if !is_silent && self.answers.load(Ordering::Acquire) == before {
+                    self.set_silent_until(Some(Instant::now() + SILENCE));
+                }
+                Err(unanswered(patience))
+            }
+        }
     }
 }
 
@@ -107,11 +151,52 @@ impl HttpService for Service {
         if host.is_some() && request.uri().host() != host.as_deref() {
             return self.inner.execute(request).await;
         }
-        let patience = patience(&request);
-        let response = tokio::time::timeout(patience, self.inner.execute(request))
-            .await
-            .unwrap_or_else(|_| Err(silent(patience)))?;
+        let method = request.method().clone();
+        let response = observed.await_answer(&self.inner, request).await?;
+        if observed.marks.is_foreign(&method, &response) {
+            return Err(HttpError::new(HttpErrorKind::Request, Foreign));
+        }
         observed.answer(response.headers());
         Ok(response.map(patient))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object_store::client::HttpRequestBody;
+
+    /// A store that takes this long for an answer.
+    #[derive(Clone, Debug)]
+    struct Slow(Arc<Mutex<Duration>>);
+
+    #[async_trait::async_trait]
+    impl HttpService for Slow {
+        async fn call(&self, _: HttpRequest) -> Result<HttpResponse, HttpError> {
+            let delay = *self.0.lock().unwrap();
+            tokio::time::sleep(delay).await;
+            Ok(http::Response::new(String::new().into()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_store_is_awaited_once_and_a_slow_one_recovers() {
+        let observed = Observed::default();
+        let slow = Slow(Arc::new(Mutex::new(Duration::from_secs(60))));
+        let client = HttpClient::new(slow.clone());
+        let ask = async || {
+            let request = http::Request::get("http://s/b/k").body(HttpRequestBody::empty());
+            let began = Instant::now();
+            let answered = observed.await_answer(&client, request.unwrap()).await;
+            (answered.is_ok(), began.elapsed().as_secs())
+        };
+
+        assert_eq!(ask().await, (false, 6));
+        assert_eq!(ask().await, (false, 2));
+        *slow.0.lock().unwrap() = Duration::from_secs(3);
+        assert_eq!(ask().await, (false, 2));
+        tokio::time::sleep(SILENCE).await;
+        assert_eq!(ask().await, (true, 3), "it has its full time again");
+        assert_eq!(ask().await, (true, 3));
     }
 }

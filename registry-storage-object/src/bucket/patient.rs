@@ -11,7 +11,13 @@ use std::{
 use tokio::time::{Instant, Sleep};
 
 /// Time for the answer to a small request. A client of the registry waits for it.
-const SMALL: Duration = Duration::from_secs(8);
+const SMALL: Duration = Duration::from_secs(6);
+
+/// The same while the store answers nothing, so that an operation of several requests does not add up their times.
+const SILENT: Duration = Duration::from_secs(2);
+
+/// Time for which the store counts as silent. A store that is merely slow has its full time again afterwards.
+pub(super) const SILENCE: Duration = Duration::from_secs(5);
 
 /// Time for an answer that the store has to work for: a copy, or the completion of parts.
 const WORK: Duration = Duration::from_secs(120);
@@ -22,8 +28,8 @@ const SLOWEST: u64 = 512 << 10;
 /// Time for the next piece of a body.
 const STALL: Duration = Duration::from_secs(20);
 
-/// Returns the time in which a request has to be answered.
-pub(super) fn patience(request: &HttpRequest) -> Duration {
+/// Returns the time in which a request has to be answered. It is shorter while the store is silent.
+pub(super) fn patience(request: &HttpRequest, is_silent: bool) -> Duration {
     let works = request
         .headers()
         .keys()
@@ -34,7 +40,12 @@ pub(super) fn patience(request: &HttpRequest) -> Duration {
                 .query()
                 .is_some_and(|query| query.contains("uploadId")));
     let sending = request.body().content_length() as u64 / SLOWEST;
-    (if works { WORK } else { SMALL }) + Duration::from_secs(sending)
+    let answering = match (works, is_silent) {
+        (true, _) => WORK,
+        (false, true) => SILENT,
+        (false, false) => SMALL,
+    };
+    answering + Duration::from_secs(sending)
 }
 
 /// Describes an answer that did not come in time.
@@ -42,8 +53,10 @@ pub(super) fn patience(request: &HttpRequest) -> Duration {
 #[error("the object store did not go on for {} seconds", .0.as_secs())]
 struct Silent(Duration);
 
-pub(super) fn silent(patience: Duration) -> HttpError {
-    HttpError::new(HttpErrorKind::Timeout, Silent(patience))
+/// Returns the error of a request without an answer. Its kind is one that the client library does not repeat: the client
+/// of the registry has waited long enough.
+pub(super) fn unanswered(patience: Duration) -> HttpError {
+    HttpError::new(HttpErrorKind::Unknown, Silent(patience))
 }
 
 /// Bounds the time without progress of a body.
@@ -73,7 +86,8 @@ impl Body for Patient {
             return Poll::Ready(frame);
         }
         ready!(this.stall.as_mut().poll(context));
-        Poll::Ready(Some(Err(silent(STALL))))
+        let error = HttpError::new(HttpErrorKind::Timeout, Silent(STALL));
+        Poll::Ready(Some(Err(error)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -100,14 +114,21 @@ mod tests {
 
     #[test]
     fn what_takes_long_has_more_time() {
-        assert_eq!(patience(&request("GET", "http://s/b/k", 0)), SMALL);
-        assert_eq!(patience(&request("POST", "http://s/b/k?uploads", 0)), SMALL);
-        assert_eq!(patience(&request("POST", "http://s/b/k?uploadId=1", 0)), WORK);
-        assert!(patience(&request("PUT", "http://s/b/k", 16 << 20)) > SMALL + Duration::from_secs(30));
+        assert_eq!(patience(&request("GET", "http://s/b/k", 0), false), SMALL);
+        assert_eq!(
+            patience(&request("POST", "http://s/b/k?uploads", 0), false),
+            SMALL
+        );
+        assert_eq!(
+            patience(&request("POST", "http://s/b/k?uploadId=1", 0), false),
+            WORK
+        );
+        assert!(patience(&request("PUT", "http://s/b/k", 16 << 20), false) > SMALL + Duration::from_secs(30));
+        assert_eq!(patience(&request("GET", "http://s/b/k", 0), true), SILENT);
         let mut copy = request("PUT", "http://s/b/k", 0);
         copy.headers_mut()
             .insert("x-amz-copy-source", http::HeaderValue::from_static("b/j"));
-        assert_eq!(patience(&copy), WORK);
+        assert_eq!(patience(&copy, true), WORK);
     }
 
     #[tokio::test(start_paused = true)]

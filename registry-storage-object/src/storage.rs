@@ -1,8 +1,15 @@
 //! [`ObjectStorage`]: the public handle of a storage in a bucket.
 
 use crate::{
-    bucket::Bucket, lease::Lease, location::Location, nonce::nonce, options::ObjectOptions, probe::Probe,
-    process::Process, store::Store,
+    bucket::{Bucket, refusal},
+    keys,
+    lease::Lease,
+    location::Location,
+    nonce::nonce,
+    options::ObjectOptions,
+    probe::Probe,
+    process::Process,
+    store::Store,
 };
 use registry_core::storage::{Result, StorageError};
 use std::{fmt, sync::Arc};
@@ -64,13 +71,21 @@ impl ObjectOptions {
     ///
     /// # Errors
     ///
-    /// [`StorageError`] if the location's settings do not fit together, or the store cannot be reached.
+    /// [`StorageError::Unavailable`] if the store cannot be reached; a later attempt may succeed.
+    /// [`StorageError::Denied`] if it refuses: there is no such bucket, or not for these credentials. The message says what
+    /// to change. Another [`StorageError`] if the location's settings do not fit together.
     ///
     /// # Cancel safety
     ///
     /// The future can be dropped at any point. Keys of the probe may be left in the bucket; an opening an hour later removes them.
     pub async fn open(self, location: Location) -> Result<ObjectStorage, StorageError> {
         let (bucket, process) = (location.bucket(&self.root)?, location.process(&self.root));
+        self.open_bucket(bucket, process).await.map_err(refusal)
+    }
+
+    async fn open_bucket(self, bucket: Bucket, process: Arc<Process>) -> Result<ObjectStorage, StorageError> {
+        // Only a listing says if it is the bucket that does not exist.
+        bucket.any(keys::TOP).await?;
         if self.read_only {
             let storage = ObjectStorage::new(bucket, process, self, None, None);
             storage.store.learn_owner().await?;
@@ -101,12 +116,17 @@ impl ObjectOptions {
     ///
     /// # Errors
     ///
-    /// [`StorageError`] if the location's settings do not fit together, or the store cannot be reached.
+    /// As of [`open`](Self::open).
     ///
     /// # Cancel safety
     ///
     /// The future can be dropped at any point. Keys below `docker/registry/v2/_probe` may be left in the bucket.
     pub async fn probe(&self, location: &Location) -> Result<Probe, StorageError> {
-        Probe::run(&location.bucket(&self.root)?).await
+        let bucket = location.bucket(&self.root)?;
+        let found = async {
+            bucket.any(keys::TOP).await?;
+            Probe::run(&bucket).await
+        };
+        found.await.map_err(refusal)
     }
 }

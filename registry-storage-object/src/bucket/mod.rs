@@ -13,6 +13,7 @@ mod observed;
 mod once;
 mod parts;
 mod patient;
+mod refusal;
 mod signed;
 
 use self::error::failed;
@@ -21,6 +22,7 @@ pub(crate) use self::{
     observed::{Observed, Observing, StoreTime},
     once::{Condition, Fence, Sent},
     parts::Part,
+    refusal::refusal,
 };
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};

@@ -1,0 +1,102 @@
+//! Refusals that only a change of the configuration or of the store ends, so that waiting for the store is of no use.
+
+use registry_core::storage::StorageError;
+use std::error::Error as _;
+
+/// Codes of stores and texts of the client library, with advice. The first one that is in an error counts.
+const KNOWN: [(&[&str], &str); 5] = [
+    (
+        &["NoSuchBucket", "ContainerNotFound", "InvalidBucketName"],
+        "there is no such bucket: create it, or correct its name, the region or the endpoint",
+    ),
+    (
+        &[
+            "AuthorizationHeaderMalformed",
+            "IllegalLocationConstraint",
+            "PermanentRedirect",
+            "incorrectly configured region",
+        ],
+        "the bucket is in another region: correct the region or the endpoint",
+    ),
+    (
+        &["RequestTimeTooSkewed"],
+        "the clock of this machine differs from that of the object store: correct it",
+    ),
+    (
+        &[
+            "InvalidAccessKeyId",
+            "SignatureDoesNotMatch",
+            "InvalidAuthenticationInfo",
+            "AuthenticationFailed",
+            "ExpiredToken",
+            "InvalidToken",
+            "invalid_grant",
+        ],
+        "the object store does not accept the credentials: correct the access key and its secret, or the identity",
+    ),
+    (
+        &[
+            "AccessDenied",
+            "AllAccessDisabled",
+            "AuthorizationFailure",
+            "AuthorizationPermissionMismatch",
+            "401 Unauthorized",
+            "403 Forbidden",
+        ],
+        "the credentials do not suffice: allow them to list, read, write and remove the objects of the bucket",
+    ),
+];
+
+/// Turns the error of an opening into one that says what to change, if waiting is of no use.
+pub(crate) fn refusal(error: StorageError) -> StorageError {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let said = source.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = source.source();
+    }
+    let known = KNOWN
+        .iter()
+        .find(|(codes, _)| codes.iter().any(|code| text.contains(code)));
+    match known {
+        Some((_, advice)) => StorageError::denied(format!("{advice} ({text})")),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_stays_one_and_a_refusal_says_what_to_change() {
+        for (cause, told) in [
+            (
+                "404 Not Found: <Error><Code>NoSuchBucket</Code></Error>",
+                "no such bucket",
+            ),
+            (
+                "Received redirect without LOCATION, this normally indicates an incorrectly configured region",
+                "correct the region",
+            ),
+            ("403 Forbidden: <Code>InvalidAccessKeyId</Code>", "access key"),
+            ("403 Forbidden: ", "allow them"),
+        ] {
+            let error = StorageError::unavailable("cannot list a", None, Some(cause.into()));
+            let refused = refusal(error);
+            assert!(matches!(refused, StorageError::Denied { .. }), "{cause}");
+            let text = refused.to_string();
+            assert!(text.contains(told) && text.contains(cause), "{text}");
+        }
+        for cause in ["404 page not found", "503 Slow Down", "connection refused"] {
+            let error = StorageError::unavailable("cannot list a", None, Some(cause.into()));
+            assert!(
+                matches!(refusal(error), StorageError::Unavailable { .. }),
+                "{cause}"
+            );
+        }
+    }
+}

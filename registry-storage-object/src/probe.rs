@@ -43,8 +43,8 @@ pub enum Kept {
 }
 
 impl Kept {
-    fn is_always(&self) -> bool {
-        *self == Self::Always
+    const fn is_always(&self) -> bool {
+        matches!(self, Self::Always)
     }
 }
 
@@ -105,7 +105,7 @@ impl Probe {
     }
 
     /// Returns the means by which records are moved, or `None` if the store has none for more than one process.
-    pub(crate) fn rung(&self) -> Option<Rung> {
+    pub(crate) const fn rung(&self) -> Option<Rung> {
         match (
             self.create.is_always(),
             self.update.is_always(),
@@ -121,6 +121,30 @@ impl Probe {
     #[must_use]
     pub fn supports_replicas(&self) -> bool {
         self.rung().is_some()
+    }
+
+    const fn means(&self) -> &'static str {
+        match self.rung() {
+            Some(Rung::Conditional) => "any number of replicas; tags are moved by preconditions",
+            Some(Rung::Log) => "any number of replicas; tags are numbered logs",
+            Some(Rung::Sole) | None => "one replica only",
+        }
+    }
+
+    /// Logs the result, and the abilities that the store lacks.
+    pub(crate) fn log(&self) {
+        let mut lacks = Vec::new();
+        for (name, kept, _) in self.rows() {
+            tracing::debug!("the object store: {name}: {kept}");
+            if !kept.is_always() {
+                lacks.push(name);
+            }
+        }
+        let means = self.means();
+        match lacks.is_empty() {
+            true => tracing::info!("the object store suits {means}"),
+            false => tracing::info!("the object store suits {means}; it does not {}", lacks.join(", ")),
+        }
     }
 
     fn rows(&self) -> [(&'static str, &Kept, &'static str); 7] {
@@ -172,12 +196,7 @@ impl fmt::Display for Probe {
                 _ => writeln!(f, "{name:36} {kept} ({meaning})")?,
             }
         }
-        let means = match self.rung() {
-            Some(Rung::Conditional) => "any number of replicas; tags are moved by preconditions",
-            Some(Rung::Log) => "any number of replicas; tags are numbered logs",
-            Some(Rung::Sole) | None => "one replica only",
-        };
-        write!(f, "{:36} {means}", "result")
+        write!(f, "{:36} {}", "result", self.means())
     }
 }
 
@@ -362,8 +381,13 @@ impl Trial<'_> {
         );
         for sent in [create, update, delete] {
             match sent {
-                Ok(Sent::Expired) => {}
-                Ok(_) => return Ok(Kept::Never),
+                Ok(Some(Sent::Expired)) => {}
+                Ok(Some(_)) => return Ok(Kept::Never),
+                Ok(None) => {
+                    let why =
+                        "the clock in its answers does not move, or is behind the clock of this machine";
+                    return Ok(Kept::Refused(why.to_owned()));
+                }
                 Err(error) => return Ok(Kept::Refused(error.to_string())),
             }
         }

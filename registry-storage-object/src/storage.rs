@@ -95,7 +95,7 @@ impl ObjectOptions {
             Some(probe) => probe,
             None => Probe::run(&bucket).await?,
         };
-        tracing::info!("the object store can:\n{probe}");
+        probe.log();
         if !probe.supports_replicas() && !self.sole_replica {
             return Err(StorageError::denied(format!(
                 "the object store does not keep preconditions, so replicas would lose each other's tags: declare that one \

@@ -56,6 +56,9 @@ const DEFAULT_VALIDITY: Duration = Duration::from_secs(60);
 /// Time for the answer to a request that is sent once.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Number of looks at the store's clock, two per second, until a URL has expired by it.
+const LOOKS: usize = 20;
+
 impl Bucket {
     /// Writes an object if the condition holds. Sent once.
     pub(crate) async fn put_once(
@@ -95,15 +98,16 @@ impl Bucket {
         }
     }
 
-    /// Sends a write whose URL has expired, for the probe: a store that accepts it cannot keep late writes out.
+    /// Sends a write whose URL has expired, for the probe: a store that accepts it cannot keep late writes out. `None` if the
+    /// store's clock does not pass that time.
     pub(crate) async fn send_late(
         &self,
         key: &str,
         bytes: Option<Bytes>,
         condition: &Condition,
-    ) -> Result<Sent> {
+    ) -> Result<Option<Sent>> {
         let Some(signing) = &self.clients.signer else {
-            return Ok(Sent::Expired);
+            return Ok(Some(Sent::Expired));
         };
         let method = if bytes.is_some() {
             Method::PUT
@@ -116,17 +120,17 @@ impl Bucket {
         let second = Duration::from_secs(1);
         let url = self.signed(signing, &method, key, &headers, second).await?;
         let late = expiry(&url).unwrap_or_else(|| StoreTime::of(SystemTime::now()).after(second));
-        // The clock of the store decides, and only its answers tell it.
-        while self
-            .clients
-            .observed
-            .latest()
-            .is_none_or(|now| now <= late.after(second))
-        {
+        // The clock of the store decides, and only its answers tell it. Some tell none.
+        for _ in 0..LOOKS {
+            let now = self.clients.observed.latest();
+            if now.is_some_and(|now| now > late.after(second)) {
+                let sent = self.send(signing, &method, key, url, bytes, headers, None);
+                return sent.await.map(Some);
+            }
             tokio::time::sleep(second / 2).await;
             self.head(key).await?;
         }
-        self.send(signing, &method, key, url, bytes, headers, None).await
+        Ok(None)
     }
 
     async fn send_once(

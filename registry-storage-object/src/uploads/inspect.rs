@@ -4,7 +4,10 @@
 //! each session that is returned. The repository of a session never changes, so it is remembered while the session is
 //! listed.
 
-use super::{record::Stage, session::Session};
+use super::{
+    record::Stage,
+    session::{Session, Stored},
+};
 use crate::{keys, rung::Rung, store::Store};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use registry_core::{
@@ -47,15 +50,17 @@ impl Store {
             .map(|(id, _)| id);
         let mut found = Vec::new();
         let mut records = self.session_records(wanted.collect());
-        while let Some((_, session)) = records.try_next().await? {
-            if let Some(session) = session
-                && !self.is_closed(&session).await?
-            {
-                if found.len() == page.limit {
-                    return Ok(Listing::new(found, true));
-                }
-                found.push(Seen::Whole(session.listed()));
+        while let Some((id, record)) = records.try_next().await? {
+            let seen = match record {
+                None => continue,
+                Some(Stored::Whole(session)) if self.is_closed(&session).await? => continue,
+                Some(Stored::Whole(session)) => Seen::Whole(session.listed()),
+                Some(Stored::Unreadable { key, .. }) => Seen::unreadable(id, unreadable(&key)),
+            };
+            if found.len() == page.limit {
+                return Ok(Listing::new(found, true));
             }
+            found.push(seen);
         }
         Ok(Listing::new(found, false))
     }
@@ -86,12 +91,21 @@ impl Store {
             }
         }
         let mut records = self.session_records(unknown);
-        while let Some((id, session)) = records.try_next().await? {
-            if let Some(session) = session
-                && !self.is_closed(&session).await?
-            {
-                sessions.insert(id, session.record.repository);
-            }
+        while let Some((id, record)) = records.try_next().await? {
+            let repository = match record {
+                None => continue,
+                Some(Stored::Whole(session)) if self.is_closed(&session).await? => continue,
+                Some(Stored::Whole(session)) => session.record.repository,
+                Some(Stored::Unreadable { key, repository }) => match repository {
+                    Some(repository) => repository,
+                    // No process can go on with it. A commit that has begun looks for its bytes before it links them.
+                    None => {
+                        tracing::warn!("{}; it is left out", unreadable(&key));
+                        continue;
+                    }
+                },
+            };
+            sessions.insert(id, repository);
         }
         self.known_sessions.set(&sessions);
         Ok(sessions)
@@ -101,10 +115,16 @@ impl Store {
     fn session_records(
         &self,
         ids: Vec<UploadId>,
-    ) -> stream::BoxStream<'_, Result<(UploadId, Option<Session>)>> {
+    ) -> stream::BoxStream<'_, Result<(UploadId, Option<Stored>)>> {
         stream::iter(ids)
-            .map(move |id| async move { Ok((id, self.load(&id).await?)) })
+            .map(move |id| async move { Ok((id, self.read_record(&id).await?)) })
             .buffered(AT_ONCE)
             .boxed()
     }
+}
+
+fn unreadable(key: &str) -> String {
+    format!(
+        "{key} is not the record of an upload session that this version can read: if no newer version runs, remove it"
+    )
 }

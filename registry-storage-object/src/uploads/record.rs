@@ -176,6 +176,13 @@ impl Record {
         bytes.freeze()
     }
 
+    /// Returns the repository of a record that cannot be read as a whole.
+    pub(super) fn repository_in(bytes: &[u8]) -> Option<RepositoryName> {
+        let line = bytes.split(|byte| *byte == b'\n').next()?;
+        let found: OfRepository = serde_json::from_slice(line).ok()?;
+        Some(found.repository)
+    }
+
     /// Reads a record. Returns `None` for other bytes.
     pub(super) fn parse(bytes: &Bytes) -> Option<Self> {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
@@ -185,6 +192,13 @@ impl Record {
         let is_whole = content.stored || content.offset == content.sent() + content.rest();
         is_whole.then_some(record)
     }
+}
+
+/// The part of a record that a newer version has as well.
+#[derive(Deserialize)]
+struct OfRepository {
+    #[serde(with = "text")]
+    repository: RepositoryName,
 }
 
 impl Content {
@@ -321,5 +335,9 @@ mod tests {
         for short in [0, 1, bytes.len() - 5, bytes.len() - 1] {
             assert!(Record::parse(&bytes.slice(..short)).is_none(), "{short}");
         }
+        // The line is whole.
+        let cut = bytes.slice(..bytes.len() - 1);
+        assert_eq!(Record::repository_in(&cut), Some(repository));
+        assert_eq!(Record::repository_in(&bytes.slice(..20)), None);
     }
 }

@@ -35,6 +35,16 @@ pub(super) struct Session {
     pub(super) modified: SystemTime,
 }
 
+/// What is stored as the record of a session.
+pub(super) enum Stored {
+    Whole(Box<Session>),
+    /// Damaged, or of a newer version of this program, which may say the repository all the same.
+    Unreadable {
+        key: String,
+        repository: Option<RepositoryName>,
+    },
+}
+
 /// A session as a caller has seen it.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
@@ -184,6 +194,17 @@ const NONCE: usize = 16;
 impl Store {
     /// Reads the record of a session, also of one that has ended.
     pub(super) async fn load(&self, id: &UploadId) -> Result<Option<Session>> {
+        match self.read_record(id).await? {
+            None => Ok(None),
+            Some(Stored::Whole(session)) => Ok(Some(*session)),
+            Some(Stored::Unreadable { key, .. }) => Err(StorageError::internal(format!(
+                "{key} is not the record of an upload session"
+            ))),
+        }
+    }
+
+    /// Reads the record of a session, and tells one that cannot be read from one that is not there.
+    pub(super) async fn read_record(&self, id: &UploadId) -> Result<Option<Stored>> {
         let last = match self.session_rung {
             Rung::Log => match self.session_entries(id).await?.last() {
                 Some(last) => Some(*last),
@@ -195,14 +216,18 @@ impl Store {
         let Some(found) = self.bucket.get(&key).await? else {
             return Ok(None);
         };
-        let record = Record::parse(&found.bytes)
-            .ok_or_else(|| StorageError::internal(format!("{key} is not the record of an upload session")))?;
-        Ok(Some(Session {
+        let Some(record) = Record::parse(&found.bytes) else {
+            return Ok(Some(Stored::Unreadable {
+                key,
+                repository: Record::repository_in(&found.bytes),
+            }));
+        };
+        Ok(Some(Stored::Whole(Box::new(Session {
             id: *id,
             record,
             version: last.map_or(found.version, numbered),
             modified: found.modified,
-        }))
+        }))))
     }
 
     /// Returns the numbers of the entries of a session where its record is a log, in order.

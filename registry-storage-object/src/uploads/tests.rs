@@ -1,15 +1,15 @@
 //! Uploads, as far as the contract does not say it.
 
 use crate::{
-    Location, ObjectStorage,
+    Location, ObjectStorage, keys,
     support::{name, open},
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use registry_core::{
-    Algorithm, Digest,
+    Algorithm, Digest, RepositoryName, Storage as _, UploadId,
     hash::Hasher,
-    storage::{NewUpload, StorageWrite as _, UploadBody, UploadState, Verified},
+    storage::{NewUpload, Page, Seen, StorageWrite as _, UploadBody, UploadState, Verified},
 };
 use std::pin::pin;
 
@@ -95,4 +95,41 @@ async fn a_commit_whose_caller_has_all_memory_does_not_wait_for_more() {
 
     commit(&storage, state, hasher).await;
     assert_eq!(storage.store.part_memory.free(), 3 * MIB as u64);
+}
+
+/// Returns the repositories with sessions, and the sessions of the repository of these tests.
+async fn listed(storage: &ObjectStorage) -> (Vec<Seen<RepositoryName>>, Vec<Seen<UploadState, UploadId>>) {
+    let inspect = storage.inspect().unwrap();
+    let repositories = inspect.uploading(Page::first(10)).await.unwrap().items;
+    let sessions = inspect.uploads(&name("a"), Page::first(10)).await.unwrap().items;
+    (repositories, sessions)
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_hides_no_other_session() {
+    let location = Location::memory();
+    let storage = open(&location).await;
+    let bucket = &storage.store.bucket;
+    let [whole, newer, cut] = [
+        opened(&storage).await.id,
+        opened(&storage).await.id,
+        opened(&storage).await.id,
+    ];
+    let record = bucket.get(&keys::session(&newer)).await.unwrap().unwrap().bytes;
+    let text = str::from_utf8(&record).unwrap().replace("\"open\"", "\"future\"");
+    bucket.put(&keys::session(&newer), text).await.unwrap();
+    bucket
+        .put(&keys::session(&cut), record.slice(..20))
+        .await
+        .unwrap();
+
+    // Another process has not listed them before.
+    let (repositories, mut sessions) = listed(&open(&location).await).await;
+    sessions.sort_by_key(|session| matches!(session, Seen::Unreadable { .. }));
+
+    assert!(matches!(&repositories[..], [Seen::Whole(found)] if *found == name("a")));
+    match &sessions[..] {
+        [Seen::Whole(first), Seen::Unreadable { key, .. }] => assert_eq!((first.id, *key), (whole, newer)),
+        other => panic!("{other:?}"),
+    }
 }

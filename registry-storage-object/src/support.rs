@@ -31,6 +31,11 @@ impl Remote {
         }
     }
 
+    /// Returns the number of objects in parts that were begun, and neither made nor dropped.
+    pub(crate) fn open_multiparts(&self) -> usize {
+        self.fake.open_multiparts("bucket")
+    }
+
     /// Opens a replica that passes the faults, or one that does not.
     pub(crate) async fn open(&self, passes_faults: bool) -> ObjectStorage {
         let key = self.fake.service_account();

@@ -48,7 +48,7 @@ impl Store {
     }
 
     /// Marks a session as ended, so that nothing is added any more, and removes what it has stored.
-    async fn end(&self, session: Session) -> Result<Swapped> {
+    pub(super) async fn end(&self, session: Session) -> Result<Swapped> {
         let next = Record {
             stage: Stage::Ended,
             claimed: false,

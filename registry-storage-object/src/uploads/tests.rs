@@ -2,14 +2,16 @@
 
 use crate::{
     Location, ObjectStorage, keys,
-    support::{name, open},
+    support::{Remote, name, open},
 };
 use bytes::Bytes;
+use http::StatusCode;
 use http_body_util::{BodyExt as _, Full, StreamBody};
+use object_stores::proxy::{Fault, Kind, on};
 use registry_core::{
     Algorithm, Digest, RepositoryName, Storage as _, UploadId,
     hash::Hasher,
-    storage::{NewUpload, Page, Seen, StorageWrite as _, UploadBody, UploadState, Verified},
+    storage::{NewUpload, Page, Seen, StorageError, StorageWrite as _, UploadBody, UploadState, Verified},
 };
 use std::pin::pin;
 
@@ -31,10 +33,19 @@ async fn append(
     bytes: Bytes,
     closing: Option<Digest>,
 ) -> (UploadState, Hasher) {
+    try_append(storage, state, bytes, closing).await.unwrap()
+}
+
+async fn try_append(
+    storage: &ObjectStorage,
+    state: UploadState,
+    bytes: Bytes,
+    closing: Option<Digest>,
+) -> Result<(UploadState, Hasher), StorageError> {
     let source = pin!(Full::new(bytes).map_err(|never| match never {}));
     let mut body = UploadBody::new(source, &state, closing);
-    let state = storage.append(&name("a"), state, &mut body).await.unwrap();
-    (state, body.finish().unwrap())
+    let state = storage.append(&name("a"), state, &mut body).await?;
+    Ok((state, body.finish().unwrap()))
 }
 
 async fn commit(storage: &ObjectStorage, state: UploadState, hasher: Hasher) {
@@ -132,4 +143,90 @@ async fn a_record_that_cannot_be_read_hides_no_other_session() {
         [Seen::Whole(first), Seen::Unreadable { key, .. }] => assert_eq!((first.id, *key), (whole, newer)),
         other => panic!("{other:?}"),
     }
+}
+
+/// Sends the first bytes of a closing body that breaks off.
+async fn break_off(
+    storage: &ObjectStorage,
+    state: UploadState,
+    bytes: Bytes,
+    closing: Digest,
+) -> UploadState {
+    let id = state.id;
+    let frames = [
+        Ok(http_body::Frame::data(bytes)),
+        Err("the client has gone".into()),
+    ];
+    let source = pin!(StreamBody::new(futures_util::stream::iter(frames)));
+    let mut body = UploadBody::new(source, &state, Some(closing));
+    let broken = storage.append(&name("a"), state, &mut body).await;
+    assert!(matches!(broken, Err(StorageError::Body(_))), "{broken:?}");
+    storage.upload(&name("a"), &id).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn parts_are_dropped_only_once_the_record_names_others() {
+    let remote = Remote::start().await;
+    let storage = remote.open(true).await;
+    let [first, second] = [1, 2].map(|seed| content(seed, 17 * MIB));
+    let [former, latter] = [&first, &second].map(|bytes| Digest::of(Algorithm::Sha256, bytes));
+    let state = break_off(&storage, opened(&storage).await, first, former).await;
+    assert_eq!(remote.open_multiparts(), 1);
+
+    // The claim is recorded, and the new parts are not.
+    let unavailable = Fault::Answer(StatusCode::SERVICE_UNAVAILABLE);
+    let records = on(Kind::ConditionalPut).key("_sessions/");
+    remote.proxy.fault(records.after(1).always(), unavailable);
+    let failed = try_append(&storage, state, second, Some(latter)).await;
+
+    assert!(failed.is_err());
+    assert_eq!(remote.open_multiparts(), 2, "the record may name either");
+}
+
+/// Drops the parts of a session, as a rule of the bucket does.
+async fn drop_parts(storage: &ObjectStorage, id: &UploadId) {
+    let session = storage.store.load(id).await.unwrap().unwrap();
+    let multipart = session.record.multipart.unwrap();
+    let key = multipart.target.key(id);
+    let bucket = &storage.store.bucket;
+    bucket.abort_multipart(&key, &multipart.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_whose_parts_the_store_has_dropped_begins_new_ones() {
+    let options = ObjectStorage::options().part_size(MIB as u64);
+    let storage = options.open(Location::memory()).await.unwrap();
+    let bytes = content(1, 3 * MIB);
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    let begun = bytes.slice(..MIB + MIB / 2);
+    let state = break_off(&storage, opened(&storage).await, begun, digest).await;
+    drop_parts(&storage, &state.id).await;
+    let id = state.id;
+
+    let failed = try_append(&storage, state, bytes.clone(), Some(digest)).await;
+    assert!(
+        matches!(failed, Err(StorageError::Unavailable { .. })),
+        "{failed:?}"
+    );
+
+    let state = storage.upload(&name("a"), &id).await.unwrap().unwrap();
+    let (state, hasher) = append(&storage, state, bytes, Some(digest)).await;
+    commit(&storage, state, hasher).await;
+    let blob = storage.blob(&name("a"), &digest).await.unwrap().unwrap();
+    assert_eq!(blob.size, 3 * MIB as u64);
+}
+
+#[tokio::test]
+async fn a_session_whose_bytes_the_store_has_dropped_ends() {
+    let options = ObjectStorage::options().part_size(MIB as u64);
+    let storage = options.open(Location::memory()).await.unwrap();
+    let bytes = content(1, 3 * MIB);
+    let (state, _) = append(&storage, opened(&storage).await, bytes.clone(), None).await;
+    let id = state.id;
+    drop_parts(&storage, &id).await;
+
+    let failed = try_append(&storage, state, bytes, None).await;
+
+    assert!(matches!(failed, Err(StorageError::UploadUnknown)), "{failed:?}");
+    assert!(storage.upload(&name("a"), &id).await.unwrap().is_none());
 }

@@ -7,10 +7,13 @@
 use super::{
     gather::{absorb, length},
     memory::{part_size, shrink},
-    record::{Content, Multipart, Record, SentPart, Target},
+    record::{Content, Multipart, Record, SentPart, Stage, Target},
     session::{Seen, Session, Swapped, lost},
 };
-use crate::{bucket::Part, store::Store};
+use crate::{
+    bucket::{Part, RETRY_AFTER},
+    store::Store,
+};
 use bytes::Bytes;
 use object_store::PutPayload;
 use registry_core::{
@@ -315,7 +318,7 @@ impl Writer {
         };
         let sent = sent.map_err(|error| StorageError::failed("cannot send a part", error))??;
         let Some(part) = sent else {
-            return Err(lost(self.store.load(&self.session.id).await?));
+            return Err(self.lost_parts().await?);
         };
         if std::mem::take(&mut self.rest_is_taken) {
             self.content.take_rest(flight.number, flight.len, part);
@@ -370,24 +373,63 @@ impl Writer {
             Some(digest) if self.hasher.algorithm() == Some(digest.algorithm()) => Target::Blob(digest),
             _ => Target::Session,
         };
-        let (id, bucket) = (self.session.id, self.store.bucket.clone());
-        if let Some(old) = self.session.record.multipart.take() {
-            bucket.abort_multipart(&old.target.key(&id), &old.id).await?;
-        }
-        let key = target.key(&id);
-        let multipart = bucket.create_multipart(&key).await?;
-        self.next = 0;
-        self.session.record.multipart = Some(Multipart {
+        let key = target.key(&self.session.id);
+        let begun = Multipart {
             target,
-            id: multipart.clone(),
+            id: self.store.bucket.create_multipart(&key).await?,
             next: 0,
-        });
-        let recorded = self.record(true).await;
-        if recorded.is_err() {
-            // Nobody else knows it.
-            let _ = bucket.abort_multipart(&key, &multipart).await;
+        };
+        self.next = 0;
+        let old = self.session.record.multipart.replace(begun.clone());
+        // Another append may have taken over. So nothing is dropped before the record says that nobody needs it. If the
+        // answer was lost, the record may name either: the store's own rule then drops the other one.
+        let unneeded = match self.record(true).await {
+            Ok(()) => old,
+            Err(error @ (StorageError::UploadConflict { .. } | StorageError::UploadUnknown)) => {
+                self.drop_parts(&begun).await;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some(unneeded) = unneeded {
+            self.drop_parts(&unneeded).await;
         }
-        recorded
+        Ok(())
+    }
+
+    /// Drops parts that no record names.
+    async fn drop_parts(&self, multipart: &Multipart) {
+        let key = multipart.target.key(&self.session.id);
+        if let Err(error) = self.store.bucket.abort_multipart(&key, &multipart.id).await {
+            tracing::debug!(key, %error, "cannot drop the parts of an upload that nobody needs; the rule of the bucket does");
+        }
+    }
+
+    /// Returns the error of an append whose parts the store does not have any more: the session has ended or moved on, or
+    /// the store has dropped them.
+    async fn lost_parts(&mut self) -> Result<StorageError> {
+        let found = self.store.load(&self.session.id).await?;
+        let is_unchanged = found.as_ref().is_some_and(|found| {
+            found.record.stage == Stage::Open && found.record.nonce == self.session.record.nonce
+        });
+        if !is_unchanged {
+            return Ok(lost(found));
+        }
+        if self.session.record.content.parts.is_empty() {
+            // No byte of the session is lost: the next append begins new ones.
+            self.session.record.multipart = None;
+            return Ok(StorageError::unavailable(
+                "the object store has dropped the parts of an upload: send the same bytes again",
+                Some(RETRY_AFTER),
+                None,
+            ));
+        }
+        tracing::warn!(
+            session = %self.session.id,
+            "the object store has dropped the parts of an upload session; it ends, and the client has to begin again"
+        );
+        self.store.end(self.session.clone()).await?;
+        Ok(StorageError::UploadUnknown)
     }
 
     /// Writes the record: with what is stored, or as it was for a closing body.

@@ -8,10 +8,16 @@
 //! first part was sent.
 
 use super::{
-    record::{Content, Record, Stage, Target},
+    record::{Record, Stage, Target},
     session::{Seen, Session, Swapped, lost},
 };
-use crate::{error::restart, gate::Promised, keys, links::SECTIONS, store::Store};
+use crate::{
+    error::restart,
+    gate::{Promised, View},
+    keys,
+    links::SECTIONS,
+    store::Store,
+};
 use object_store::PutPayload;
 use registry_core::{
     Digest, RepositoryName,
@@ -58,26 +64,70 @@ impl Store {
         seen: Seen,
         proof: &Verified,
     ) -> Result<BlobInfo> {
-        let digest = proof.digest();
+        let session = match seen.content().parts.is_empty() {
+            true => self.publish_small(repository, seen, proof).await?,
+            false => self.publish_parts(repository, seen, proof).await?,
+        };
+        self.forget(&session).await;
+        Ok(BlobInfo::new(*proof.digest(), proof.size()).with_modified(Some(self.now())))
+    }
+
+    /// Publishes a blob that is in no part.
+    async fn publish_small(
+        &self,
+        repository: &RepositoryName,
+        seen: Seen,
+        proof: &Verified,
+    ) -> Result<Session> {
         let mut seen = seen;
         for section in 0..SECTIONS {
-            let view = self.gate.view(&self.bucket).await?;
-            let promised = [Promised::Blob(repository, digest)];
-            self.gate.promise(&self.bucket, &view, &promised).await?;
-            // A copy may take longer than a view is valid. The bytes that a section before has stored are not stored again,
-            // unless a collection has taken them.
+            let view = self.promise_blob(repository, proof).await?;
+            // The bytes that a section before has stored are not stored again, unless a collection has taken them.
             let session = match section > 0 && self.has_stored(proof).await? {
                 true => seen.session,
-                false => self.store_blob(seen, proof).await?,
+                false => self.store_small(seen, proof).await?,
             };
-            if self.link(repository, digest, &view).await? {
-                self.forget(&session).await;
-                let info = BlobInfo::new(*digest, proof.size()).with_modified(Some(self.now()));
-                return Ok(info);
+            if self.link(repository, proof.digest(), &view).await? {
+                return Ok(session);
             }
             seen = Seen::of(session);
         }
         Err(restart("publish an upload"))
+    }
+
+    /// Publishes a blob that is in parts. A copy may take longer than a view is valid, so it is made before.
+    async fn publish_parts(
+        &self,
+        repository: &RepositoryName,
+        seen: Seen,
+        proof: &Verified,
+    ) -> Result<Session> {
+        let is_repeated = seen.session.record.committing().is_some();
+        let (session, made) = self.make_blob(seen, proof).await?;
+        if !is_repeated {
+            self.copy_made(&made, proof).await?;
+        }
+        for _ in 0..=SECTIONS {
+            let view = self.promise_blob(repository, proof).await?;
+            if self.has_stored(proof).await? {
+                if self.link(repository, proof.digest(), &view).await? {
+                    return Ok(session);
+                }
+            } else {
+                // A collection waits for the end of a view.
+                drop(view);
+                self.copy_made(&made, proof).await?;
+            }
+        }
+        Err(restart("publish an upload"))
+    }
+
+    /// Begins a section in which a blob may be published.
+    async fn promise_blob(&self, repository: &RepositoryName, proof: &Verified) -> Result<View> {
+        let view = self.gate.view(&self.bucket).await?;
+        let promised = [Promised::Blob(repository, proof.digest())];
+        self.gate.promise(&self.bucket, &view, &promised).await?;
+        Ok(view)
     }
 
     /// Returns true if the object of a blob is there. The blob has been promised before.
@@ -86,29 +136,22 @@ impl Store {
         Ok(found.is_some_and(|found| found.size == proof.size()))
     }
 
-    /// Stores the bytes of a session as a blob, and records that they become it.
-    async fn store_blob(&self, seen: Seen, proof: &Verified) -> Result<Session> {
-        let digest = proof.digest();
-        let mut seen = seen;
+    /// Stores a blob that is in no part, and records that the session becomes it.
+    async fn store_small(&self, mut seen: Seen, proof: &Verified) -> Result<Session> {
         let closing = seen.closing.take();
         let content = closing.unwrap_or_else(|| seen.session.record.content.clone());
         match seen.session.record.stage {
-            Stage::Committing(other) if other != *digest => Err(seen.session.conflict()),
-            Stage::Ended => Err(StorageError::UploadUnknown),
-            _ if !content.parts.is_empty() => self.store_parts(seen.session, content, proof).await,
+            Stage::Committing(other) if other != *proof.digest() => return Err(seen.session.conflict()),
+            Stage::Ended => return Err(StorageError::UploadUnknown),
             Stage::Committing(_) if content.stored => {
                 // The bytes are where they have to be, unless a collection has taken them.
-                match self.has_stored(proof).await? {
+                return match self.has_stored(proof).await? {
                     true => Ok(seen.session),
                     false => Err(StorageError::UploadUnknown),
-                }
+                };
             }
-            _ => self.store_small(seen, content, proof).await,
+            Stage::Open | Stage::Sealed | Stage::Committing(_) => {}
         }
-    }
-
-    /// Stores a blob that is in no part.
-    async fn store_small(&self, seen: Seen, content: Content, proof: &Verified) -> Result<Session> {
         let digest = proof.digest();
         let key = keys::blob(digest);
         let id = seen.session.id;
@@ -139,21 +182,26 @@ impl Store {
         self.commit_to(seen.session, digest, record).await
     }
 
-    /// Stores a blob that is in parts.
-    async fn store_parts(&self, session: Session, content: Content, proof: &Verified) -> Result<Session> {
+    /// Makes an object of the parts, and returns its key.
+    async fn make_blob(&self, seen: Seen, proof: &Verified) -> Result<(Session, String)> {
         let digest = proof.digest();
+        let session = seen.session;
+        if session.record.committing().is_some_and(|other| other != *digest) {
+            return Err(session.conflict());
+        }
+        let content = seen.closing.unwrap_or_else(|| session.record.content.clone());
         let mut record = Record {
             content,
             ..session.record.clone()
         };
         record.reserve_last();
         let session = self.commit_to(session, digest, record).await?;
-        let made = match session
+        let target = session
             .record
             .multipart
             .as_ref()
-            .map(|multipart| multipart.target)
-        {
+            .map(|multipart| multipart.target);
+        let made = match target {
             Some(target @ Target::Session) => target.key(&session.id),
             Some(target @ Target::Blob(of)) if of == *digest => target.key(&session.id),
             _ => {
@@ -163,12 +211,16 @@ impl Store {
             }
         };
         self.make_object(&session).await?;
-        let blob = keys::blob(digest);
-        if made != blob && !self.bucket.copy_whole(&made, &blob, proof.size()).await? {
-            return Err(StorageError::UploadUnknown);
+        Ok((session, made))
+    }
+
+    /// Copies the private object of a session to the blob, if that is another one.
+    async fn copy_made(&self, made: &str, proof: &Verified) -> Result<()> {
+        let blob = keys::blob(proof.digest());
+        match made == blob || self.bucket.copy_whole(made, &blob, proof.size()).await? {
+            true => Ok(()),
+            false => Err(StorageError::UploadUnknown),
         }
-        self.require_size(&blob, proof.size()).await?;
-        Ok(session)
     }
 
     /// Makes the object of the parts, unless that has been done. No append can follow: the record says so.

@@ -230,3 +230,30 @@ async fn a_session_whose_bytes_the_store_has_dropped_ends() {
     assert!(matches!(failed, Err(StorageError::UploadUnknown)), "{failed:?}");
     assert!(storage.upload(&name("a"), &id).await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn a_copy_that_was_made_is_not_made_again() {
+    let remote = Remote::start().await;
+    let storage = remote.open(true).await;
+    let bytes = content(1, 17 * MIB);
+    let (state, hasher) = append(&storage, opened(&storage).await, bytes, None).await;
+    let proof = Verified::from_hasher(state.id, hasher).unwrap();
+    let (id, digest) = (state.id, *proof.digest());
+    // The copy is made, and then nothing can be published.
+    let link = on(Kind::Put).key("_layers/");
+    let rule = remote
+        .proxy
+        .fault(link.always(), Fault::Answer(StatusCode::SERVICE_UNAVAILABLE));
+    let failed = storage.commit(&name("a"), state, proof.clone()).await;
+    assert!(
+        matches!(failed, Err(StorageError::Unavailable { .. })),
+        "{failed:?}"
+    );
+    rule.remove();
+
+    let state = storage.upload(&name("a"), &id).await.unwrap().unwrap();
+    storage.commit(&name("a"), state, proof).await.unwrap();
+
+    assert_eq!(remote.proxy.count(Kind::Copy), 1);
+    assert!(storage.blob(&name("a"), &digest).await.unwrap().is_some());
+}

@@ -289,6 +289,12 @@ pub(crate) fn session_piece(id: &UploadId, name: &str) -> String {
     format!("{}.pieces/{name}", session(id))
 }
 
+/// Returns the id of an upload session by the key of its unverified bytes.
+pub(crate) fn session_of_bytes(key: &str) -> Option<UploadId> {
+    let piece = || key.rsplit_once(".pieces/").map(|(record, _)| record);
+    session_id(key.strip_suffix(".data").or_else(piece)?)
+}
+
 /// Directory of these.
 pub(crate) fn session_pieces(id: &UploadId) -> String {
     format!("{}.pieces", session(id))

@@ -68,7 +68,7 @@ impl Observed {
     }
 
     /// Notes the date of an answer, and returns it.
-    pub(super) fn answer(&self, headers: &http::HeaderMap) -> Option<StoreTime> {
+    pub(crate) fn answer(&self, headers: &http::HeaderMap) -> Option<StoreTime> {
         let text = headers.get(http::header::DATE)?.to_str().ok()?;
         let date = StoreTime::of(httpdate::parse_http_date(text).ok()?);
         self.date.fetch_max(date.0, Ordering::AcqRel);

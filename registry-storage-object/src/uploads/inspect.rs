@@ -76,11 +76,16 @@ impl Store {
 
     /// Returns the repository of each session.
     async fn sessions(&self) -> Result<BTreeMap<UploadId, RepositoryName>> {
-        let mut listed = BTreeSet::new();
+        let (mut listed, mut old) = (BTreeSet::new(), Vec::new());
         let mut objects = self.bucket.list(keys::SESSIONS);
         while let Some(meta) = objects.try_next().await? {
-            listed.extend(keys::session_id(&meta.key));
+            match keys::session_id(&meta.key) {
+                Some(id) => drop(listed.insert(id)),
+                None if self.is_old(&meta) => old.push(meta.key),
+                None => {}
+            }
         }
+        self.sweep_bytes(&listed, old).await;
         let known = self.known_sessions.get();
         let mut sessions = BTreeMap::new();
         let mut unknown = Vec::new();

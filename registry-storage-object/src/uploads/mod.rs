@@ -32,6 +32,7 @@ mod memory;
 mod record;
 mod rehash;
 mod session;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod text;

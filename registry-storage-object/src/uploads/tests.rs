@@ -13,7 +13,10 @@ use registry_core::{
     hash::Hasher,
     storage::{NewUpload, Page, Seen, StorageError, StorageWrite as _, UploadBody, UploadState, Verified},
 };
-use std::pin::pin;
+use std::{
+    pin::pin,
+    time::{Duration, SystemTime},
+};
 
 const MIB: usize = 1 << 20;
 
@@ -143,6 +146,39 @@ async fn a_record_that_cannot_be_read_hides_no_other_session() {
         [Seen::Whole(first), Seen::Unreadable { key, .. }] => assert_eq!((first.id, *key), (whole, newer)),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn old_bytes_without_a_record_are_removed() {
+    let storage = open(&Location::memory()).await;
+    let bucket = &storage.store.bucket;
+    let (state, _) = append(&storage, opened(&storage).await, content(1, MIB), None).await;
+    let session = storage.store.load(&state.id).await.unwrap().unwrap();
+    let piece = keys::session_piece(&state.id, &session.record.content.pieces[0].name);
+    let gone = UploadId::from_random([7; 16]);
+    let orphans = [keys::session_piece(&gone, "x"), keys::session_data(&gone)];
+    for key in &orphans {
+        bucket.put(key, "bytes").await.unwrap();
+    }
+    let are_there = async || {
+        let mut there = 0;
+        for key in &orphans {
+            there += usize::from(bucket.head(key).await.unwrap().is_some());
+        }
+        there
+    };
+
+    listed(&storage).await;
+    assert_eq!(are_there().await, 2);
+    let later = SystemTime::now() + Duration::from_secs(2 * 24 * 60 * 60);
+    let date = httpdate::fmt_http_date(later).parse().unwrap();
+    bucket
+        .observed()
+        .answer(&[(http::header::DATE, date)].into_iter().collect());
+    listed(&storage).await;
+
+    assert_eq!(are_there().await, 0);
+    assert!(bucket.head(&piece).await.unwrap().is_some());
 }
 
 /// Sends the first bytes of a closing body that breaks off.

@@ -1,9 +1,6 @@
 //! [`OpenRun`]: a run of a collection that is open in this process.
 
-use crate::{
-    bucket::StoreTime,
-    gate::{Condemned, Mark, Stored},
-};
+use crate::gate::{Condemned, Mark, Stored};
 use registry_core::storage::Terms;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,10 +30,8 @@ pub(crate) struct Work {
     pub(crate) ripe: Instant,
     /// True if the run goes on with the announcements of another one, which has to wait for long.
     pub(crate) is_closed: bool,
-    /// Time of the store's clock until which removals of an earlier holder may take effect.
-    pub(crate) settles: Option<StoreTime>,
-    /// Time of the store's clock until which removals of this run may take effect.
-    pub(crate) ends: Option<StoreTime>,
+    /// Number of batches of earlier holders, whose removals may be going on.
+    pub(crate) settles: Option<u64>,
     /// Manifests that this run has looked at, with their subjects.
     pub(crate) subjects: BTreeMap<Mark, Option<Mark>>,
     /// Content that rescued manifests need, by their marks.

@@ -7,6 +7,8 @@
 //!   expires, so the clock of the store bounds the time at which it takes effect. An answer that was lost is
 //!   [`Sent::Unclear`], and the caller reads back.
 
+mod clock;
+mod dates;
 mod error;
 mod foreign;
 mod observed;
@@ -15,14 +17,17 @@ mod parts;
 mod patient;
 mod refusal;
 mod signed;
+mod time;
 
 use self::error::failed;
 pub(crate) use self::{
+    clock::MARGIN,
     error::RETRY_AFTER,
-    observed::{Observed, Observing, StoreTime},
+    observed::{Observed, Observing},
     once::{Condition, Fence, Sent},
     parts::Part,
     refusal::refusal,
+    time::StoreTime,
 };
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};

@@ -1,8 +1,10 @@
 //! [`Observed`]: the clock of the store, as its answers tell it.
 
 use super::{
+    dates::Dates,
     foreign::{Foreign, Marks},
     patient::{SILENCE, patience, patient, unanswered},
+    time::StoreTime,
 };
 use object_store::{
     ClientOptions,
@@ -16,41 +18,14 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 use tokio::time::Instant;
-
-/// Time by the store's clock, in seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct StoreTime(u64);
-
-impl StoreTime {
-    pub(crate) fn of(time: SystemTime) -> Self {
-        Self(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
-    }
-
-    pub(crate) fn after(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(duration.as_secs()))
-    }
-
-    pub(crate) fn before(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(duration.as_secs()))
-    }
-
-    pub(crate) fn since(self, earlier: Self) -> Duration {
-        Duration::from_secs(self.0.saturating_sub(earlier.0))
-    }
-
-    pub(crate) fn time(self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(self.0)
-    }
-}
 
 /// Information from the answers of the store.
 #[derive(Debug, Default)]
 pub(crate) struct Observed {
-    /// Seconds of the newest `Date`.
-    date: AtomicU64,
+    dates: Dates,
     /// Number of answers.
     answers: AtomicU64,
     /// Time until which the store counts as silent: a request has had no answer, and none has come since it was sent.
@@ -61,18 +36,17 @@ pub(crate) struct Observed {
 impl Observed {
     /// Returns the latest time that the store has told, or `None` before its first answer.
     pub(crate) fn latest(&self) -> Option<StoreTime> {
-        match self.date.load(Ordering::Acquire) {
-            0 => None,
-            seconds => Some(StoreTime(seconds)),
-        }
+        self.dates.latest()
     }
 
-    /// Notes the date of an answer, and returns it.
-    pub(crate) fn answer(&self, headers: &http::HeaderMap) -> Option<StoreTime> {
-        let text = headers.get(http::header::DATE)?.to_str().ok()?;
-        let date = StoreTime::of(httpdate::parse_http_date(text).ok()?);
-        self.date.fetch_max(date.0, Ordering::AcqRel);
-        Some(date)
+    /// Returns the time by which the clocks of the store's nodes differ, as far as answers have shown it lately.
+    pub(crate) fn spread(&self) -> Duration {
+        self.dates.spread()
+    }
+
+    /// Notes the date of an answer to a request that was sent at a local time.
+    pub(crate) fn answer(&self, headers: &http::HeaderMap, asked: Instant) {
+        self.dates.answer(headers, asked);
     }
 
     fn is_silent(&self) -> bool {
@@ -151,12 +125,12 @@ impl HttpService for Service {
         if host.is_some() && request.uri().host() != host.as_deref() {
             return self.inner.execute(request).await;
         }
-        let method = request.method().clone();
+        let (method, asked) = (request.method().clone(), Instant::now());
         let response = observed.await_answer(&self.inner, request).await?;
         if observed.marks.is_foreign(&method, &response) {
             return Err(HttpError::new(HttpErrorKind::Request, Foreign));
         }
-        observed.answer(response.headers());
+        observed.answer(response.headers(), asked);
         Ok(response.map(patient))
     }
 }

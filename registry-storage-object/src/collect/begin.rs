@@ -4,7 +4,6 @@ use super::heartbeat::Heartbeat;
 use crate::{
     bucket::{RETRY_AFTER, StoreTime},
     gate::{Condemned, Stored, now},
-    keys,
     nonce::nonce,
     process::Claim,
     run::{OpenRun, Work},
@@ -79,7 +78,7 @@ impl Store {
             StorageError::unavailable(context, Some(RETRY_AFTER), None)
         })?;
         // Removals of the earlier holder may be on their way.
-        let settles = self.gate.process.batches.last(bucket, state.epoch).await?;
+        let settles = self.gate.process.batches.number(bucket, state.epoch).await?;
         let delay = terms.grace.max(self.gate.delay());
         let left = match state.listed {
             Some(listed) => delay.saturating_sub(now(bucket).since(since_epoch(listed))),
@@ -95,8 +94,7 @@ impl Store {
                 condemned,
                 ripe: Instant::now() + left,
                 is_closed,
-                settles,
-                ends: None,
+                settles: Some(settles),
                 subjects: BTreeMap::new(),
                 needs: BTreeMap::new(),
                 noted: Vec::new(),
@@ -115,7 +113,8 @@ impl Store {
     /// Waits until no removal of an earlier holder can take effect any more.
     pub(super) async fn settle(&self, work: &mut Work) -> Result<()> {
         if let Some(settles) = work.settles {
-            self.outlast(settles, keys::COLLECTION).await?;
+            let epoch = work.stored.state.epoch;
+            self.gate.settle(&self.bucket, epoch, settles).await?;
             work.settles = None;
         }
         Ok(())

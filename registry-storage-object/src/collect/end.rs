@@ -13,9 +13,10 @@ impl Store {
     pub(crate) async fn end_run(&self, run: &OpenRun, seen: Census) -> Result<()> {
         let _removing = self.gate.process.removing.lock().await;
         let mut work = run.work.lock().await;
-        // Nobody looks for what is dying once the epoch is over.
-        work.settles = work.settles.max(work.ends.take());
-        self.settle(&mut work).await?;
+        // Nobody looks for what is dying once the epoch is over. Also an answered removal may take effect once more, where
+        // something on the way to the store repeats requests.
+        let epoch = work.stored.state.epoch;
+        self.gate.settle(&self.bucket, epoch, u64::MAX).await?;
         let census = Count {
             manifests: seen.manifests,
             complete: seen.complete,

@@ -1,7 +1,7 @@
 //! Removal of condemned items, batch by batch.
 
 use crate::{
-    bucket::{Condition, Dialect, Fence, Sent},
+    bucket::{Condition, Fence, Sent},
     gate::{Kind, Mark, now},
     keys,
     run::{OpenRun, Work},
@@ -87,19 +87,12 @@ impl Store {
             told: now(&self.bucket),
             valid: VALID,
         };
-        let until = fence.expires().after(self.lateness());
         let marks: Vec<Mark> = items.iter().map(|item| item.mark).collect();
-        let ends = (!self.gate.is_punctual()).then_some(until);
-        let batches = &self.gate.process.batches;
-        let batch = batches.announce(&self.bucket, self.rung, epoch, ends, &marks);
+        // No other batch waits for its end: what is dying stays announced until then.
+        let batch = self.gate.announce(&self.bucket, epoch, fence, true, &marks);
         let batch = batch.await?;
         let removed = self.remove_announced(run, work, items, fence).await;
-        batch.finish(&self.bucket, batches, epoch).await?;
-        // Also an answered removal may take effect once more, where something on the way to the store repeats requests. No
-        // other batch waits for that: what is dying stays announced until then.
-        if !self.gate.is_punctual() && self.bucket.dialect() != Dialect::Memory {
-            work.ends = work.ends.max(Some(until));
-        }
+        self.gate.finish(&self.bucket, epoch, &batch).await?;
         let removed = removed?;
         Ok(removed
             .into_iter()
@@ -131,7 +124,9 @@ impl Store {
             };
             removal.boxed()
         });
-        let removals = at_once(removals).await?;
+        let removals: Vec<Option<Reclaimed>> = at_once(removals).await?;
+        self.announce_again(work, fence, unclear_of(&items, &removals))
+            .await?;
         let mut results = Vec::with_capacity(items.len());
         for ((item, removed), record) in items.into_iter().zip(removals).zip(records) {
             if let (
@@ -145,6 +140,16 @@ impl Store {
             results.push((item.index, removed));
         }
         Ok(results)
+    }
+
+    /// Announces removals again that may be on their way to a node of the store that has never answered.
+    async fn announce_again(&self, work: &Work, fence: Fence, unclear: Vec<Mark>) -> Result<()> {
+        if !unclear.is_empty() && !self.gate.is_punctual() {
+            let epoch = work.stored.state.epoch;
+            let announced = self.gate.announce(&self.bucket, epoch, fence, false, &unclear);
+            announced.await?;
+        }
+        Ok(())
     }
 
     /// Records the removal of manifests before it happens, so that it can be undone, and is no surprise for the next run.
@@ -242,4 +247,11 @@ impl Store {
             Err(error) => Some(Reclaimed::Failed(error)),
         }
     }
+}
+
+/// Returns the items whose removal has no clear answer.
+fn unclear_of(items: &[&Item<'_>], removals: &[Option<Reclaimed>]) -> Vec<Mark> {
+    let unclear = items.iter().zip(removals);
+    let unclear = unclear.filter(|(_, removed)| removed.is_none());
+    unclear.map(|(item, _)| item.mark).collect()
 }

@@ -4,6 +4,14 @@
 //! reads the number after the last one that this process has read, and is exact: it does not depend on a listing. The
 //! listing beside it tells how far the log goes, and contradicts a proxy that answers 404 in the store's place.
 //!
+//! An announcement ends by itself, because its removals expire. They expire by the clock of the node of the store that gets
+//! them, so that two rules tell the end. Each is safe, and the one that comes first counts:
+//!
+//! - By the local clock, once this process has known it for as long as its removals may take, from before it was made until
+//!   they have expired on all nodes. That time contains the difference of the nodes' clocks that the collection has seen. An
+//!   unclear removal may be on its way to a node that it has not seen, and is announced again, for the greatest difference.
+//! - By the store's clock, once that has passed the end by the greatest difference.
+//!
 //! Cost of a look: a GET and a LIST in parallel, and a GET for each announcement that is new to this process.
 
 use super::{
@@ -31,19 +39,34 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Time between two looks.
 const STEP: Duration = Duration::from_millis(200);
 
+/// Greatest time between two looks at batches that are waited for.
+const PAUSE: Duration = Duration::from_secs(5);
+
 /// Number of announcements that are read at once.
 const PARALLEL: u64 = 16;
 
 /// Number of times that an announcement is sent until it is the store's fault that it has no answer.
 const TRIES: usize = 10;
 
-/// Removals of items of one kind. None of their requests takes effect after a time of the store's clock, so that the
-/// announcement ends by itself.
-#[derive(Debug, PartialEq, Eq)]
+/// End of the removals of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// None takes effect after a time of the clock of the node that gets it, nor for longer than this after the announcement.
+    By(StoreTime, Duration),
+    /// At the call of [`finish`](Batch::finish).
+    Finished,
+}
+
+/// Removals of items of one kind.
+#[derive(Debug)]
 pub(crate) struct Batch {
     number: u64,
-    /// Time after which nothing is removed, in seconds.
+    /// Time of the store's clock after which nothing is removed, in seconds.
     until: u64,
+    /// Time after the announcement after which nothing is removed, in seconds.
+    lasts: u64,
+    /// Local time at which this process has known it.
+    known: Instant,
     /// Tells two announcements of the same removals apart.
     nonce: String,
     marks: Vec<Mark>,
@@ -69,7 +92,7 @@ struct Seen {
 impl Batch {
     /// Writes it as bytes: a line of text, and the marks.
     pub(super) fn to_bytes(&self) -> Bytes {
-        let mut bytes = format!("{} {}\n", self.until, self.nonce).into_bytes();
+        let mut bytes = format!("{} {} {}\n", self.until, self.lasts, self.nonce).into_bytes();
         bytes.extend(mark::to_bytes(&self.marks));
         bytes.into()
     }
@@ -77,11 +100,13 @@ impl Batch {
     fn parse(number: u64, bytes: &[u8]) -> Option<Self> {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let (line, rest) = bytes.split_at_checked(end)?;
-        let (until, nonce) = str::from_utf8(line).ok()?.split_once(' ')?;
+        let mut words = str::from_utf8(line).ok()?.split(' ');
         Some(Self {
             number,
-            until: until.parse().ok()?,
-            nonce: nonce.to_owned(),
+            until: words.next()?.parse().ok()?,
+            lasts: words.next()?.parse().ok()?,
+            known: Instant::now(),
+            nonce: words.next()?.to_owned(),
             marks: mark::from_bytes(rest.get(1..)?)?,
         })
     }
@@ -99,43 +124,63 @@ impl Batch {
     }
 
     /// Returns true if it may be removing something.
-    fn is_open(&self, now: StoreTime) -> bool {
-        seconds(now) <= self.until
+    fn is_open(&self, now: StoreTime, margin: Duration) -> bool {
+        !self.ends()
+            || (!self.left().is_zero() && seconds(now) <= self.until.saturating_add(margin.as_secs()))
+    }
+
+    /// Returns true if it ends by itself.
+    const fn ends(&self) -> bool {
+        self.until < u64::MAX
+    }
+
+    /// Returns the time until it ends by the local clock.
+    fn left(&self) -> Duration {
+        // Dates are in whole seconds.
+        let lasts = Duration::from_secs(self.lasts.saturating_add(1));
+        lasts.saturating_sub(self.known.elapsed())
     }
 
     /// Removes the announcement of a batch that has removed everything, if it does not end by itself.
     pub(crate) async fn finish(&self, bucket: &Bucket, batches: &Batches, epoch: u64) -> Result<()> {
-        if self.until < u64::MAX {
+        if self.ends() {
             return Ok(());
         }
         let over = Self {
             number: self.number,
             until: 0,
+            lasts: 0,
+            known: self.known,
             nonce: self.nonce.clone(),
             marks: Vec::new(),
         };
         bucket
             .put(&keys::batch(epoch, self.number), over.to_bytes())
             .await?;
-        batches.seen().open.retain(|open| **open != *self);
+        batches.seen().open.retain(|open| open.nonce != self.nonce);
         Ok(())
     }
 }
 
 impl Batches {
-    /// Announces removals, of which no request takes effect after `until`. Without that time, the announcement ends when it is
-    /// [finished](Batch::finish).
+    /// Announces removals.
     pub(crate) async fn announce(
         &self,
         bucket: &Bucket,
         rung: Rung,
         epoch: u64,
-        until: Option<StoreTime>,
+        end: End,
         marks: &[Mark],
     ) -> Result<Arc<Batch>> {
+        let (until, lasts) = match end {
+            End::By(until, lasts) => (seconds(until), lasts.as_secs() + 1),
+            End::Finished => (u64::MAX, u64::MAX),
+        };
         let mut batch = Batch {
             number: self.next(epoch),
-            until: until.map_or(u64::MAX, seconds),
+            until,
+            lasts,
+            known: Instant::now(),
             nonce: nonce()?,
             marks: marks.to_vec(),
         };
@@ -162,6 +207,7 @@ impl Batches {
             let key = keys::batch(epoch, batch.number);
             let sent = bucket.put_once(&key, batch.to_bytes(), &condition, None).await?;
             if let Sent::Done(_) = sent {
+                batch.known = Instant::now();
                 let batch = Arc::new(batch);
                 self.add(epoch, vec![Arc::clone(&batch)]);
                 return Ok(batch);
@@ -175,9 +221,15 @@ impl Batches {
     }
 
     /// Waits until none of these items is being removed.
-    pub(super) async fn wait(&self, bucket: &Bucket, epoch: u64, marks: &[Mark]) -> Result<()> {
+    pub(super) async fn wait(
+        &self,
+        bucket: &Bucket,
+        epoch: u64,
+        margin: Duration,
+        marks: &[Mark],
+    ) -> Result<()> {
         let began = Instant::now();
-        while self.is_any_dying(bucket, epoch, marks).await? {
+        while self.is_any_dying(bucket, epoch, margin, marks).await? {
             if began.elapsed() > PATIENCE {
                 return Err(StorageError::unavailable(
                     "the content is being removed at the moment",
@@ -191,24 +243,46 @@ impl Batches {
     }
 
     /// Returns true if one of these items is being removed.
-    pub(super) async fn is_any_dying(&self, bucket: &Bucket, epoch: u64, marks: &[Mark]) -> Result<bool> {
-        let open = self.open(bucket, epoch).await?;
+    pub(super) async fn is_any_dying(
+        &self,
+        bucket: &Bucket,
+        epoch: u64,
+        margin: Duration,
+        marks: &[Mark],
+    ) -> Result<bool> {
+        let open = self.open(bucket, epoch, margin).await?;
         Ok(open
             .iter()
             .any(|batch| batch.marks.iter().any(|mark| marks.contains(mark))))
     }
 
-    /// Returns the time after which nothing is removed any more in an epoch, if that has not passed.
-    pub(crate) async fn last(&self, bucket: &Bucket, epoch: u64) -> Result<Option<StoreTime>> {
-        let open = self.open(bucket, epoch).await?;
-        // Those without a time were removed by a process that has ended.
-        let last = open.iter().map(|batch| batch.until);
-        let last = last.filter(|until| *until < u64::MAX).max();
-        Ok(last.map(|last| StoreTime::of(UNIX_EPOCH).after(Duration::from_secs(last))))
+    /// Returns the number of announcements of an epoch.
+    pub(crate) async fn number(&self, bucket: &Bucket, epoch: u64) -> Result<u64> {
+        self.catch_up(bucket, epoch).await?;
+        Ok(self.next(epoch))
+    }
+
+    /// Waits until the first `number` batches of an epoch are over.
+    pub(super) async fn settle(
+        &self,
+        bucket: &Bucket,
+        epoch: u64,
+        margin: Duration,
+        number: u64,
+    ) -> Result<()> {
+        loop {
+            let open = self.open(bucket, epoch, margin).await?;
+            // The ones that do not end by themselves were announced by a process that has ended.
+            let first = open.iter().filter(|batch| batch.number < number && batch.ends());
+            match first.map(|batch| batch.left()).max() {
+                Some(left) => tokio::time::sleep(left.clamp(STEP, PAUSE)).await,
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Returns the batches that may be removing something.
-    async fn open(&self, bucket: &Bucket, epoch: u64) -> Result<Vec<Arc<Batch>>> {
+    async fn open(&self, bucket: &Bucket, epoch: u64, margin: Duration) -> Result<Vec<Arc<Batch>>> {
         self.catch_up(bucket, epoch).await?;
         let now = now(bucket);
         let mut seen = self.seen();
@@ -216,7 +290,7 @@ impl Batches {
         if seen.epoch != epoch {
             return Ok(Vec::new());
         }
-        seen.open.retain(|batch| batch.is_open(now));
+        seen.open.retain(|batch| batch.is_open(now, margin));
         Ok(seen.open.clone())
     }
 

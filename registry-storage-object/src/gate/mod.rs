@@ -22,7 +22,7 @@ mod times;
 
 pub(crate) use self::{
     condemned::Condemned,
-    dying::Batches,
+    dying::{Batch, Batches, End},
     known::Known,
     mark::{Kind, Mark},
     state::{Count, State, Stored, now},
@@ -157,7 +157,10 @@ impl Gate {
     pub(crate) async fn promise(&self, bucket: &Bucket, view: &View, items: &[Promised<'_>]) -> Result<()> {
         let marks = self.rescue(bucket, view, items).await?;
         if !marks.is_empty() {
-            self.process.batches.wait(bucket, view.epoch, &marks).await?;
+            self.process
+                .batches
+                .wait(bucket, view.epoch, self.times.margin, &marks)
+                .await?;
             self.process.add_rescued(view.epoch, &marks);
         }
         Ok(())
@@ -168,12 +171,53 @@ impl Gate {
         let marks = self.rescue(bucket, view, items).await?;
         if !marks.is_empty() {
             let batches = &self.process.batches;
-            if batches.is_any_dying(bucket, view.epoch, &marks).await? {
+            if batches
+                .is_any_dying(bucket, view.epoch, self.times.margin, &marks)
+                .await?
+            {
                 return Ok(false);
             }
             self.process.add_rescued(view.epoch, &marks);
         }
         Ok(true)
+    }
+
+    /// Announces removals. Their fence was told before.
+    ///
+    /// The difference of the clocks of the store's nodes is the greatest one if nothing is known of the node that may have got
+    /// one of them.
+    pub(crate) async fn announce(
+        &self,
+        bucket: &Bucket,
+        epoch: u64,
+        fence: Fence,
+        is_node_known: bool,
+        marks: &[Mark],
+    ) -> Result<Arc<Batch>> {
+        let spread = match is_node_known {
+            true => bucket.observed().spread().min(self.times.margin),
+            false => self.times.margin,
+        };
+        let end = match self.is_punctual() {
+            true => End::Finished,
+            false => End::By(
+                fence.expires().after(self.times.lateness),
+                fence.valid + self.times.lateness + spread,
+            ),
+        };
+        let batches = &self.process.batches;
+        batches.announce(bucket, self.rung, epoch, end, marks).await
+    }
+
+    /// Removes the announcement of a batch that has removed everything, if it does not end by itself.
+    pub(crate) async fn finish(&self, bucket: &Bucket, epoch: u64, batch: &Batch) -> Result<()> {
+        batch.finish(bucket, &self.process.batches, epoch).await
+    }
+
+    /// Waits until the first `number` batches of removals of an epoch are over.
+    pub(crate) async fn settle(&self, bucket: &Bucket, epoch: u64, number: u64) -> Result<()> {
+        let batches = &self.process.batches;
+        batches.settle(bucket, epoch, self.times.margin, number).await
     }
 
     /// Rescues those items that are condemned, and returns them. Those that this process has protected before are left out.
@@ -221,6 +265,13 @@ impl Gate {
         match read(bucket, self.rung, self.process.known()).await {
             Ok(known) => {
                 self.process.learn(known.clone());
+                if !known.condemned.is_empty() && self.reach == Reach::Replicas {
+                    // An announcement that is known early ends early. Promises look again.
+                    let read = self.process.batches.number(bucket, known.epoch);
+                    if let Err(error) = read.await {
+                        tracing::debug!(%error, "cannot read the announcements of removals");
+                    }
+                }
                 Ok(known)
             }
             Err(error) => usable(self.times.fresh).ok_or(error),

@@ -1,6 +1,6 @@
-use super::dying::Batch;
 use super::*;
 use crate::{
+    bucket::MARGIN,
     collect::tests::{self, Stops},
     location::Location,
 };
@@ -19,7 +19,7 @@ struct Setting {
 
 fn gate(process: Arc<Process>) -> Gate {
     let times = Times::usual(Duration::from_secs(60));
-    Gate::new(process, Rung::Conditional, Reach::Process, times)
+    Gate::new(process, Rung::Conditional, Reach::Replicas, times)
 }
 
 impl Setting {
@@ -68,12 +68,12 @@ impl Setting {
 
     /// Announces removals that are never over.
     async fn dying(&self, victim: &Victim) -> Arc<Batch> {
-        self.announce(None, victim).await
+        self.announce(End::Finished, victim).await
     }
 
-    async fn announce(&self, until: Option<StoreTime>, victim: &Victim) -> Arc<Batch> {
+    async fn announce(&self, end: End, victim: &Victim) -> Arc<Batch> {
         let (batches, marks) = (&self.gate.process.batches, [Mark::of(victim)]);
-        let batch = batches.announce(&self.bucket, self.gate.rung, 0, until, &marks);
+        let batch = batches.announce(&self.bucket, self.gate.rung, 0, end, &marks);
         batch.await.unwrap()
     }
 
@@ -160,8 +160,63 @@ async fn a_promise_does_not_wait_for_the_removal_of_something_else() {
 async fn a_promise_does_not_wait_for_removals_that_have_expired() {
     let setting = Setting::link().await;
     let link = Victim::Link(setting.name.clone(), setting.digest);
-    setting.announce(Some(StoreTime::default()), &link).await;
+    let long_ago = End::By(StoreTime::default(), Duration::from_secs(150));
+    setting.announce(long_ago, &link).await;
     setting.promise().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promise_waits_for_removals_that_a_slow_node_may_still_accept() {
+    let setting = Setting::link().await;
+    let link = Victim::Link(setting.name.clone(), setting.digest);
+    let lasts = Duration::from_secs(150);
+    // The clock of the node that this process has asked is ahead of that of the collection.
+    let passed = now(&setting.bucket).before(MARGIN / 2);
+    setting.announce(End::By(passed, lasts), &link).await;
+
+    let refused = setting.promise().await;
+    assert!(
+        matches!(refused, Err(StorageError::Unavailable { .. })),
+        "{refused:?}"
+    );
+    tokio::time::advance(lasts).await;
+    setting.promise().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_waited_for_from_the_time_at_which_it_is_known() {
+    let setting = Setting::link().await;
+    let link = Victim::Link(setting.name.clone(), setting.digest);
+    let lasts = Duration::from_secs(150);
+    let end = End::By(now(&setting.bucket).after(lasts), lasts);
+    setting.announce(end, &link).await;
+    let began = Instant::now();
+    // Nobody waits for one that was announced later.
+    setting.gate.settle(&setting.bucket, 0, 0).await.unwrap();
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    setting.gate.settle(&setting.bucket, 0, 1).await.unwrap();
+    assert!(began.elapsed() >= lasts && began.elapsed() < lasts + Duration::from_secs(10));
+
+    let successor = setting.replica("none");
+    let began = Instant::now();
+    successor.gate.settle(&setting.bucket, 0, 1).await.unwrap();
+    assert!(began.elapsed() >= lasts);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_view_beside_a_collection_reads_the_announcements_of_removals() {
+    let setting = Setting::link().await;
+    let replica = setting.replica("none");
+    let link = Victim::Link(setting.name.clone(), setting.digest);
+    let lasts = Duration::from_secs(150);
+    setting
+        .announce(End::By(now(&setting.bucket).after(lasts), lasts), &link)
+        .await;
+    replica.gate.view(&replica.bucket).await.unwrap();
+
+    tokio::time::advance(lasts + Duration::from_secs(10)).await;
+    // It was known early.
+    replica.promise().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,7 +229,12 @@ async fn removals_are_known_whatever_a_listing_lacks() {
     setting.dying(&other).await;
     let batches = &replica.gate.process.batches;
     let mark = Mark::of(&other);
-    assert!(batches.is_any_dying(&replica.bucket, 0, &[mark]).await.unwrap());
+    assert!(
+        batches
+            .is_any_dying(&replica.bucket, 0, MARGIN, &[mark])
+            .await
+            .unwrap()
+    );
     setting.dying(&other).await;
     setting.dying(&link).await;
 
@@ -188,7 +248,12 @@ async fn removals_are_known_whatever_a_listing_lacks() {
     let known = [&setting, &replica].map(|setting| &setting.gate.process.batches);
     for batches in known {
         let mark = Mark::of(&link);
-        assert!(batches.is_any_dying(&setting.bucket, 0, &[mark]).await.unwrap());
+        assert!(
+            batches
+                .is_any_dying(&setting.bucket, 0, MARGIN, &[mark])
+                .await
+                .unwrap()
+        );
     }
     assert_eq!(
         setting

@@ -1,5 +1,6 @@
 //! [`Times`]: the times on which replicas and collections rely.
 
+use crate::bucket::MARGIN;
 use std::time::Duration;
 
 /// Times of a bucket, the same for all its processes.
@@ -15,7 +16,7 @@ pub(crate) struct Times {
     pub(crate) lateness: Duration,
     /// Time by which the clocks of the store's nodes may differ, and a listing that a collection uses may be older than its
     /// use.
-    margin: Duration,
+    pub(crate) margin: Duration,
     /// Age of its last sign from which on a collection counts as dead.
     pub(crate) dead: Duration,
 }
@@ -28,7 +29,7 @@ impl Times {
             fresh: Duration::from_secs(30),
             publish: Duration::from_secs(5 * 60),
             lateness,
-            margin: Duration::from_secs(5 * 60),
+            margin: MARGIN,
             dead: Duration::from_secs(4 * 60),
         }
     }

@@ -1,7 +1,7 @@
 //! Deletions by request.
 //!
-//! The order: the record in the [trash](crate::trash); the tags; the record of the manifest; the tags again, because
-//! somebody may have put one meanwhile. Whoever puts the manifest at the same time looks at its record at the end, and
+//! The order: a [note](crate::deleting) of the deletion; the record in the [trash](crate::trash); the tags; the record of the
+//! manifest; the tags again, because somebody may have put one meanwhile. Whoever puts the manifest at the same time looks at its record at the end, and
 //! begins again if it has gone. The record in the trash relies on the content of the manifest, and is published as a push is.
 //!
 //! A deletion that stops may leave tags without a record of their manifest. Another deletion removes them.
@@ -10,6 +10,8 @@
 //! each; each tag has at least two keys.
 
 use crate::{
+    bucket::{Condition, Sent, StoreTime},
+    deleting::Deleting,
     error::restart,
     gate::Promised,
     keys,
@@ -19,16 +21,36 @@ use crate::{
 };
 use registry_core::{
     Digest, RepositoryName, Tag,
-    storage::{Deletion, Page, Result, StorageError, TagExpect},
+    storage::{Deletion, Page, Result, StorageError, StoredManifest, TagExpect},
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-/// Outcome of a section of the deletion of a manifest.
-enum Deleted {
-    /// It is gone, with these tags. `None` if there was no such manifest.
-    Done(Option<BTreeSet<Tag>>),
-    /// The view has become too old, and nothing was done: the section has to begin again.
-    Expired,
+/// Shortest validity of a request: the clock of a store tells whole seconds.
+const SHORTEST: Duration = Duration::from_secs(2);
+
+/// A deletion of a manifest, as far as it has come.
+struct ManifestDeletion<'a> {
+    repository: &'a RepositoryName,
+    digest: &'a Digest,
+    how: &'a Deletion,
+    /// Time for which a section may remove the record.
+    valid: Duration,
+    /// True if its record is in the trash.
+    is_recorded: bool,
+    /// True if there was such a manifest, or a tag that points at it.
+    was_there: bool,
+    /// Tags that it has removed.
+    removed: BTreeSet<Tag>,
+}
+
+/// Outcome of the removal of a record.
+enum Removed {
+    /// It is gone. The request was valid until then.
+    Answered(StoreTime),
+    /// It is gone, and nothing is on its way.
+    Outlasted,
+    /// It is there, and nothing is on its way.
+    Not,
 }
 
 impl Store {
@@ -73,83 +95,150 @@ impl Store {
         digest: &Digest,
         how: Deletion,
     ) -> Result<Option<Vec<Tag>>> {
+        let mut deletion = ManifestDeletion {
+            repository,
+            digest,
+            how: &how,
+            valid: self.moving,
+            is_recorded: false,
+            was_there: false,
+            removed: BTreeSet::new(),
+        };
         for _ in 0..SECTIONS {
-            let deleted = self.delete_section(repository, digest, &how).await?;
-            if let Deleted::Done(tags) = deleted {
-                return Ok(tags.map(|tags| tags.into_iter().collect()));
+            if self.delete_section(&mut deletion).await? {
+                let ManifestDeletion {
+                    was_there, removed, ..
+                } = deletion;
+                return Ok(was_there.then(|| removed.into_iter().collect()));
             }
+            // To look for the tags may have taken longer than the validity.
+            deletion.valid = self.gate.times.publish_until();
         }
         Err(restart(&format!("delete {digest} of {repository}")))
     }
 
-    async fn delete_section(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        how: &Deletion,
-    ) -> Result<Deleted> {
+    /// Returns false if the section has to begin again.
+    async fn delete_section(&self, deletion: &mut ManifestDeletion<'_>) -> Result<bool> {
+        let ManifestDeletion {
+            repository,
+            digest,
+            how,
+            ..
+        } = *deletion;
         let view = self.gate.view(&self.bucket).await?;
         // The record in the trash relies on the content, as a push does.
         let promised = [Promised::Manifest(repository, digest)];
         self.gate.promise(&self.bucket, &view, &promised).await?;
-        let (link, manifest, tags) = tokio::join!(
-            self.revision_link(repository, digest),
+        let link = self.revision_link(repository, digest).await?;
+        let note = match link {
+            Link::None => None,
+            _ => self.note_deletion(repository, digest, deletion.valid).await?,
+        };
+        let (manifest, tags) = tokio::join!(
             self.revision(repository, digest),
             self.tag_of_page(repository, digest, Page::first(usize::MAX))
         );
-        let (link, tags) = (link?, tags?.items);
+        let tags = tags?.items;
         // A deletion that has stopped may have left tags without a record.
-        if link == Link::None && tags.is_empty() {
-            return Ok(Deleted::Done(None));
+        deletion.was_there |= link != Link::None || !tags.is_empty();
+        if !deletion.was_there {
+            return Ok(true);
         }
         let manifest = match manifest {
             Ok(None) => self.unrecorded(repository, digest).await,
             manifest => manifest,
         };
-        if !self
-            .record_manifest(repository, digest, &manifest, &tags, how, view.fence())
-            .await?
+        if !deletion.is_recorded
+            && !self
+                .record_manifest(repository, digest, &manifest, &tags, how, view.fence())
+                .await?
         {
-            return Ok(Deleted::Expired);
+            return Ok(false);
         }
+        deletion.is_recorded = true;
         // registry:2 may have made it, which then has to exist without manifests, too.
         self.note_repository(repository, &view).await?;
-        let mut removed = self.delete_tags_at(repository, digest, tags, how).await?;
+        self.delete_tags_at(deletion, tags).await?;
         if link != Link::None {
             self.note_gone(1).await?;
-            self.remove_link(&keys::revision(repository, digest)).await?;
         }
-        if let Ok(Some(manifest)) = &manifest {
-            self.remove_referrer(repository, manifest).await?;
+        if link != Link::None && !self.remove_revision(deletion, &manifest, note).await? {
+            return Ok(false);
         }
         let late = self
             .tag_of_page(repository, digest, Page::first(usize::MAX))
             .await?
             .items;
-        removed.append(&mut self.delete_tags_at(repository, digest, late, how).await?);
-        Ok(Deleted::Done(Some(removed)))
+        self.delete_tags_at(deletion, late).await?;
+        Ok(true)
     }
 
-    /// Removes those of the tags that point at a manifest, and returns them.
-    async fn delete_tags_at(
+    /// Removes the record of a manifest, and its entry as a referrer. Returns false if the time of the note has passed.
+    async fn remove_revision(
         &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        tags: Vec<Tag>,
-        how: &Deletion,
-    ) -> Result<BTreeSet<Tag>> {
-        let mut removed = BTreeSet::new();
+        deletion: &ManifestDeletion<'_>,
+        manifest: &Result<Option<StoredManifest>>,
+        note: Option<Deleting>,
+    ) -> Result<bool> {
+        let key = keys::revision(deletion.repository, deletion.digest);
+        let until = match &note {
+            None => {
+                self.remove_link(&key).await?;
+                None
+            }
+            Some(note) => match self.remove_noted(&key, note).await? {
+                Removed::Answered(until) => Some(until),
+                Removed::Outlasted => None,
+                Removed::Not => return Ok(false),
+            },
+        };
+        if let Ok(Some(manifest)) = manifest {
+            self.remove_referrer(deletion.repository, manifest).await?;
+        }
+        if let (Some(note), Some(until)) = (&note, until) {
+            self.end_deletion(note, until).await;
+        }
+        Ok(true)
+    }
+
+    /// Removes a record while the note of the deletion holds.
+    async fn remove_noted(&self, key: &str, note: &Deleting) -> Result<Removed> {
+        // Short, because a put of the manifest waits for the end of it.
+        let fence = self.fence_of((self.moving / 4).max(SHORTEST));
+        let fence = fence.filter(|fence| fence.expires() < note.fence.expires());
+        let fence = fence.unwrap_or(note.fence);
+        match self.bucket.delete_once(key, &Condition::Any, Some(fence)).await? {
+            Sent::Done(_) | Sent::Refused => Ok(Removed::Answered(fence.expires())),
+            Sent::Expired => Ok(Removed::Not),
+            Sent::Unclear => {
+                self.outlast(fence.expires().after(self.lateness()), key).await?;
+                Ok(match self.bucket.head(key).await? {
+                    None => Removed::Outlasted,
+                    Some(_) => Removed::Not,
+                })
+            }
+        }
+    }
+
+    /// Removes those of the tags that point at a manifest.
+    async fn delete_tags_at(&self, deletion: &mut ManifestDeletion<'_>, tags: Vec<Tag>) -> Result<()> {
+        let ManifestDeletion {
+            repository,
+            digest,
+            how,
+            ..
+        } = *deletion;
         for tag in tags {
             let expect = TagExpect::Is(*digest);
             match self.delete_tag_of(repository, &tag, expect, how, false).await {
                 Ok(_) => {
-                    removed.insert(tag);
+                    deletion.removed.insert(tag);
                 }
                 // Somebody has moved or removed it.
                 Err(StorageError::TagConflict { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(removed)
+        Ok(())
     }
 }

@@ -51,6 +51,8 @@ pub(crate) const RESCUED: &str = "docker/registry/v2/_collect/rescued";
 pub(crate) const BATCHES: &str = "docker/registry/v2/_collect/batches";
 /// Directory of the notes about manifests that have gone since the last collection.
 pub(crate) const GONE: &str = "docker/registry/v2/_collect/gone";
+/// Directory of the notes of deletions of manifests.
+pub(crate) const DELETING: &str = "docker/registry/v2/_collect/deleting";
 /// Sign that no other program had written to the bucket, or that somebody has asked for a collection.
 pub(crate) const OWN: &str = "docker/registry/v2/_collect/own";
 
@@ -375,6 +377,16 @@ pub(crate) fn batch(epoch: u64, number: u64) -> String {
 /// Sign that the holder of a collection is alive.
 pub(crate) fn holder(name: &str) -> String {
     format!("{HOLDERS}/{name}")
+}
+
+/// Note that a manifest is being deleted.
+pub(crate) fn deleting(name: &RepositoryName, digest: &Digest) -> String {
+    format!(
+        "{DELETING}/{}/{}/{}",
+        flat(name),
+        digest.algorithm().as_str(),
+        digest.hex()
+    )
 }
 
 /// Note that a number of manifests have gone since the last collection.

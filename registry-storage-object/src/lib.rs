@@ -49,7 +49,7 @@
 //! | `_trash/` | records of deletions |
 //! | `_index/` | derived from the repositories, and made again if it is missing |
 //! | `_quarantine/` | damaged content |
-//! | `_collect/` | state of the collection |
+//! | `_collect/` | state of the collection, and notes of deletions |
 //! | `_leases/`, `_probe/` | the sole replica, and the keys of the probe |
 //!
 //! While registry:2 writes to the bucket, no replica may run: it keeps none of the protocols.
@@ -59,6 +59,7 @@ mod blobs;
 mod bucket;
 mod changes;
 mod collect;
+mod deleting;
 mod deletions;
 mod documents;
 mod error;

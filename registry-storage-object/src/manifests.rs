@@ -5,10 +5,10 @@
 //! If they do, the section begins again.
 //!
 //! The order: content, media type and referrer entry, which nobody sees yet; the record, from which on readers see the
-//! manifest; the tags, in byte order; at last another look at the record. If that has gone meanwhile, the tags may point
-//! at nothing: the section begins again.
+//! manifest; the tags, in byte order; at last another look at the record, and one for a [deletion](crate::deleting) whose
+//! removal may take effect later. If the record has gone meanwhile, the tags may point at nothing: the section begins again.
 //!
-//! Requests to the store: two for each needed item, at once; four for the manifest, and one more each for a referrer, a
+//! Requests to the store: two for each needed item, at once; five for the manifest, and one more each for a referrer, a
 //! media type that the bytes do not say, and a manifest without a layer; up to five for each [tag](crate::tags). A test
 //! counts them.
 
@@ -99,7 +99,15 @@ impl Store {
         if !self.move_tags(repository, put, &view, progress).await? {
             return Ok(Section::Again);
         }
-        if self.is_recorded(repository, put).await? {
+        let (is_recorded, has_waited) = tokio::join!(
+            self.is_recorded(repository, put),
+            self.outlast_deletion(repository, digest)
+        );
+        let is_recorded = match has_waited? {
+            true => self.is_recorded(repository, put).await,
+            false => is_recorded,
+        };
+        if is_recorded? {
             return Ok(Section::Done);
         }
         progress.begin_again(digest);

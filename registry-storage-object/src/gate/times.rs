@@ -58,7 +58,7 @@ impl Times {
     }
 
     /// Returns the time for which the writes of a section are valid, from its view on.
-    pub(super) fn publish_until(&self) -> Duration {
+    pub(crate) fn publish_until(&self) -> Duration {
         self.fresh + self.publish
     }
 }

@@ -279,6 +279,7 @@ impl Store {
             if self.move_tag(&moving).await?.is_none() {
                 continue;
             }
+            self.outlast_deletion(repository, target).await?;
             if self.revision_link(repository, target).await? != Link::None {
                 return Ok(true);
             }

@@ -3,6 +3,7 @@
 use crate::{
     ObjectStorage, keys,
     support::{Remote, digest, name, put, put_expecting, resolve, tag},
+    tags::Link,
 };
 use http::StatusCode;
 use object_stores::proxy::{Fault, Gate, Kind, on};
@@ -145,4 +146,108 @@ async fn a_deletion_is_not_recorded_after_its_time() {
     assert!(!recorded.unwrap());
     let deleted = storage.deleted(&a, Page::first(10)).await.unwrap();
     assert!(deleted.items.is_empty(), "{deleted:?}");
+}
+
+/// Starts the deletion of a manifest by another replica, which dies with its runtime.
+async fn begin_to_delete(remote: &Remote, number: usize) -> tokio::runtime::Runtime {
+    let storage = faulty(remote).await;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.spawn(async move {
+        storage
+            .delete_manifest(&name("a"), &digest(number), Deletion::new())
+            .await
+    });
+    runtime
+}
+
+#[tokio::test]
+async fn a_put_outlasts_the_removal_by_a_replica_that_dies() {
+    let remote = Remote::start().await;
+    let storage = faulty(&remote).await;
+    put(&storage, 1, &["v1"]).await;
+    let record = keys::revision(&name("a"), &digest(1));
+    let (removal, look) = (Gate::new(), Gate::new());
+    let delay = |gate: &Gate| Fault::Delay(gate.clone());
+    // The last request before the removal. The tags have been listed.
+    remote.proxy.fault(on(Kind::Put).key(keys::GONE), delay(&removal));
+    let removed = on(Kind::Delete).key(&record);
+    remote.proxy.fault(removed, Fault::CutAfterEffect);
+    let other = begin_to_delete(&remote, 1).await;
+    assert!(removal.reached(1).await);
+    let note = on(Kind::Get).key(keys::deleting(&name("a"), &digest(1)));
+    remote.proxy.fault(note, delay(&look));
+    let again = tokio::spawn({
+        let storage = storage.clone();
+        async move { put(&storage, 1, &["v2"]).await }
+    });
+    assert!(look.reached(1).await);
+
+    removal.open();
+    while storage.store.bucket.head(&record).await.unwrap().is_some() {
+        tokio::task::yield_now().await;
+    }
+    other.shutdown_background();
+    look.open();
+
+    assert!(again.await.unwrap().failed.is_none());
+    let link = storage.store.revision_link(&name("a"), &digest(1)).await;
+    assert_eq!(link.unwrap(), Link::To(digest(1)));
+    assert_eq!(resolve(&storage, "v2").await, Some(digest(1)));
+}
+
+#[tokio::test]
+async fn a_put_goes_on_soon_after_a_deletion_that_was_answered() {
+    let remote = Remote::start().await;
+    let mut storage = faulty(&remote).await;
+    put(&storage, 1, &["v1"]).await;
+    // Nobody waits for what may be late.
+    let store = Arc::get_mut(&mut storage.store).unwrap();
+    store.gate.times.lateness = Duration::from_secs(3600);
+    for _ in 0..2 {
+        let deleted = storage
+            .delete_manifest(&name("a"), &digest(1), Deletion::new())
+            .await;
+        assert_eq!(deleted.unwrap(), Some(vec![tag("v1")]));
+
+        put(&storage, 1, &["v1"]).await;
+
+        assert_eq!(resolve(&storage, "v1").await, Some(digest(1)));
+    }
+    let notes = || storage.store.list_all(keys::DELETING);
+    assert_eq!(notes().await.unwrap().len(), 1);
+    let hour = Duration::from_secs(3600);
+    storage.store.sweep_deletions(hour).await.unwrap();
+    assert_eq!(notes().await.unwrap().len(), 1);
+    storage.store.sweep_deletions(Duration::ZERO).await.unwrap();
+    assert_eq!(notes().await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_deletion_that_follows_a_stopped_one_does_not_end_the_note_of_that() {
+    let remote = Remote::start().await;
+    let mut storage = faulty(&remote).await;
+    put(&storage, 1, &["v1"]).await;
+    let gate = Gate::new();
+    let removal = on(Kind::Delete).key(keys::revision(&name("a"), &digest(1)));
+    remote.proxy.fault(removal, Fault::Delay(gate.clone()));
+    let other = begin_to_delete(&remote, 1).await;
+    assert!(gate.reached(1).await);
+    other.shutdown_background();
+    let store = Arc::get_mut(&mut storage.store).unwrap();
+    store.gate.times.lateness = Duration::from_secs(3600);
+
+    let deleted = storage
+        .delete_manifest(&name("a"), &digest(1), Deletion::new())
+        .await;
+
+    assert_eq!(deleted.unwrap(), Some(Vec::new()));
+    let waited = storage.store.outlast_deletion(&name("a"), &digest(1)).await;
+    assert!(
+        matches!(waited, Err(StorageError::Unavailable { .. })),
+        "{waited:?}"
+    );
 }

@@ -4,6 +4,7 @@ use crate::{
     bucket::{self, OpenBucket, Use},
     config::{Bucket, Settings, StorageKind},
     debug::Debug,
+    opening::Opening,
     tasks::Tasks,
 };
 use registry_core::{
@@ -112,10 +113,11 @@ impl Backend {
 }
 
 /// Opens the configured storage, unless the host has one. Returns the output of `stop` if that ends before the directory
-/// is free, or the bucket is reached.
+/// is free, or the bucket is reached. `opening` is told how the opening of a bucket goes.
 pub(crate) async fn open<T>(
     settings: &Settings,
     host: Option<HostStorage>,
+    opening: Option<&Opening>,
     stop: Pin<&mut (impl Future<Output = T> + Send)>,
 ) -> Result<Result<Backend, T>, String> {
     if let Some(storage) = host {
@@ -129,7 +131,9 @@ pub(crate) async fn open<T>(
             } else {
                 Use::Write
             };
-            return Ok(open_bucket(bucket, usage, stop).await?.map(Backend::Bucket));
+            return Ok(open_bucket(bucket, usage, opening, stop)
+                .await?
+                .map(Backend::Bucket));
         }
         StorageKind::Directory {
             root, min_free, wait, ..
@@ -154,8 +158,14 @@ pub(crate) async fn open<T>(
 async fn open_bucket<T>(
     bucket: &Bucket,
     usage: Use,
+    opening: Option<&Opening>,
     mut stop: Pin<&mut (impl Future<Output = T> + Send)>,
 ) -> Result<Result<OpenBucket, T>, String> {
+    let tell = |fault| {
+        if let Some(opening) = opening {
+            opening.set(fault);
+        }
+    };
     loop {
         let opened = tokio::select! {
             opened = bucket::open(bucket, usage) => opened,
@@ -164,11 +174,13 @@ async fn open_bucket<T>(
         match opened {
             Ok(opened) => {
                 tracing::info!("images are in {bucket}");
+                tell(None);
                 return Ok(Ok(opened));
             }
             Err(error @ StorageError::Unavailable { .. }) => {
                 let (why, seconds) = (bucket::explained(bucket, &error), TRIES.as_secs());
                 tracing::warn!("the bucket cannot be reached, trying again in {seconds} s: {why}");
+                tell(Some(why));
             }
             Err(error) => return Err(bucket::explained(bucket, &error)),
         }

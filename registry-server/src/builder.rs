@@ -2,18 +2,19 @@
 
 use crate::{
     absent, access,
-    access_log::AccessLog,
     backend::{self, HostStorage},
     clock::{ServerClock, TrustedClock},
-    config::{Config, Settings},
+    config::{Config, Settings, StorageKind},
     control::{self, ControlSocket, Operators},
     debug::Debug,
+    doors::Doors,
     maintenance::Maintenance,
+    opening::Opening,
     retention::Immutable,
     server::Server,
-    socket::Bound,
+    start_error::StartError,
     tasks::Tasks,
-    tls, users, wiring,
+    users, wiring,
 };
 use axum::Router;
 use registry_auth_htpasswd::Htpasswd;
@@ -23,12 +24,9 @@ use registry_core::{
     maintenance::{Collections, Notes, VerifyStatus},
     service::Builder,
 };
-use registry_listener::Ended;
 use registry_storage_fs::FsStorage;
-use registry_tls::Tls;
 use std::{
     convert::Infallible,
-    error::Error,
     fmt,
     future::Future,
     io::Write,
@@ -38,9 +36,6 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{sync::oneshot, task::JoinSet};
-
-type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Longest drain, which no clock overflows with: a year.
 const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -72,39 +67,6 @@ pub struct ServerBuilder {
     access_log: Option<Box<dyn Write + Send>>,
     commands: bool,
     runtime_directory: Option<PathBuf>,
-}
-
-/// Reason for which a server cannot start, with the part that failed. The message names the key of the configuration.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The file of users cannot be used.
-    #[error(transparent)]
-    Users(BoxError),
-    /// The file of access rules cannot be used.
-    #[error(transparent)]
-    Rules(BoxError),
-    /// The file of rules of retention cannot be used.
-    #[error(transparent)]
-    Retention(BoxError),
-    /// The storage cannot be opened.
-    #[error(transparent)]
-    Storage(BoxError),
-    /// The server cannot listen for clients.
-    #[error(transparent)]
-    Listen(BoxError),
-    /// The server cannot listen for operators.
-    #[error(transparent)]
-    Operators(BoxError),
-    /// The certificates cannot be used, or the redirect to https cannot listen.
-    #[error(transparent)]
-    Tls(BoxError),
-    /// The path before `/v2/`, or the external address, cannot be used.
-    #[error(transparent)]
-    Address(BoxError),
-    /// The thread of the access log cannot be started.
-    #[error("cannot start the access log")]
-    AccessLog(#[source] std::io::Error),
 }
 
 impl ServerBuilder {
@@ -195,7 +157,8 @@ impl ServerBuilder {
 
     /// Opens the storage, listens, and serves, on the tokio runtime of the caller.
     ///
-    /// Waits for a directory that another process owns, as long as `storage.filesystem.wait` allows.
+    /// Waits for a directory that another process owns, as long as `storage.filesystem.wait` allows. Waits for the store of a
+    /// bucket, however long; meanwhile clients are answered 503, and health tells the reason.
     ///
     /// # Cancel safety
     ///
@@ -233,29 +196,30 @@ impl ServerBuilder {
         let access = Access::open(settings, authenticator, authorizer)?;
         let maintenance = Maintenance::open(settings).map_err(StartError::Retention)?;
         let immutable = access.immutable();
-        let opened = backend::open(settings, storage, stop).await;
+        let mut tasks = Tasks::default();
+        let mut log = access_log;
+        // A directory may be in use by a server that this one replaces, which then has the ports, too.
+        let (mut early, mut opening) = (None, None);
+        if let (StorageKind::Bucket(bucket), None) = (&settings.storage.kind, &storage) {
+            let opened = Opening::of(bucket);
+            let doors = Doors::open(settings, log.take(), &mut tasks).await?;
+            early = Some(doors.answer(settings, routes.clone(), &opened, &mut tasks));
+            opening = Some(opened);
+        }
+        let opened = backend::open(settings, storage, opening.as_ref(), stop).await;
         let (backend, maintenance) = match opened.map_err(|error| StartError::Storage(error.into()))? {
             Ok(backend) => maintenance.of(backend, immutable.clone(), settings),
             Err(stopped) => return Ok(Err(stopped)),
         };
-        let listener = settings.http.socket.bind().await;
-        let listener = listener.map_err(|error| StartError::Listen(error.into()))?;
-        let address = listener.address();
+        let mut doors = match early {
+            Some(doors) => doors,
+            None => Doors::open(settings, log, &mut tasks).await?,
+        };
         if access.is_open() {
-            warn_of_open_access(settings, address);
+            warn_of_open_access(settings, doors.address);
         }
-        let mut tasks = Tasks::default();
-        let mut debug = open_debug(settings, &mut tasks).await?;
-        let tls = start_tls(settings, address, &mut tasks).await?;
-        if let (Some(debug), Some(tls)) = (&mut debug, tls.clone()) {
-            debug.tls(tls);
-        }
-        let url = listener.url(settings.http.scheme());
-        tracing::info!("listening on {url}");
-
-        let access_log = access_log.filter(|_| settings.log.access);
-        let access_log = access_log.map(AccessLog::start).transpose();
-        let (access_log, writer) = access_log.map_err(StartError::AccessLog)?.unzip();
+        let mut debug = doors.debug.take();
+        let access_log = doors.access_log.clone();
         let directory = backend.directory().cloned();
         let bucket = backend.bucket().cloned();
         let served = directory.as_ref().filter(|_| commands);
@@ -274,13 +238,9 @@ impl ServerBuilder {
         let mount = wiring::mounted(registry.clone(), settings).map_err(StartError::Address)?;
         let operators = debug.as_ref().map(Debug::address);
         let app = wiring::routes(&mount, settings, routes, debug, access_log.clone(), &mut tasks);
-        let (stop, stopped) = oneshot::channel();
-        let serving = serve(
-            listener,
-            tls,
-            wiring::listener(app, settings, access_log),
-            stopped,
-        );
+        let (address, url, writer) = (doors.address, doors.url.clone(), doors.writer.take());
+        let (serving, stop) = doors.serve(app, settings);
+        tracing::info!("listening on {url}");
         Ok(Ok(Server {
             address,
             url,
@@ -459,55 +419,6 @@ fn take_commands(socket: Option<ControlSocket>, operators: Operators, drain: Dur
             control::serve(socket, operators, drain, stop)
         });
     }
-}
-
-/// Opens the listener for health and metrics, if one is configured, and starts the configured checks.
-async fn open_debug(settings: &Settings, tasks: &mut Tasks) -> Result<Option<Debug>, StartError> {
-    let Some(debug) = &settings.http.debug else {
-        return Ok(None);
-    };
-    let debug = Debug::listen(debug.clone())
-        .await
-        .map_err(StartError::Operators)?;
-    debug.ask(&settings.checks, tasks);
-    Ok(Some(debug))
-}
-
-/// Sets up TLS, if it is configured.
-async fn start_tls(
-    settings: &Settings,
-    address: Option<SocketAddr>,
-    tasks: &mut Tasks,
-) -> Result<Option<Tls>, StartError> {
-    match (&settings.http.tls, address) {
-        (Some(tls), Some(address)) => {
-            let started = tls::start(tls, address.port(), tasks).await;
-            Ok(Some(started.map_err(StartError::Tls)?))
-        }
-        _ => Ok(None),
-    }
-}
-
-/// Starts to serve clients, until the end is told.
-fn serve(
-    listener: Bound,
-    tls: Option<Tls>,
-    server: registry_listener::Server,
-    stopped: oneshot::Receiver<()>,
-) -> JoinSet<Ended> {
-    let server = server.until(async {
-        // A server that is dropped ends, too.
-        _ = stopped.await;
-    });
-    let mut serving = JoinSet::new();
-    serving.spawn(async {
-        match (listener, tls) {
-            (Bound::Tcp(listener, _), Some(tls)) => server.handshake(tls).serve(listener).await,
-            (Bound::Tcp(listener, _), None) => server.serve(listener).await,
-            (Bound::Unix(listener), _) => server.serve(listener).await,
-        }
-    });
-    serving
 }
 
 /// Warns of a registry that anybody on the network can push to, unless the configuration asks for it.

@@ -6,6 +6,7 @@ use crate::{
     causes::with_causes,
     health_checks::Check,
     listen::{Listen, bind},
+    opening::Opening,
     tasks::Tasks,
 };
 use axum::{
@@ -29,7 +30,7 @@ use registry_tls::{Status, Tls};
 use std::{
     error::Error,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
 };
 use tokio::{net::TcpListener, runtime::Handle, task::spawn_blocking};
@@ -58,7 +59,9 @@ pub(crate) struct StorageCheck {
 /// Debug listener that does not answer yet, and to which health checks and metrics are added.
 #[derive(Debug)]
 pub(crate) struct Debug {
-    listener: TcpListener,
+    /// `None` once it answers.
+    listener: Option<TcpListener>,
+    shown: Arc<OnceLock<Shown>>,
     address: SocketAddr,
     health: Health,
     instruments: Registry,
@@ -77,7 +80,8 @@ impl Debug {
         gauges::process_start(&mut instruments, SystemTime::now());
         Ok(Self {
             address: listener.local_addr()?,
-            listener,
+            listener: Some(listener),
+            shown: Arc::default(),
             health: Health::new(),
             instruments,
             metrics,
@@ -125,7 +129,7 @@ impl Debug {
     }
 
     /// Registers what any storage tells of its health. Reports and scrapes wait for the storage, on threads where they
-    /// may: see [`Shown::answer`].
+    /// may: see [`answer_blocking`].
     fn watch_health(
         &mut self,
         storage: Arc<dyn Storage>,
@@ -192,6 +196,44 @@ impl Debug {
         AuthMetrics::register(&mut self.instruments).wrap(users)
     }
 
+    /// Starts to answer before the storage is open: the report of health says why it is not. There are no metrics yet.
+    pub(crate) fn answer(&mut self, opening: &Opening, tasks: &mut Tasks) {
+        let opening = opening.clone();
+        self.health.register(opening.name(), move || opening.verdict());
+        self.begin(tasks);
+    }
+
+    fn begin(&mut self, tasks: &mut Tasks) {
+        let Some(listener) = self.listener.take() else {
+            return;
+        };
+        let metrics = self
+            .metrics
+            .as_ref()
+            .map_or_else(String::new, |path| format!(", metrics at {path}"));
+        tracing::info!(
+            "debug server listening on {}: health at {HEALTH}{metrics}",
+            self.address
+        );
+        let early = Arc::new(Shown {
+            health: self.health.clone(),
+            instruments: None,
+            metrics: self.metrics.clone(),
+        });
+        let shown = Arc::clone(&self.shown);
+        let app: Router = Router::new().fallback(move |method: Method, target: Uri| {
+            let (early, shown) = (Arc::clone(&early), Arc::clone(&shown));
+            async move {
+                let path = target.path();
+                match early.refusal(&method, path) {
+                    Some(refused) => refused,
+                    None => answer_blocking(early, shown, path == HEALTH).await,
+                }
+            }
+        });
+        tasks.listen("listener for operators", listener, app);
+    }
+
     /// Starts to answer, until the server ends. Returns the metrics of requests.
     pub(crate) fn serve(mut self, tasks: &mut Tasks) -> HttpMetrics {
         let http = HttpMetrics::register(&mut self.instruments);
@@ -203,24 +245,13 @@ impl Debug {
                 .map(|(name, verdict)| (name.to_owned(), verdict.is_ok()))
                 .collect()
         });
-        let shown = self
-            .metrics
-            .as_ref()
-            .map_or_else(String::new, |path| format!(", metrics at {path}"));
-        tracing::info!(
-            "debug server listening on {}: health at {HEALTH}{shown}",
-            self.address
-        );
-        let shown = Arc::new(Shown {
+        self.begin(tasks);
+        let full = Shown {
             health: self.health,
-            instruments: self.instruments,
+            instruments: Some(self.instruments),
             metrics: self.metrics,
-        });
-        let app: Router = Router::new().fallback(move |method: Method, target: Uri| {
-            let shown = Arc::clone(&shown);
-            async move { shown.answer(&method, target.path()).await }
-        });
-        tasks.listen("listener for operators", self.listener, app);
+        };
+        self.shown.set(full).expect("a listener serves once");
         http
     }
 }
@@ -235,24 +266,33 @@ fn health(storage: &dyn Storage) -> Result<&dyn StorageHealth, StorageError> {
 #[derive(Debug)]
 struct Shown {
     health: Health,
-    instruments: Registry,
+    /// `None` before the storage is open.
+    instruments: Option<Registry>,
     metrics: Option<String>,
 }
 
+/// Answers on a thread that may wait: checks and metrics may ask the file system.
+async fn answer_blocking(early: Arc<Shown>, shown: Arc<OnceLock<Shown>>, health: bool) -> Response {
+    let asked = spawn_blocking(move || {
+        let shown = shown.get().unwrap_or(&early);
+        if health { shown.health() } else { shown.metrics() }
+    });
+    asked
+        .await
+        .unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
 impl Shown {
-    async fn answer(self: Arc<Self>, method: &Method, path: &str) -> Response {
-        let health = path == HEALTH;
-        if !health && self.metrics.as_deref() != Some(path) {
-            return StatusCode::NOT_FOUND.into_response();
+    /// Returns the answer to a request for nothing that is here.
+    fn refusal(&self, method: &Method, path: &str) -> Option<Response> {
+        if path != HEALTH && self.metrics.as_deref() != Some(path) {
+            return Some(StatusCode::NOT_FOUND.into_response());
         }
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
+            let allow = [(header::ALLOW, "GET, HEAD")];
+            return Some((StatusCode::METHOD_NOT_ALLOWED, allow).into_response());
         }
-        // Both may ask the file system.
-        let asked = spawn_blocking(move || if health { self.health() } else { self.metrics() });
-        asked
-            .await
-            .unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+        None
     }
 
     fn health(&self) -> Response {
@@ -266,11 +306,10 @@ impl Shown {
     }
 
     fn metrics(&self) -> Response {
-        answer(
-            StatusCode::OK,
-            text::CONTENT_TYPE,
-            text::encode(&self.instruments),
-        )
+        match &self.instruments {
+            Some(instruments) => answer(StatusCode::OK, text::CONTENT_TYPE, text::encode(instruments)),
+            None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        }
     }
 }
 

@@ -56,18 +56,21 @@ mod control;
 mod counted;
 mod debug;
 mod denied;
+mod doors;
 mod headers;
 mod health_checks;
 mod layer_urls;
 mod links;
 mod listen;
 mod maintenance;
+mod opening;
 mod printable;
 mod proxies;
 mod retention;
 mod root;
 mod server;
 mod socket;
+mod start_error;
 mod tasks;
 mod tls;
 mod transfers;
@@ -75,7 +78,8 @@ mod users;
 mod wiring;
 
 pub use self::{
-    builder::{ServerBuilder, StartError},
+    builder::ServerBuilder,
     config::{Config, ConfigError, Notice, Problem, Sources},
     server::{Server, ServerError, Stopped},
+    start_error::StartError,
 };

@@ -12,7 +12,13 @@ use crate::{
     tasks::Tasks,
     transfers::Transfers,
 };
-use axum::{Router, extract::Request, middleware, routing::get};
+use axum::{
+    Router,
+    extract::Request,
+    middleware,
+    response::Response,
+    routing::{any, get},
+};
 use registry_axum::Mount;
 use registry_core::{
     Registry,
@@ -95,6 +101,40 @@ pub(crate) fn routes(
     if let Some(debug) = debug {
         app = app.layer(debug.serve(tasks));
     }
+    around(app, settings, &warnings, access_log)
+}
+
+/// Builds the router of a server whose storage is not open: `later` answers for the registry, and the host's routes or `/`
+/// are as always.
+pub(crate) fn early<F>(
+    later: fn() -> F,
+    settings: &Settings,
+    host: Option<Router>,
+    access_log: Option<AccessLog>,
+) -> Router
+where
+    F: Future<Output = Response> + Send + 'static,
+{
+    let base = format!("{}/v2", settings.http.prefix);
+    let registry = Router::new()
+        .route(&base, any(later))
+        .route(&format!("{base}/"), any(later))
+        .route(&format!("{base}/{{*path}}"), any(later));
+    let app = match host {
+        Some(host) => registry.fallback_service(host.layer(middleware::map_request(without_sender))),
+        None => registry.route("/", get(root::page)),
+    };
+    around(app, settings, &Arc::default(), access_log)
+}
+
+/// Adds the layers that every request passes.
+fn around(
+    mut app: Router,
+    settings: &Settings,
+    warnings: &Arc<ProxyWarnings>,
+    access_log: Option<AccessLog>,
+) -> Router {
+    let warnings = Arc::clone(warnings);
     let admission = Arc::new(settings.http.admission.clone());
     app = app.layer(middleware::from_fn_with_state(
         Arc::clone(&admission),

@@ -74,6 +74,13 @@ impl Starting {
         }
     }
 
+    /// Returns the address that its output names after a text.
+    #[track_caller]
+    pub(crate) fn address_after(&mut self, text: &str) -> SocketAddr {
+        self.says(text);
+        address_after(&self.seen, text).expect("an address follows")
+    }
+
     /// Waits until the server prints its address after `announces`.
     pub(crate) fn listening(mut self, announces: &str) -> Server {
         loop {

@@ -16,7 +16,7 @@ use crate::{
     tags::VALID,
     trash_ids::TrashIds,
     turns::Turns,
-    uploads::{KnownSessions, PartMemory},
+    uploads::{KnownSessions, PartMemory, Running},
 };
 use registry_core::storage::{Result, StorageError};
 use std::{
@@ -37,6 +37,8 @@ pub(crate) struct Store {
     /// Memory for the parts of uploads.
     pub(crate) part_memory: PartMemory,
     pub(crate) known_sessions: KnownSessions,
+    /// Appends of this process.
+    pub(crate) running_appends: Running,
     /// Held where only one process may write.
     pub(crate) lease: Option<Lease>,
     /// Means by which records are moved here, as the probe has found out.
@@ -103,6 +105,7 @@ impl Store {
             bucket,
             part_memory: PartMemory::new(options.part_memory),
             known_sessions: KnownSessions::default(),
+            running_appends: Running::default(),
             options,
             lease,
             gate: Gate::new(process, rung, reach, times),

@@ -5,6 +5,7 @@
 
 use super::{
     record::Stage,
+    running::Append,
     writer::{HEARTBEAT, Writer},
 };
 use crate::store::Store;
@@ -42,7 +43,9 @@ impl Store {
         let hasher = body.take_hasher()?;
         let session = &seen.session;
         let record = &session.record;
-        if record.stage != Stage::Open
+        let append = self.running_appends.begin(state.id);
+        if append.is_none()
+            || record.stage != Stage::Open
             || seen.closing.is_some()
             || hasher.offset() != record.content.offset
             || session.is_in_use(self.now())
@@ -54,19 +57,27 @@ impl Store {
             });
         }
         let writer = Writer::new(Arc::clone(self), seen, body.closing().copied(), hasher);
-        let (state, hasher) = receive(writer, body).await?;
+        let (state, hasher) = receive(writer, append, body).await?;
         body.return_hasher(hasher);
         Ok(state)
     }
 }
 
 /// Moves a body into the session, and returns the state and the hash.
-async fn receive(writer: Writer, body: &mut UploadBody<'_>) -> Result<(UploadState, Hasher)> {
+async fn receive(
+    writer: Writer,
+    append: Option<Append>,
+    body: &mut UploadBody<'_>,
+) -> Result<(UploadState, Hasher)> {
     let claims = !writer.takes_at_once(body.remaining());
     let writer = writer.expecting(body.remaining());
     let (tell, told) = mpsc::channel(1);
     let (ready, is_ready) = oneshot::channel();
-    let task = tokio::spawn(write(writer, claims, ready, told));
+    let task = tokio::spawn(async move {
+        let written = write(writer, claims, ready, told).await;
+        drop(append);
+        written
+    });
     let broken = match is_ready.await {
         Ok(()) => pass_on(body, &tell).await,
         // The task has failed.

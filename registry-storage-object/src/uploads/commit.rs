@@ -40,9 +40,10 @@ impl Store {
             Err(StorageError::UploadUnknown) => return self.committed_before(repository, &proof).await,
             Err(error) => return Err(error),
         };
+        let is_in_use = seen.session.is_in_use(self.now()) || self.running_appends.has(&state.id);
         // It has the memory of its bytes.
         drop(state);
-        if seen.session.is_in_use(self.now()) {
+        if is_in_use {
             return Err(seen.session.conflict());
         }
         check(&seen, &proof)?;

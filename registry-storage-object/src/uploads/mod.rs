@@ -31,6 +31,7 @@ mod known;
 mod memory;
 mod record;
 mod rehash;
+mod running;
 mod session;
 mod sweep;
 #[cfg(test)]
@@ -38,7 +39,7 @@ mod tests;
 mod text;
 mod writer;
 
-pub(crate) use self::{known::KnownSessions, memory::PartMemory};
+pub(crate) use self::{known::KnownSessions, memory::PartMemory, running::Running};
 
 use self::record::Record;
 use crate::store::Store;

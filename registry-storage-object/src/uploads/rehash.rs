@@ -30,7 +30,8 @@ impl Store {
         hasher: Hasher,
     ) -> Result<(UploadState, Hasher)> {
         let seen = self.seen(repository, &state).await?;
-        if seen.session.is_in_use(self.now()) || seen.session.record.committing().is_some() {
+        let appends = self.running_appends.has(&state.id);
+        if appends || seen.session.is_in_use(self.now()) || seen.session.record.committing().is_some() {
             return Err(seen.session.conflict());
         }
         let content = seen.content().clone();

@@ -3,6 +3,7 @@
 use super::{
     memory::keep,
     record::{Content, Record, Stage},
+    running::LEASE,
 };
 use crate::{
     bucket::{Condition, Sent, Version},
@@ -19,11 +20,8 @@ use registry_core::{
     storage::{Result, StorageError, UploadState},
 };
 use serde::{Deserialize, Serialize};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use tokio::sync::OwnedSemaphorePermit;
-
-/// Age of a record from which on its claim does not count: whoever has it renews it more often.
-const LEASE: Duration = Duration::from_secs(30);
 
 /// A session as its record has it.
 #[derive(Clone, Debug)]

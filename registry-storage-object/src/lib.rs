@@ -66,6 +66,7 @@ mod error;
 mod gate;
 mod health;
 mod history;
+mod holders;
 mod indexing;
 mod inspect;
 mod keys;

@@ -54,17 +54,21 @@ impl Store {
         if !self.gate.offer(&self.bucket, view, &promised).await? {
             return Ok(None);
         }
-        match self.held(repository, digest).await? {
+        let held = match self.held(repository, digest).await? {
             Some(held) if held.target != *digest => {
                 // The bytes are those of another digest. They are looked for again, once they are promised, too.
                 let promised = [Promised::Blob(repository, &held.target)];
                 if !self.gate.offer(&self.bucket, view, &promised).await? {
                     return Ok(None);
                 }
-                Ok(self.stored(&held.target).await?.map(|_| held))
+                self.stored(&held.target).await?.map(|_| held)
             }
-            held => Ok(held),
+            held => held,
+        };
+        if held.is_some() {
+            self.holders.add(digest, repository);
         }
+        Ok(held)
     }
 
     /// Looks for what a manifest needs. Promises nothing.
@@ -155,7 +159,11 @@ impl Store {
         view: &View,
     ) -> Result<bool> {
         let link = keys::layer(repository, digest);
-        self.publish(&link, digest.to_string().into(), view).await
+        let published = self.publish(&link, digest.to_string().into(), view).await?;
+        if published {
+            self.holders.add(digest, repository);
+        }
+        Ok(published)
     }
 
     pub(crate) async fn mount(&self, to: &RepositoryName, mount: Mount<'_>) -> Result<Option<BlobInfo>> {
@@ -169,6 +177,7 @@ impl Store {
             };
             let link = keys::layer(to, digest);
             if self.publish(&link, held.target.to_string().into(), &view).await? {
+                self.holders.add(digest, to);
                 return Ok(Some(held.info));
             }
         }
@@ -185,6 +194,7 @@ impl Store {
         let found = self.held(repository, digest).await?;
         // A link without its data, or with another content, is removed as well.
         self.remove_link(&link).await?;
+        self.holders.remove(digest, repository);
         Ok(found.is_some())
     }
 

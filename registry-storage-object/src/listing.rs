@@ -44,14 +44,13 @@ impl Store {
         Ok(listing)
     }
 
-    /// Lists nobody: see [`Abilities::holders`](registry_core::storage::Abilities::holders).
-    #[expect(clippy::unused_async, reason = "the calls of the contract are asynchronous")]
-    pub(crate) async fn holder_page(
+    /// Lists repositories that this process has recently seen to have a blob. No request.
+    pub(crate) fn holder_page(
         &self,
-        _: &Digest,
-        _: Page<'_, RepositoryName>,
-    ) -> Result<Listing<RepositoryName>> {
-        Ok(Listing::default())
+        digest: &Digest,
+        page: &Page<'_, RepositoryName>,
+    ) -> Listing<RepositoryName> {
+        page_of(&self.holders.of(digest), page)
     }
 
     /// Returns all tags of a repository, or `None` if it has many links. 1 request.

@@ -21,6 +21,7 @@ impl Storage for ObjectStorage {
             .with_conditional_tags(true)
             .with_shared_sessions(true)
             .with_durable(true)
+            .with_holders(true)
             .with_min_chunk(Some(self.store.options.part_size))
             .with_redirects(self.store.options.redirects.is_some() && self.store.bucket.signs())
     }
@@ -81,7 +82,7 @@ impl Storage for ObjectStorage {
         digest: &Digest,
         page: Page<'_, RepositoryName>,
     ) -> Result<Listing<RepositoryName>> {
-        self.store.holder_page(digest, page).await
+        Ok(self.store.holder_page(digest, &page))
     }
 
     fn trash(&self) -> Option<&dyn StorageTrash> {

@@ -4,6 +4,7 @@ use crate::{
     ahead::KeptListings,
     bucket::{Bucket, Dialect},
     gate::{Gate, Reach, Times},
+    holders::Holders,
     known_manifests::KnownManifests,
     lease::Lease,
     names::Indexes,
@@ -62,6 +63,8 @@ pub(crate) struct Store {
     pub(crate) turns: Turns,
     /// Validity of a request that moves a tag, or removes a record.
     pub(crate) moving: Duration,
+    /// Repositories that were recently seen to have a blob.
+    pub(crate) holders: Holders,
     /// Ids of the records of deletions.
     pub(crate) trash_ids: TrashIds,
     /// Repositories whose index of referrers is complete.
@@ -100,6 +103,7 @@ impl Store {
             large_reads: Semaphore::new(LARGE_READS),
             turns: Turns::default(),
             moving: VALID,
+            holders: Holders::default(),
             trash_ids: TrashIds::default(),
             completed_referrers: Completed::default(),
             bucket,

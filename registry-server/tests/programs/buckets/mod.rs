@@ -1,8 +1,10 @@
-//! Images in a bucket of a real object store: clients, several servers, outages, and commands of operators.
+//! Images in a bucket of a real object store: clients, the wire suite, several servers, outages, and commands of
+//! operators.
 
 mod copies;
 mod outages;
 mod replicas;
+mod wire;
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -17,10 +19,15 @@ use crate::{
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
-    [copies::trials(), outages::trials(), replicas::trials()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        copies::trials(),
+        outages::trials(),
+        replicas::trials(),
+        wire::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 const OURS: &str = env!("CARGO_BIN_EXE_registry");

@@ -10,10 +10,6 @@ use crate::{
 };
 use futures_util::FutureExt as _;
 use registry_core::storage::{Deletion, Due, Reclaimed, Result, StoredManifest, Victim};
-use std::time::Duration;
-
-/// Validity of the requests of a batch.
-const VALID: Duration = Duration::from_secs(30);
 
 /// An item that is going to be removed.
 struct Item<'a> {
@@ -85,7 +81,7 @@ impl Store {
         // Told before the state is looked at below.
         let fence = Fence {
             told: now(&self.bucket),
-            valid: VALID,
+            valid: self.gate.times.removal,
         };
         let marks: Vec<Mark> = items.iter().map(|item| item.mark).collect();
         // No other batch waits for its end: what is dying stays announced until then.

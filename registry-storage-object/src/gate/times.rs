@@ -17,6 +17,8 @@ pub(crate) struct Times {
     /// Time by which the clocks of the store's nodes may differ, and a listing that a collection uses may be older than its
     /// use.
     pub(crate) margin: Duration,
+    /// Validity of the requests of a batch of removals.
+    pub(crate) removal: Duration,
     /// Age of its last sign from which on a collection counts as dead.
     pub(crate) dead: Duration,
 }
@@ -30,11 +32,14 @@ impl Times {
             publish: Duration::from_secs(5 * 60),
             lateness,
             margin: MARGIN,
+            removal: Duration::from_secs(30),
             dead: Duration::from_secs(4 * 60),
         }
     }
 
     /// Shortens all times by one factor, so that an announcement lasts as long as this. Longer times stay as they are.
+    ///
+    /// The removals of a batch are sent one after the other, so their time is not shortened below half an announcement.
     pub(crate) fn shortened_to(self, announcement: Duration) -> Self {
         let factor = announcement.as_secs_f64() / self.announcement().as_secs_f64();
         if factor >= 1.0 {
@@ -47,6 +52,7 @@ impl Times {
             publish: short(self.publish),
             lateness: short(self.lateness),
             margin: short(self.margin),
+            removal: self.removal.min(announcement / 2),
             dead: short(self.dead),
         }
     }
@@ -76,6 +82,7 @@ mod tests {
         assert!(difference < Duration::from_millis(1), "{difference:?}");
         assert!(short.announcement() > short.publish_until() + short.lateness);
         assert!(short.refresh < short.fresh);
+        assert_eq!(short.removal, Duration::from_secs(20));
         let same = usual.shortened_to(Duration::from_secs(24 * 60 * 60));
         assert_eq!(same.announcement(), usual.announcement());
     }

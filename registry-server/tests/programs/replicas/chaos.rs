@@ -1,7 +1,10 @@
 //! Failures of the replicas, the store and the network while they are loaded.
 
 use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError},
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, RecvTimeoutError},
+    },
     time::{Duration, Instant},
 };
 
@@ -9,8 +12,9 @@ use http::StatusCode;
 use object_stores::proxy::{Fault, Gate, Kind, Rule, on};
 
 use super::{
-    Counts,
     cluster::{Cluster, REPLICAS},
+    counts::{Counts, Failure},
+    points::{POINTS, Point},
 };
 use crate::soak::{Numbers, worker::Progress};
 
@@ -23,39 +27,74 @@ const STORE_PAUSE: Duration = Duration::from_millis(1500);
 /// Number of answers that a fault of the network falsifies.
 const FALSIFIED: usize = 3;
 
+/// Time to wait for a request that is to be held. Those of collections are rare.
+const AMBUSH: Duration = Duration::from_secs(6);
+
+/// Failures of a deck. Each deck is dealt in a new order, so that all of them happen.
+const DECK: [Failure; 12] = [
+    Failure::HeldKill,
+    Failure::Kill,
+    Failure::HeldPause,
+    Failure::StorePause,
+    Failure::HeldKill,
+    Failure::Pause,
+    Failure::HeldAlone,
+    Failure::Restart,
+    Failure::HeldPause,
+    Failure::Cut,
+    Failure::LostAnswers,
+    Failure::StoreKill,
+];
+
 /// Failures of one round, at numbers of answers.
 pub(super) struct Chaos<'a> {
     pub(super) cluster: &'a mut Cluster,
     pub(super) numbers: &'a mut Numbers,
     pub(super) counts: &'a mut Counts,
+    pub(super) decks: &'a mut Decks,
     pub(super) progress: &'a Receiver<Progress>,
+    /// Odd while the store is dead or paused. Commands reach the store directly.
+    pub(super) outages: &'a AtomicU64,
     /// Ends of failures that last, which come after further answers.
     pub(super) undone: Vec<Undo>,
+}
+
+/// Cards that are left of the decks, over all rounds.
+#[derive(Default)]
+pub(super) struct Decks {
+    failures: Vec<Failure>,
+    points: Vec<Point>,
 }
 
 /// The end of something that lasts.
 pub(super) enum Undo {
     Resume(usize),
     Mend(usize),
-    /// Lets the delayed requests reach the store.
-    Open(Gate, Rule),
+    /// Lets the held requests go on.
+    Open(Gate),
     Forget(Rule),
+}
+
+impl Undo {
+    /// Returns true if one of the replicas does not work meanwhile.
+    const fn disables(&self) -> bool {
+        matches!(self, Self::Resume(_) | Self::Mend(_))
+    }
 }
 
 /// All workers have ended.
 struct Ended;
 
 impl Chaos<'_> {
-    /// Lets things happen until there were as many answers. Then nothing is dead, paused or cut.
-    pub(super) fn work(&mut self, answers: u64) {
-        let end = self.answers() + answers;
+    /// Lets things happen until that time. Then nothing is dead, paused, cut or held.
+    pub(super) fn work(&mut self, end: Instant) {
         let mut going_on = Ok(());
-        while going_on.is_ok() && self.answers() < end {
-            let step = 10 + self.numbers.below(60);
-            going_on = self.wait_for(step.min(end - self.answers()));
-            if self.undone.is_empty() || self.numbers.below(2) == 0 {
-                self.happen();
-            } else {
+        while going_on.is_ok() && Instant::now() < end {
+            let step = 10 + self.numbers.below(30);
+            going_on = self.wait_for(step);
+            if going_on.is_ok() && (self.undone.is_empty() || self.numbers.below(2) == 0) {
+                going_on = self.happen();
+            } else if !self.undone.is_empty() {
                 let index = self.numbers.index(self.undone.len());
                 let undo = self.undone.swap_remove(index);
                 self.undo(undo);
@@ -64,10 +103,6 @@ impl Chaos<'_> {
         while let Some(undo) = self.undone.pop() {
             self.undo(undo);
         }
-    }
-
-    fn answers(&self) -> u64 {
-        self.counts.acknowledged + self.counts.unanswered + self.counts.restored
     }
 
     /// Waits for a number of answers, or for a stall.
@@ -82,41 +117,45 @@ impl Chaos<'_> {
         Ok(())
     }
 
-    /// Lets one thing happen. At most one replica is paused or cut off at a time.
-    fn happen(&mut self) {
+    /// Lets the next failure of the deck happen. At most one replica is paused or cut off at a time.
+    fn happen(&mut self) -> Result<(), Ended> {
+        let failure = deal(&mut self.decks.failures, &DECK, self.numbers);
+        if matches!(failure, Failure::Pause | Failure::Cut | Failure::HeldPause) {
+            while let Some(index) = self.undone.iter().position(Undo::disables) {
+                let undo = self.undone.swap_remove(index);
+                self.undo(undo);
+            }
+        }
         let replica = self.numbers.index(REPLICAS);
-        let is_whole = self.undone.is_empty();
-        match self.numbers.below(12) {
-            0..3 => {
-                self.counts.kills += 1;
-                self.cluster.kill(replica);
-            }
-            3 => {
-                self.counts.restarts += 1;
-                self.cluster.restart(replica);
-            }
-            4..7 if is_whole => {
-                self.counts.pauses += 1;
+        match failure {
+            Failure::Kill => self.cluster.kill(replica),
+            Failure::Restart => self.cluster.restart(replica),
+            Failure::Pause => {
                 self.cluster.pause(replica);
                 self.undone.push(Undo::Resume(replica));
             }
-            7 => self.pause_store(),
-            8 => {
-                self.counts.store_kills += 1;
-                self.cluster.kill_store();
-            }
-            9 if is_whole => {
-                self.counts.cuts += 1;
+            Failure::Cut => {
                 self.cluster.cut(replica);
                 self.undone.push(Undo::Mend(replica));
             }
-            10 => self.delay(replica),
-            _ => self.falsify(replica),
+            Failure::LostAnswers => self.falsify(replica),
+            Failure::StoreKill => self.outage(|chaos| chaos.cluster.kill_store()),
+            Failure::StorePause => self.outage(Self::pause_store),
+            Failure::HeldAlone | Failure::HeldKill | Failure::HeldPause => return self.ambush(failure),
+            Failure::CommandKill => unreachable!("it happens at the end of a round"),
         }
+        self.counts.fail(failure);
+        Ok(())
+    }
+
+    /// Lets the store fail.
+    fn outage(&mut self, fail: impl FnOnce(&mut Self)) {
+        self.outages.fetch_add(1, Ordering::SeqCst);
+        fail(self);
+        self.outages.fetch_add(1, Ordering::SeqCst);
     }
 
     fn pause_store(&mut self) {
-        self.counts.store_pauses += 1;
         self.cluster.store.pause().expect("the store runs");
         let end = Instant::now() + STORE_PAUSE;
         while let Ok(told) = self
@@ -128,20 +167,47 @@ impl Chaos<'_> {
         self.cluster.store.resume().expect("the store was paused");
     }
 
-    /// Holds writes to records of manifests and tags until later.
-    fn delay(&mut self, replica: usize) {
-        self.counts.delays += 1;
+    /// Holds the next request of a replica at a named point. The replica that has sent it is killed, stopped, or waits. The
+    /// request goes on later.
+    fn ambush(&mut self, failure: Failure) -> Result<(), Ended> {
+        let point = deal(&mut self.decks.points, &POINTS, self.numbers);
         let gate = Gate::new();
-        let late = on(Kind::ConditionalPut).or(Kind::ConditionalDelete);
-        let late = late.key("/_manifests/").first(1);
-        let fault = Fault::Delay(gate.clone());
-        let rule = self.cluster.network(replica).fault(late, fault);
-        self.undone.push(Undo::Open(gate, rule));
+        let rules: Vec<Rule> = (0..REPLICAS)
+            .map(|replica| {
+                let network = self.cluster.network(replica);
+                network.fault(point.requests(), point.fault(gate.clone()))
+            })
+            .collect();
+        let held = |rules: &[Rule]| rules.iter().position(|rule| rule.happened() > 0);
+        let end = Instant::now() + AMBUSH;
+        let mut going_on = Ok(());
+        while held(&rules).is_none() && Instant::now() < end && going_on.is_ok() {
+            going_on = self.wait_for(1);
+        }
+        for rule in &rules {
+            rule.remove();
+        }
+        self.undone.push(Undo::Open(gate));
+        let Some(replica) = held(&rules) else {
+            // The other points come first.
+            self.decks.points.insert(0, point);
+            return going_on;
+        };
+        match failure {
+            Failure::HeldKill => self.cluster.kill(replica),
+            Failure::HeldPause => {
+                self.cluster.pause(replica);
+                self.undone.push(Undo::Resume(replica));
+            }
+            _ => {}
+        }
+        self.counts.fail(failure);
+        *self.counts.held.entry(point.name).or_default() += 1;
+        going_on
     }
 
     /// Lets the answers to some writes be lost, or be an error.
     fn falsify(&mut self, replica: usize) {
-        self.counts.lost_answers += 1;
         let fault = match self.numbers.below(2) {
             0 => Fault::CutAfterEffect,
             _ => Fault::AnswerAfterEffect(StatusCode::SERVICE_UNAVAILABLE),
@@ -161,11 +227,19 @@ impl Chaos<'_> {
         match undo {
             Undo::Resume(replica) => self.cluster.resume(replica),
             Undo::Mend(replica) => self.cluster.mend(replica),
-            Undo::Open(gate, rule) => {
-                rule.remove();
-                gate.open();
-            }
+            Undo::Open(gate) => gate.open(),
             Undo::Forget(rule) => rule.remove(),
         }
     }
+}
+
+/// Takes the last card of a deck, after shuffling a new one if it is empty.
+fn deal<T: Copy>(deck: &mut Vec<T>, whole: &[T], numbers: &mut Numbers) -> T {
+    if deck.is_empty() {
+        deck.extend_from_slice(whole);
+        for last in (1..deck.len()).rev() {
+            deck.swap(last, numbers.index(last + 1));
+        }
+    }
+    deck.pop().expect("a deck has cards")
 }

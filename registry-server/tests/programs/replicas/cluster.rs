@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use crate::{
     program::{Workbench, argument},
     proxies::free_host,
-    server::{Server, program},
+    server::{Server, Starting, program},
 };
 
 /// Number of replicas.
@@ -19,8 +19,11 @@ pub(super) const REPLICAS: usize = 3;
 /// Name of the bucket.
 pub(super) const BUCKET: &str = "images";
 
-/// Time from the announcement of a removal to the removal. The times of the pushers are parts of it.
-pub(super) const DELAY: Duration = Duration::from_secs(40);
+/// Time from the announcement of a removal to the removal when there is no load. The times of the pushers are parts of it.
+pub(super) const QUIET_DELAY: Duration = Duration::from_secs(10);
+
+/// Line in the log of a replica that has collected and removed something.
+const COLLECTED: &str = "a collection has ended";
 
 /// One replica, which may be dead or paused.
 struct Replica {
@@ -40,21 +43,25 @@ pub(super) struct Cluster {
     /// Configuration of commands, which reach the store directly.
     pub(super) config: PathBuf,
     pub(super) store: S3Server,
+    /// Number of collections of the replicas by themselves that removed something.
+    pub(super) collections: u64,
     pub(super) runtime: Runtime,
 }
 
 impl Cluster {
-    pub(super) fn start(bench: &Workbench) -> Self {
+    /// Starts everything. `delay` is the time from the announcement of a removal to the removal.
+    pub(super) fn start(bench: &Workbench, delay: Duration) -> Self {
         let store = SeaweedFs::start().expect("the store can be started");
         store.bucket(BUCKET).expect("the store makes a bucket");
         let host = free_host();
         let config = bench.path("commands.yml");
-        fs::write(&config, configuration(&store, &store.endpoint())).expect("the directory is writable");
+        fs::write(&config, configuration(&store, &store.endpoint(), delay))
+            .expect("the directory is writable");
         let replicas: Vec<Replica> = (0..REPLICAS)
             .map(|number| {
                 let network = HostileProxy::start(store.address()).expect("a proxy can be started");
                 let config = bench.path(&format!("replica-{number}.yml"));
-                let text = configuration(&store, &network.endpoint());
+                let text = configuration(&store, &network.endpoint(), delay);
                 fs::write(&config, text).expect("the test's directory is writable");
                 let port = 5001 + u16::try_from(number).expect("there are few replicas");
                 Replica {
@@ -74,6 +81,7 @@ impl Cluster {
             address,
             config,
             store,
+            collections: 0,
             runtime: Runtime::new().expect("a runtime can be started"),
         };
         cluster.restart_all();
@@ -91,7 +99,7 @@ impl Cluster {
 
     /// Kills a replica, and starts it again.
     pub(super) fn kill(&mut self, replica: usize) {
-        self.replicas[replica].kill();
+        self.collections += self.replicas[replica].kill();
         self.replicas[replica].start();
     }
 
@@ -101,9 +109,11 @@ impl Cluster {
         if !replica.is_paused
             && let Some(server) = replica.server.take()
         {
+            server.has_said(COLLECTED);
+            self.collections += collections(&server.said());
             assert_eq!(server.stop().code(), Some(0));
         }
-        replica.kill();
+        self.collections += replica.kill();
         replica.start();
     }
 
@@ -140,10 +150,13 @@ impl Cluster {
         }
     }
 
-    /// Starts all replicas again, which from then on do not collect by themselves.
+    /// Starts everything again, so that nothing that was sent before takes effect later. From then on, the replicas do not
+    /// collect by themselves, and commands wait less for them.
     pub(super) fn stop_collecting(&mut self) {
+        let direct = configuration(&self.store, &self.store.endpoint(), QUIET_DELAY);
+        fs::write(&self.config, direct).expect("the test's directory is writable");
         for replica in &self.replicas {
-            let text = fs::read_to_string(&replica.config).expect("it was written");
+            let text = configuration(&self.store, &replica.network.endpoint(), QUIET_DELAY);
             let text = text.replace("collect: { enabled: true,", "collect: { enabled: false,");
             fs::write(&replica.config, text).expect("the test's directory is writable");
         }
@@ -152,29 +165,38 @@ impl Cluster {
 
     /// Kills all replicas and the store, and starts them again. Nothing that was sent before takes effect later.
     pub(super) fn restart_all(&mut self) {
-        self.replicas.iter_mut().for_each(Replica::kill);
+        for replica in &mut self.replicas {
+            self.collections += replica.kill();
+        }
         for replica in 0..REPLICAS {
             self.mend(replica);
         }
         self.kill_store();
-        self.replicas.iter_mut().for_each(Replica::start);
+        let starting: Vec<Starting> = self.replicas.iter().map(Replica::starting).collect();
+        for (replica, starting) in self.replicas.iter_mut().zip(starting) {
+            replica.server = Some(starting.listening("http://"));
+        }
     }
 }
 
 impl Replica {
     fn start(&mut self) {
+        self.server = Some(self.starting().listening("http://"));
+    }
+
+    fn starting(&self) -> Starting {
         let mut command = program(env!("CARGO_BIN_EXE_registry"));
         command
             .args(["serve", "--addr", &self.address.to_string()])
             .arg(&self.config);
-        self.server = Some(Server::start(command, "http://"));
+        Starting::new(command)
     }
 
-    fn kill(&mut self) {
-        if let Some(server) = self.server.take() {
-            server.kill();
-        }
+    /// Kills the server, if there is one. Returns the number of its collections that removed something.
+    fn kill(&mut self) -> u64 {
         self.is_paused = false;
+        let server = self.server.take();
+        server.map_or(0, |server| collections(&server.kill_and_listen()))
     }
 
     fn signal(&self, what: Signal) {
@@ -184,8 +206,13 @@ impl Replica {
     }
 }
 
+/// Counts the collections that removed something in a log.
+fn collections(log: &str) -> u64 {
+    log.matches(COLLECTED).count() as u64
+}
+
 /// Returns the configuration of a replica that reaches the store at an endpoint.
-fn configuration(store: &S3Server, endpoint: &str) -> String {
+fn configuration(store: &S3Server, endpoint: &str, delay: Duration) -> String {
     format!(
         "version: 0.1\n\
          log: {{ accesslog: {{ disabled: true }} }}\n\
@@ -204,7 +231,7 @@ fn configuration(store: &S3Server, endpoint: &str) -> String {
         store.region(),
         store.access_key(),
         store.secret(),
-        DELAY.as_secs(),
+        delay.as_secs(),
     )
 }
 

@@ -86,6 +86,49 @@ pub(super) fn explain(calls: &BTreeMap<usize, Call>, moments: &[Moment]) -> Resu
     Ok(())
 }
 
+/// Returns the requests with a stale answer in place of the last one that can have one: a target that nobody pushed again, and
+/// that another push had replaced before the read began. Nothing explains such a history.
+pub(super) fn with_stale_answer(
+    calls: &BTreeMap<usize, Call>,
+    moments: &[Moment],
+) -> Option<BTreeMap<usize, Call>> {
+    let (mut begins, mut ends, mut pushes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for (at, moment) in moments.iter().enumerate() {
+        match moment {
+            Moment::Begin(number) => begins.insert(*number, at),
+            Moment::End(number) => ends.insert(*number, at),
+        };
+    }
+    for call in calls.values() {
+        if let Call::Put(target) | Call::MayPut(target) = call {
+            *pushes.entry(target).or_insert(0) += 1;
+        }
+    }
+    let put = |number: &usize| match &calls[number] {
+        Call::Put(target) => Some(target),
+        _ => None,
+    };
+    let ended = |before: usize| {
+        ends.iter()
+            .filter(move |(_, end)| **end < before)
+            .map(|(number, _)| number)
+    };
+    let mut reads = calls
+        .iter()
+        .rev()
+        .filter(|(_, call)| matches!(call, Call::Read(_)));
+    reads.find_map(|(read, _)| {
+        let newer = ended(begins[read]).filter(|number| put(number).is_some());
+        let newer = newer.max_by_key(|number| begins[number])?;
+        let stale = ended(begins[newer])
+            .filter_map(put)
+            .find(|target| pushes[target] == 1)?;
+        let mut calls = calls.clone();
+        calls.insert(*read, Call::Read(Some(stale.clone())));
+        Some(calls)
+    })
+}
+
 /// Returns the states that are possible after the end of a request.
 ///
 /// A request without an answer takes effect right before one that shows it, or at its end: in between it would explain

@@ -7,20 +7,25 @@
 //! own. After each round everything acknowledged is pulled byte for byte; at the end, the bucket holds what its manifests
 //! name, then what its tags name, and nothing else.
 //!
-//! `REGISTRY_TEST_REPLICAS` is the duration in seconds; without it the replicas are not started.
-//! `REGISTRY_TEST_REPLICAS_SEED` repeats what happens to the replicas, at the same numbers of requests.
+//! A run in which too little has happened fails: [`Counts::missing`] says what is required.
+//!
+//! `REGISTRY_TEST_REPLICAS` is the duration of the load in seconds; without it the replicas are not started.
+//! `REGISTRY_TEST_REPLICAS_SEED` repeats the order of what happens to the replicas.
 
 mod chaos;
 mod cluster;
+mod counts;
 mod leavings;
 mod linear;
+mod operator;
+mod points;
 mod shared;
 
 use std::{
     env,
     hash::{BuildHasher as _, RandomState},
     sync::{
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
     thread,
@@ -30,24 +35,31 @@ use std::{
 use libtest_mimic::Trial;
 
 use self::{
-    chaos::Chaos,
-    cluster::{Cluster, DELAY},
+    chaos::{Chaos, Decks},
+    cluster::{Cluster, QUIET_DELAY},
+    counts::Counts,
     linear::a_history_is_explained_or_not,
+    operator::Operator,
     shared::{CLIENTS, Client, Histories},
 };
 use crate::{
+    http,
     program::{Workbench, output_of},
-    soak::{
-        Numbers, Place,
-        disk::Roots,
-        worker::{Progress, Worker},
-    },
+    soak::{Numbers, Place, disk::Roots, worker::Worker},
 };
 
 /// Programs that are needed.
 const PROGRAMS: [&str; 2] = ["weed", "nginx"];
 /// Number of workers.
 const WORKERS: u64 = 4;
+
+/// Duration of the load of a round.
+const ROUND: Duration = Duration::from_secs(100);
+/// Duration of the load that is added if something is missing.
+const MORE: Duration = Duration::from_secs(20);
+
+/// Time from the announcement of a removal to the removal under load. A store is late for a sixth of it at most.
+const DELAY: Duration = Duration::from_secs(40);
 
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = trials!([]; a_history_is_explained_or_not);
@@ -57,53 +69,25 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-/// Counts of a run.
-#[derive(Debug, Default)]
-struct Counts {
-    kills: u64,
-    restarts: u64,
-    pauses: u64,
-    cuts: u64,
-    /// Requests that reach the store late.
-    delays: u64,
-    lost_answers: u64,
-    store_kills: u64,
-    store_pauses: u64,
-    acknowledged: u64,
-    unanswered: u64,
-    restored: u64,
-    rounds: u64,
-    collections: u64,
-    retentions: u64,
-    verifications: u64,
-    /// Requests on shared tags, with an explanation.
-    explained: usize,
-}
-
-impl Counts {
-    const fn count(&mut self, told: &Progress) {
-        match told {
-            Progress::Acknowledged => self.acknowledged += 1,
-            Progress::Unanswered => self.unanswered += 1,
-            Progress::Restored => self.restored += 1,
-            Progress::Checked => {}
-        }
-    }
-}
-
 fn replicas_lose_nothing_and_leave_nothing() {
     let bench = Workbench::new();
-    let duration = number("REGISTRY_TEST_REPLICAS").map(Duration::from_secs);
-    let deadline = Instant::now() + duration.unwrap_or_default();
+    let load = Duration::from_secs(number("REGISTRY_TEST_REPLICAS").unwrap_or_default());
     let seed = number("REGISTRY_TEST_REPLICAS_SEED");
     let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(0) % 1_000_000);
     let mut run = Run::new(&bench, seed);
-    run.round(150);
-    while Instant::now() < deadline {
-        run.round(600);
+    while run.counts.load < load {
+        run.round(ROUND.min(load.saturating_sub(run.counts.load)));
+    }
+    while !run.counts.missing(load).is_empty() && run.counts.load < 2 * load {
+        run.round(MORE);
     }
     run.end();
     run.report(seed);
+    assert_eq!(
+        run.counts.missing(load),
+        [] as [String; 0],
+        "too little has happened"
+    );
 }
 
 /// Returns the value of a variable that is a number.
@@ -119,23 +103,15 @@ struct Run {
     histories: Histories,
     numbers: Numbers,
     counts: Counts,
-    /// Number of commands so far.
-    commands: usize,
+    decks: Decks,
+    operator: Operator,
 }
-
-const COMMANDS: [&[&str]; 5] = [
-    &["garbage-collect", "--quiet"],
-    &["retention", "run", "--force"],
-    &["garbage-collect", "--keep-trash", "--quiet"],
-    &["verify"],
-    &["garbage-collect", "--delete-untagged", "--quiet"],
-];
 
 impl Run {
     #[expect(clippy::print_stderr, reason = "the number that repeats a run")]
     fn new(bench: &Workbench, seed: u64) -> Self {
         eprintln!("replicas: REGISTRY_TEST_REPLICAS_SEED={seed}");
-        let cluster = Cluster::start(bench);
+        let cluster = Cluster::start(bench, DELAY);
         let place = Place::new(bench, "--config", cluster.config.clone());
         Self {
             workers: (0..WORKERS)
@@ -146,24 +122,26 @@ impl Run {
             histories: Histories::default(),
             numbers: Numbers(seed),
             counts: Counts::default(),
-            commands: 0,
+            decks: Decks::default(),
+            operator: Operator::default(),
         }
     }
 
-    /// Loads the replicas while things happen to them, and checks everything.
-    fn round(&mut self, answers: u64) {
+    /// Loads the replicas for this time while things happen to them, and checks everything.
+    fn round(&mut self, load: Duration) {
         self.counts.rounds += 1;
+        let began = Instant::now();
         let is_over = AtomicBool::new(false);
+        let outages = AtomicU64::new(0);
         let (told, progress) = mpsc::channel();
+        let (ends, end) = mpsc::channel();
         let addresses = self.cluster.addresses();
         let address = self.cluster.address;
         self.place.set_killed(true);
         let (place, histories, numbers) = (&self.place, &self.histories, &mut self.numbers);
-        let (workers, counts, cluster) = (&mut self.workers, &mut self.counts, &mut self.cluster);
-        let commands = &mut self.commands;
-        let is_over = &is_over;
+        let (is_over, outages, operator) = (&is_over, &outages, &mut self.operator);
         thread::scope(|scope| {
-            for worker in workers {
+            for worker in &mut self.workers {
                 let told = told.clone();
                 scope.spawn(move || worker.work_on(address, &told, true, is_over));
             }
@@ -177,30 +155,33 @@ impl Run {
                 scope.spawn(move || client.work(&told, is_over));
             }
             drop(told);
-            let operating = scope.spawn(move || operate(place, commands, is_over));
+            scope.spawn(move || operator.work(place, outages, &end));
             Chaos {
-                cluster,
+                cluster: &mut self.cluster,
                 numbers,
-                counts,
+                counts: &mut self.counts,
+                decks: &mut self.decks,
                 progress: &progress,
+                outages,
                 undone: Vec::new(),
             }
-            .work(answers);
+            .work(began + load);
+            drop(ends);
             is_over.store(true, Ordering::SeqCst);
+            self.counts.load += began.elapsed();
             for told in &progress {
-                counts.count(&told);
-            }
-            for command in operating.join().expect("the operator has not failed") {
-                match command {
-                    "garbage-collect" => counts.collections += 1,
-                    "retention" => counts.retentions += 1,
-                    _ => counts.verifications += 1,
-                }
+                self.counts.count(&told);
             }
         });
+        self.tell("load", began);
+        let began = Instant::now();
         self.cluster.restart_all();
+        self.counts.take(&self.operator, self.cluster.collections);
+        self.tell("restart", began);
+        let began = Instant::now();
         self.place.set_killed(false);
         self.check();
+        self.tell("check", began);
     }
 
     /// Asserts that everything acknowledged is there.
@@ -213,6 +194,7 @@ impl Run {
         };
         client.read_all();
         self.counts.explained = self.histories.check();
+        self.counts.falsified += self.histories.check_the_check();
         for worker in &mut self.workers {
             worker.check(self.cluster.address).expect("nobody kills it");
         }
@@ -220,18 +202,25 @@ impl Run {
 
     /// Removes everything that nothing refers to, and compares the bucket with what is reachable.
     fn end(&mut self) {
+        let began = Instant::now();
         self.cluster.stop_collecting();
         for line in self.place.run(&["uploads", "--json"]).lines() {
             let session: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
-            let id = session["id"].as_str().expect("a session has an id");
-            self.place.run(&["uploads", "--end", id]);
+            let [id, repository] =
+                ["id", "repository"].map(|name| session[name].as_str().expect("a session has it"));
+            let target = format!("/v2/{repository}/blobs/uploads/{id}");
+            http::request(self.cluster.address, "DELETE", &target, &[], b"").expect_status(204);
         }
         self.place.run(&["garbage-collect", "--dry-run"]);
+        self.tell("end of uploads", began);
+        let began = Instant::now();
         // The first one may go on with a run that was killed, in which items stay that clients have used since.
         for _ in 0..2 {
             self.collect(&["garbage-collect", "--quiet"]);
         }
         leavings::assert_exact(&self.cluster, Roots::Manifests);
+        self.tell("collections", began);
+        let began = Instant::now();
         self.collect(&["garbage-collect", "--delete-untagged", "--quiet"]);
         leavings::assert_exact(&self.cluster, Roots::Tags);
         self.place.run(&["verify"]);
@@ -240,11 +229,12 @@ impl Run {
                 worker.check_tags(address).expect("nobody kills it");
             }
         }
+        self.tell("removal of what has no tag", began);
     }
 
-    /// Runs a collection. That of a replica that was killed counts as alive for some time.
+    /// Runs a collection. That of a command that was killed counts as alive for some time.
     fn collect(&self, arguments: &[&str]) {
-        let deadline = Instant::now() + 2 * DELAY;
+        let deadline = Instant::now() + 2 * QUIET_DELAY;
         loop {
             match output_of(self.place.command(arguments)) {
                 Ok(_) => return,
@@ -254,22 +244,14 @@ impl Run {
         }
     }
 
+    #[expect(clippy::print_stderr, reason = "the progress of a long run")]
+    fn tell(&self, what: &str, began: Instant) {
+        let seconds = began.elapsed().as_secs_f32();
+        eprintln!("replicas: round {}: {what}: {seconds:.1} s", self.counts.rounds);
+    }
+
     #[expect(clippy::print_stdout, reason = "the figures of a long run")]
     fn report(&self, seed: u64) {
         println!("replicas: seed {seed}, {:?}; 0 lost, 0 left over", self.counts);
     }
-}
-
-/// Runs commands until the round is over. Returns the names of those that have succeeded.
-fn operate(place: &Place, commands: &mut usize, is_over: &AtomicBool) -> Vec<&'static str> {
-    let mut done = Vec::new();
-    while !is_over.load(Ordering::SeqCst) {
-        let arguments = COMMANDS[*commands % COMMANDS.len()];
-        *commands += 1;
-        // A command may fail as the store does.
-        if output_of(place.command(arguments)).is_ok() {
-            done.push(arguments[0]);
-        }
-    }
-    done
 }

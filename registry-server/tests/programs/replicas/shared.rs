@@ -13,7 +13,7 @@ use std::{
 
 use registry_core::Algorithm;
 
-use super::linear::{Call, Moment, explain};
+use super::linear::{Call, Moment, explain, with_stale_answer};
 use crate::{
     http::{self, MANIFEST_TYPES, Response},
     image::sha256,
@@ -21,7 +21,7 @@ use crate::{
     soak::{
         Numbers,
         model::{Document, Part},
-        worker::Progress,
+        worker::{Operation, Progress},
     },
 };
 
@@ -104,6 +104,18 @@ impl Histories {
         tags.values().map(|history| history.calls.len()).sum()
     }
 
+    /// Asserts that a stale answer in a history would be found. Returns the number of histories in which one was put.
+    pub(super) fn check_the_check(&self) -> usize {
+        let tags = self.lock();
+        let falsified = tags.iter().filter_map(|(tag, history)| {
+            let calls = with_stale_answer(&history.calls, &history.moments)?;
+            let explained = explain(&calls, &history.moments);
+            assert!(explained.is_err(), "{tag}: a stale answer is not found");
+            Some(())
+        });
+        falsified.count()
+    }
+
     fn seed(&self) -> u64 {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         *made += 1;
@@ -125,15 +137,15 @@ impl Client<'_> {
         while !is_over.load(Ordering::SeqCst) {
             let tag = format!("shared-{}", self.numbers.below(TAGS));
             let is_read = self.numbers.below(2) == 0 || self.histories.is_only_read(&tag);
-            let answered = if is_read {
-                self.read(&tag)
+            let (operation, answered) = if is_read {
+                (Operation::ReadShared, self.read(&tag))
             } else if self.numbers.below(6) == 0 {
-                self.delete(&tag)
+                (Operation::DeleteShared, self.delete(&tag))
             } else {
-                self.put(&tag)
+                (Operation::PutShared, self.put(&tag))
             };
             _ = told.send(match answered {
-                true => Progress::Acknowledged,
+                true => Progress::Acknowledged(operation),
                 false => Progress::Unanswered,
             });
         }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     Killed, Numbers,
     model::{BLOBS, DELETABLE, Document, Model, Part},
-    worker::{Progress, Session, check_whole},
+    worker::{Operation, Session, check_whole},
 };
 use crate::program::output_of;
 
@@ -88,14 +88,15 @@ impl Acting<'_> {
         panic!("{target} is refused {TRIES} times");
     }
 
-    pub(crate) fn push_image(&mut self) -> Result<(), Killed> {
+    pub(crate) fn push_image(&mut self) -> Result<Operation, Killed> {
         let document = Document::image(&self.seed(), self.some_blobs(), None);
         let tag = self.tag();
-        self.push(&document, Some(&tag))
+        self.push(&document, Some(&tag))?;
+        Ok(Operation::PushImage)
     }
 
     /// Mounts the blobs of an image of another repository, and pushes it under a tag.
-    pub(crate) fn mount_image(&mut self, image: Option<Document>, from: &str) -> Result<(), Killed> {
+    pub(crate) fn mount_image(&mut self, image: Option<Document>, from: &str) -> Result<Operation, Killed> {
         let deletable = |part: &Part| part.number >= BLOBS;
         let Some(image) = image.filter(|image| image.subject.is_none() && !image.blobs.iter().any(deletable))
         else {
@@ -109,11 +110,12 @@ impl Acting<'_> {
             assert_eq!(answer.status, 201, "{target}");
         }
         let tag = self.tag();
-        self.push(&image, Some(&tag))
+        self.push(&image, Some(&tag))?;
+        Ok(Operation::MountImage)
     }
 
     /// Pushes and deletes a blob that no image of this repository has, but images of others.
-    pub(crate) fn delete_blob(&mut self) -> Result<(), Killed> {
+    pub(crate) fn delete_blob(&mut self) -> Result<Operation, Killed> {
         if !self.deletes_blobs {
             return self.push_image();
         }
@@ -126,22 +128,23 @@ impl Acting<'_> {
         let answer = self.session.request("DELETE", &target, &[], b"")?;
         // What is pushed or mounted late is there again, or has gone before.
         if self.model.has_late {
-            return Ok(());
+            return Ok(Operation::DeleteBlob);
         }
         answer.expect_status(202);
         let answer = self.session.request("GET", &target, &[], b"")?;
         answer.expect_status(404);
-        Ok(())
+        Ok(Operation::DeleteBlob)
     }
 
-    pub(crate) fn push_build(&mut self) -> Result<(), Killed> {
+    pub(crate) fn push_build(&mut self) -> Result<Operation, Killed> {
         let mut document = Document::image(&self.seed(), self.some_blobs(), None);
         document.is_build = true;
         let tag = format!("build-{}", self.made);
-        self.push(&document, Some(&tag))
+        self.push(&document, Some(&tag))?;
+        Ok(Operation::PushBuild)
     }
 
-    pub(crate) fn push_index(&mut self) -> Result<(), Killed> {
+    pub(crate) fn push_index(&mut self) -> Result<Operation, Killed> {
         let images = self.model.there(|document| !document.blobs.is_empty());
         let mut children = BTreeSet::new();
         for _ in 0..2 {
@@ -156,40 +159,43 @@ impl Acting<'_> {
             .collect();
         let document = Document::index(&self.seed(), &children);
         let tag = self.tag();
-        self.push(&document, Some(&tag))
+        self.push(&document, Some(&tag))?;
+        Ok(Operation::PushIndex)
     }
 
-    pub(crate) fn push_referrer(&mut self) -> Result<(), Killed> {
+    pub(crate) fn push_referrer(&mut self) -> Result<Operation, Killed> {
         let subjects = self.model.there(|document| document.subject.is_none());
         let Some(subject) = self.choose(&subjects) else {
             return self.push_image();
         };
         let subject = (subject.clone(), self.model.size(&subject));
         let document = Document::image(&self.seed(), self.some_blobs(), Some(subject));
-        self.push(&document, None)
+        self.push(&document, None)?;
+        Ok(Operation::PushReferrer)
     }
 
-    pub(crate) fn move_tag(&mut self) -> Result<(), Killed> {
+    pub(crate) fn move_tag(&mut self) -> Result<Operation, Killed> {
         let there = self.model.there(|_| true);
         let Some(digest) = self.choose(&there) else {
             return self.push_image();
         };
         let document = self.model.document(&digest).clone();
         let tag = self.tag();
-        self.push(&document, Some(&tag))
+        self.push(&document, Some(&tag))?;
+        Ok(Operation::MoveTag)
     }
 
-    pub(crate) fn delete_tag(&mut self) -> Result<(), Killed> {
+    pub(crate) fn delete_tag(&mut self) -> Result<Operation, Killed> {
         let tag = self.tag();
         let target = self.session.path(&format!("manifests/{tag}"));
         self.model.begin_tag_deletion(&tag);
         let answer = self.session.request("DELETE", &target, &[], b"")?;
         assert!([202, 404].contains(&answer.status), "{target}: {}", answer.status);
         self.model.tag_deleted(&tag);
-        Ok(())
+        Ok(Operation::DeleteTag)
     }
 
-    pub(crate) fn delete_manifest(&mut self) -> Result<(), Killed> {
+    pub(crate) fn delete_manifest(&mut self) -> Result<Operation, Killed> {
         let mut there = self.model.there(|_| true);
         there.retain(|digest| self.model.is_free(digest));
         let Some(digest) = self.choose(&there) else {
@@ -200,14 +206,13 @@ impl Acting<'_> {
         let answer = self.session.request("DELETE", &target, &[], b"")?;
         answer.expect_status(202);
         self.model.deleted(&digest);
-        Ok(())
+        Ok(Operation::DeleteManifest)
     }
 
     /// Restores a manifest, if its record was not emptied from the trash.
-    pub(crate) fn restore(&mut self) -> Result<Progress, Killed> {
+    pub(crate) fn restore(&mut self) -> Result<Operation, Killed> {
         let Some(digest) = self.model.last_deleted() else {
-            self.push_image()?;
-            return Ok(Progress::Acknowledged);
+            return self.push_image();
         };
         let before = self.model.clone();
         self.model.begin_restore(&digest);
@@ -223,7 +228,7 @@ impl Acting<'_> {
                     "restore {image}: {said}"
                 );
                 *self.model = before;
-                return Ok(Progress::Acknowledged);
+                return Ok(Operation::RefusedRestore);
             }
         };
         let restored: Value = serde_json::from_str(printed.text()).expect("a line of JSON");
@@ -231,10 +236,10 @@ impl Acting<'_> {
         let tags: Vec<String> = tags.map(|tag| tag.as_str().expect("a tag").to_owned()).collect();
         *self.model = before;
         self.model.restored(&digest, &tags);
-        Ok(Progress::Restored)
+        Ok(Operation::Restore)
     }
 
-    pub(crate) fn pull(&mut self) -> Result<(), Killed> {
+    pub(crate) fn pull(&mut self) -> Result<Operation, Killed> {
         let there = self.model.there(|_| true);
         let Some(digest) = self.choose(&there) else {
             return self.push_image();
@@ -242,6 +247,6 @@ impl Acting<'_> {
         for digest in self.model.closure(&digest) {
             check_whole(self.session, self.model.document(&digest))?;
         }
-        Ok(())
+        Ok(Operation::Pull)
     }
 }

@@ -33,7 +33,7 @@ use libtest_mimic::Trial;
 use self::{
     disk::Roots,
     operator::Operator,
-    worker::{Progress, Worker},
+    worker::{Operation, Progress, Worker},
 };
 use crate::{
     program::{Workbench, argument, output_of},
@@ -249,11 +249,11 @@ impl Soak {
                         counts.checks += 1;
                         waiting -= 1;
                     }
-                    Progress::Acknowledged => {
+                    Progress::Acknowledged(Operation::Restore) => counts.restored += 1,
+                    Progress::Acknowledged(_) => {
                         counts.acknowledged += 1;
                         seen += u64::from(waiting == 0);
                     }
-                    Progress::Restored => counts.restored += 1,
                     Progress::Unanswered => unreachable!("the server is killed, and then the round ends"),
                 }
                 if waiting == 0

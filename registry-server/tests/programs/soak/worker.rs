@@ -32,10 +32,31 @@ pub(crate) enum Progress {
     /// Everything acknowledged is there.
     Checked,
     /// The server has answered an operation.
-    Acknowledged,
+    Acknowledged(Operation),
     /// The server may have performed an operation, or may perform it later.
     Unanswered,
-    Restored,
+}
+
+/// Operation of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Operation {
+    PushImage,
+    MountImage,
+    PushBuild,
+    PushIndex,
+    PushReferrer,
+    MoveTag,
+    DeleteTag,
+    DeleteManifest,
+    DeleteBlob,
+    Restore,
+    /// A restore of what is no longer there, or whose tag is taken.
+    RefusedRestore,
+    Pull,
+    /// A push to a tag that others push as well.
+    PutShared,
+    ReadShared,
+    DeleteShared,
 }
 
 pub(crate) struct Worker {
@@ -158,7 +179,7 @@ impl Worker {
             let acted = self.act(number, address);
             self.models[number].give_up_untagged();
             match acted {
-                Ok(progress) => _ = told.send(progress),
+                Ok(operation) => _ = told.send(Progress::Acknowledged(operation)),
                 Err(killed) => return killed,
             }
         }
@@ -178,17 +199,20 @@ impl Worker {
         }
         while !is_over.load(Ordering::SeqCst) {
             let number = self.numbers.index(REPOSITORIES);
-            let acted = self.act(number, address).unwrap_or_else(|Killed| {
-                self.models[number].unanswered();
-                Progress::Unanswered
-            });
+            let acted = match self.act(number, address) {
+                Ok(operation) => Progress::Acknowledged(operation),
+                Err(Killed) => {
+                    self.models[number].unanswered();
+                    Progress::Unanswered
+                }
+            };
             self.models[number].give_up_untagged();
             _ = told.send(acted);
         }
     }
 
-    /// Performs one operation.
-    fn act(&mut self, number: usize, address: SocketAddr) -> Result<Progress, Killed> {
+    /// Performs one operation. It is another one than was chosen if there is nothing for that.
+    fn act(&mut self, number: usize, address: SocketAddr) -> Result<Operation, Killed> {
         let place = self.place.clone();
         let session = Session {
             place: &place,
@@ -211,19 +235,18 @@ impl Worker {
         acting.model.begin();
         let is_full = acting.model.documents.len() > MANY;
         match acting.numbers.below(if is_full { 200 } else { 100 }) {
-            0..15 => acting.push_image()?,
-            15..18 => acting.mount_image(image, &repository(self.number, other))?,
-            18..20 => acting.delete_blob()?,
-            20..30 => acting.push_build()?,
-            30..40 => acting.push_index()?,
-            40..50 => acting.push_referrer()?,
-            50..60 => acting.move_tag()?,
-            60..68 => acting.delete_tag()?,
-            68..72 => return acting.restore(),
-            72..88 => acting.pull()?,
-            _ => acting.delete_manifest()?,
+            0..15 => acting.push_image(),
+            15..18 => acting.mount_image(image, &repository(self.number, other)),
+            18..20 => acting.delete_blob(),
+            20..30 => acting.push_build(),
+            30..40 => acting.push_index(),
+            40..50 => acting.push_referrer(),
+            50..60 => acting.move_tag(),
+            60..68 => acting.delete_tag(),
+            68..72 => acting.restore(),
+            72..88 => acting.pull(),
+            _ => acting.delete_manifest(),
         }
-        Ok(Progress::Acknowledged)
     }
 
     /// Asserts that everything acknowledged is there, and settles what was unknown.

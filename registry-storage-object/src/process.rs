@@ -1,7 +1,7 @@
 //! [`Process`]: the state that all handles of a bucket in this process share.
 
 use crate::{
-    gate::{Batches, Known, Mark},
+    gate::{Batches, Known, Mark, Newest},
     run::OpenRun,
 };
 use registry_core::storage::SuspectList;
@@ -31,6 +31,8 @@ impl Processes {
 pub(crate) struct Process {
     /// State of the collection as it was read last.
     known: Mutex<Option<Known>>,
+    /// Newest state that was read, of a store without updates.
+    pub(crate) newest: Newest,
     /// Held while the state is read, so that one request reads it for all.
     pub(crate) reading: tokio::sync::Mutex<()>,
     /// Announcements of removals.

@@ -36,7 +36,7 @@ impl Store {
         // What a run of this process was removing when it was dropped.
         let _removing = self.gate.process.removing.lock().await;
         let (bucket, rung, dead) = (&self.bucket, self.rung, self.gate.times.dead);
-        let stored = Stored::load(bucket, rung).await?;
+        let stored = self.gate.stored(bucket).await?;
         if let Some(holder) = &stored.state.holder
             && !self.gate.is_sole()
             && Heartbeat::is_alive(bucket, holder, dead).await?
@@ -122,7 +122,7 @@ impl Store {
 
     /// Makes sure that nobody has taken over.
     pub(super) async fn still_held(&self, work: &Work) -> Result<()> {
-        let stored = Stored::load(&self.bucket, self.rung).await?;
+        let stored = self.gate.stored(&self.bucket).await?;
         match stored.state == work.stored.state {
             true => Ok(()),
             false => Err(taken_over()),

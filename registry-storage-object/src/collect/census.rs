@@ -3,7 +3,7 @@
 //! A manifest that a request deletes leaves a note, and so do those that a run removes: the next run compares the number that
 //! the last one has left with what it sees. The notes are removed when a run ends.
 
-use crate::{gate::Stored, keys, nonce::nonce, store::Store};
+use crate::{keys, nonce::nonce, store::Store};
 use registry_core::storage::Result;
 use std::{collections::BTreeSet, sync::atomic::Ordering};
 
@@ -24,7 +24,7 @@ impl Store {
     }
 
     pub(crate) async fn expected_manifests(&self) -> Result<Option<u64>> {
-        let stored = Stored::load(&self.bucket, self.rung).await?;
+        let stored = self.gate.stored(&self.bucket).await?;
         let Some(census) = stored.state.census else {
             return Ok(None);
         };

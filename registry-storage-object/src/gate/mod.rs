@@ -25,7 +25,7 @@ pub(crate) use self::{
     dying::{Batch, Batches, End},
     known::Known,
     mark::{Kind, Mark},
-    state::{Count, State, Stored, now},
+    state::{Count, Newest, State, Stored, now},
     times::Times,
 };
 
@@ -122,6 +122,11 @@ impl Gate {
             Reach::Process | Reach::Punctual => Duration::ZERO,
             Reach::Replicas | Reach::Readers => self.times.announcement(),
         }
+    }
+
+    /// Reads the state of the collection.
+    pub(crate) async fn stored(&self, bucket: &Bucket) -> Result<Stored> {
+        Stored::load(bucket, self.rung, &self.process.newest).await
     }
 
     /// Returns the state of the collection, which is fresh, and begins a section.
@@ -262,7 +267,7 @@ impl Gate {
         if let Some(known) = usable(self.times.refresh) {
             return Ok(known);
         }
-        match read(bucket, self.rung, self.process.known()).await {
+        match self.read(bucket, self.process.known()).await {
             Ok(known) => {
                 self.process.learn(known.clone());
                 if !known.condemned.is_empty() && self.reach == Reach::Replicas {
@@ -278,6 +283,47 @@ impl Gate {
         }
     }
 
+    async fn read(&self, bucket: &Bucket, before: Option<Known>) -> Result<Known> {
+        let seen = before.as_ref().map(|known| (known.exists, known.epoch));
+        let before = before.map(|known| known.condemned).unwrap_or_default();
+        // Again if a collection ends meanwhile, or the store's last answer is old.
+        for _ in 0..4 {
+            let (told, read) = (now(bucket), Instant::now());
+            let stored = self.stored(bucket).await?;
+            if now(bucket).since(told) > STALE {
+                continue;
+            }
+            let exists = stored.exists();
+            let State { epoch, lists, .. } = stored.state;
+            // Something in front of the store may answer in its place. A state that goes back would protect nothing.
+            if seen.is_some_and(|seen| seen > (exists, epoch)) {
+                return Err(StorageError::unavailable(
+                    format!(
+                        "the state of the collection in the bucket ({}) has gone back, or is gone: if it was removed, restart all \
+                         servers",
+                        keys::COLLECTION
+                    ),
+                    Some(RETRY_AFTER),
+                    None,
+                ));
+            }
+            if let Some(condemned) = Condemned::read(bucket, &lists, &before).await? {
+                return Ok(Known {
+                    epoch,
+                    exists,
+                    condemned: Arc::new(condemned),
+                    told,
+                    read,
+                });
+            }
+        }
+        Err(StorageError::unavailable(
+            "the object store is too slow to tell the state of collections",
+            Some(RETRY_AFTER),
+            None,
+        ))
+    }
+
     fn is_current(&self, bucket: &Bucket, known: &Known, age: Duration) -> bool {
         // The collector of this process makes the others read it again.
         if self.is_sole() && bucket.dialect() == Dialect::Memory {
@@ -286,47 +332,6 @@ impl Gate {
         // The local clock stands still while the machine sleeps.
         known.read.elapsed() <= age && now(bucket).since(known.told) <= age
     }
-}
-
-async fn read(bucket: &Bucket, rung: Rung, before: Option<Known>) -> Result<Known> {
-    let seen = before.as_ref().map(|known| (known.exists, known.epoch));
-    let before = before.map(|known| known.condemned).unwrap_or_default();
-    // Again if a collection ends meanwhile, or the store's last answer is old.
-    for _ in 0..4 {
-        let (told, read) = (now(bucket), Instant::now());
-        let stored = Stored::load(bucket, rung).await?;
-        if now(bucket).since(told) > STALE {
-            continue;
-        }
-        let exists = stored.exists();
-        let State { epoch, lists, .. } = stored.state;
-        // Something in front of the store may answer in its place. A state that goes back would protect nothing.
-        if seen.is_some_and(|seen| seen > (exists, epoch)) {
-            return Err(StorageError::unavailable(
-                format!(
-                    "the state of the collection in the bucket ({}) has gone back, or is gone: if it was removed, restart all \
-                     servers",
-                    keys::COLLECTION
-                ),
-                Some(RETRY_AFTER),
-                None,
-            ));
-        }
-        if let Some(condemned) = Condemned::read(bucket, &lists, &before).await? {
-            return Ok(Known {
-                epoch,
-                exists,
-                condemned: Arc::new(condemned),
-                told,
-                read,
-            });
-        }
-    }
-    Err(StorageError::unavailable(
-        "the object store is too slow to tell the state of collections",
-        Some(RETRY_AFTER),
-        None,
-    ))
 }
 
 impl Promised<'_> {

@@ -1,4 +1,10 @@
 //! [`State`]: the one record that says what a collection is doing, and who drives it.
+//!
+//! Where a store has no updates, each change is an entry of a numbered log. A process lists the log once, and then reads the
+//! entry that it knows and the numbers after it, which does not depend on a listing. Entries are never removed: a number that
+//! is free again could be taken by a change that lands late. A run makes 2 of them, and 1 for each list, which has up to
+//! 65,536 items. So with a run each day, there are about 1,100 after a year, of 300 bytes each, and the first look of a process
+//! takes 2 listings.
 
 use crate::{
     bucket::{Bucket, Condition, Fence, RETRY_AFTER, Sent, StoreTime, Version},
@@ -7,9 +13,12 @@ use crate::{
     rung::Rung,
 };
 use bytes::Bytes;
-use futures_util::TryStreamExt as _;
+use futures_util::{TryStreamExt as _, try_join};
 use registry_core::storage::{Result, StorageError};
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime},
+};
 
 /// Validity of a change of the record.
 const VALID: Duration = Duration::from_secs(60);
@@ -65,13 +74,31 @@ enum Place {
     Entry(u64),
 }
 
+/// Number of the newest entry of the log that a process has read.
+#[derive(Debug, Default)]
+pub(crate) struct Newest {
+    /// Number after it.
+    next: AtomicU64,
+}
+
+impl Newest {
+    fn number(&self) -> Option<u64> {
+        self.next.load(Ordering::Acquire).checked_sub(1)
+    }
+
+    fn learn(&self, number: u64) {
+        self.next.fetch_max(number + 1, Ordering::AcqRel);
+    }
+}
+
 impl Stored {
     /// Returns true if the bucket has a state.
     pub(crate) fn exists(&self) -> bool {
         !matches!(self.place, Place::Absent)
     }
 
-    pub(crate) async fn load(bucket: &Bucket, rung: Rung) -> Result<Self> {
+    /// Reads the state. A process passes what it has read before.
+    pub(crate) async fn load(bucket: &Bucket, rung: Rung, newest: &Newest) -> Result<Self> {
         match rung {
             Rung::Conditional | Rung::Sole => {
                 let Some(object) = bucket.get(keys::COLLECTION).await? else {
@@ -84,29 +111,47 @@ impl Stored {
                 })
             }
             Rung::Log => {
-                let listed: Vec<_> = bucket.list(keys::COLLECTIONS).try_collect().await?;
-                let numbers = listed.iter().filter_map(|meta| {
-                    let (_, number) = meta.key.rsplit_once('/')?;
-                    number.parse().ok()
-                });
-                Self::newest(bucket, numbers.max()).await
+                let known = match newest.number() {
+                    Some(known) => Some(known),
+                    None => last_listed(bucket).await?,
+                };
+                let found = Self::newest(bucket, known).await?;
+                if let Place::Entry(number) = found.place {
+                    newest.learn(number);
+                }
+                Ok(found)
             }
         }
     }
 
-    /// Reads the newest entry of the log. A listing may lack it; but entries are never removed, so a look for the next
-    /// number tells.
-    pub(super) async fn newest(bucket: &Bucket, listed: Option<u64>) -> Result<Self> {
-        let mut found = match listed {
-            Some(last) => Some(Self::entry(bucket, last).await?.ok_or_else(|| gone(last))?),
-            None => None,
+    /// Reads the newest entry of the log, from one on that is there. A listing may lack it; but entries are never removed, so
+    /// a look for the next number tells.
+    pub(super) async fn newest(bucket: &Bucket, known: Option<u64>) -> Result<Self> {
+        let (mut found, mut newer) = match known {
+            Some(last) => {
+                let both = try_join!(Self::entry(bucket, last), Self::entry(bucket, last + 1));
+                let (found, newer) = both?;
+                (found.ok_or_else(|| gone(last))?, newer)
+            }
+            None => (Self::absent(bucket), Self::entry(bucket, 0).await?),
         };
-        let mut next = listed.map_or(0, |last| last + 1);
-        while let Some(newer) = Self::entry(bucket, next).await? {
-            found = Some(newer);
-            next += 1;
+        while let Some(next) = newer {
+            newer = match next.place {
+                Place::Entry(number) => Self::entry(bucket, number + 1).await?,
+                _ => None,
+            };
+            found = next;
         }
-        Ok(found.unwrap_or_else(|| Self::absent(bucket)))
+        Ok(found)
+    }
+
+    /// Reads the state as it is now.
+    async fn reload(&self, bucket: &Bucket, rung: Rung) -> Result<Self> {
+        let newest = Newest::default();
+        if let Place::Entry(number) = self.place {
+            newest.learn(number);
+        }
+        Self::load(bucket, rung, &newest).await
     }
 
     /// Reads an entry of the log.
@@ -164,7 +209,7 @@ impl Stored {
                 continue;
             }
             loop {
-                let found = Self::load(bucket, rung).await?;
+                let found = self.reload(bucket, rung).await?;
                 if found.state == state {
                     return Ok(Some(found));
                 }
@@ -186,6 +231,16 @@ impl Stored {
     }
 }
 
+/// Returns the greatest number of an entry that a listing shows.
+async fn last_listed(bucket: &Bucket) -> Result<Option<u64>> {
+    let listed: Vec<_> = bucket.list(keys::COLLECTIONS).try_collect().await?;
+    let numbers = listed.iter().filter_map(|meta| {
+        let (_, number) = meta.key.rsplit_once('/')?;
+        number.parse().ok()
+    });
+    Ok(numbers.max())
+}
+
 /// Returns the time of the store's clock.
 pub(crate) fn now(bucket: &Bucket) -> StoreTime {
     let told = bucket.observed().latest();
@@ -205,6 +260,6 @@ fn parse(key: &str, bytes: &[u8]) -> Result<State> {
 
 fn gone(number: u64) -> StorageError {
     let key = keys::collection_entry(number);
-    let message = format!("the state {key} of collections was listed and cannot be read");
+    let message = format!("the state {key} of collections was there and cannot be read");
     StorageError::unavailable(message, Some(RETRY_AFTER), None)
 }

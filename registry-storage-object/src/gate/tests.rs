@@ -32,7 +32,7 @@ impl Setting {
         let marks = condemned(&name, &digest).iter().map(Mark::of).collect();
         let bytes = Condemned::default().add("list", marks);
         bucket.put(&keys::condemned("list"), bytes).await.unwrap();
-        let idle = Stored::load(&bucket, gate.rung).await.unwrap();
+        let idle = gate.stored(&bucket).await.unwrap();
         let changed = idle.change(&bucket, gate.rung, |state| state.lists = vec!["list".into()]);
         changed.await.unwrap().unwrap();
         Self {
@@ -283,7 +283,7 @@ async fn of_two_changes_from_the_same_state_one_is_made() {
     for rung in [Rung::Conditional, Rung::Log] {
         let location = Location::memory();
         let bucket = location.bucket("").unwrap();
-        let mut before = Stored::load(&bucket, rung).await.unwrap();
+        let mut before = Stored::load(&bucket, rung, &Newest::default()).await.unwrap();
         for _ in 0..3 {
             let change = |holder: &'static str| {
                 let change = move |state: &mut State| state.holder = Some(holder.into());
@@ -293,7 +293,7 @@ async fn of_two_changes_from_the_same_state_one_is_made() {
             let (one, two) = (one.unwrap(), two.unwrap());
             assert!(one.is_some() != two.is_some(), "{rung:?}");
             before = one.or(two).unwrap();
-            let stored = Stored::load(&bucket, rung).await.unwrap();
+            let stored = Stored::load(&bucket, rung, &Newest::default()).await.unwrap();
             assert_eq!(stored.state, before.state);
         }
     }
@@ -302,7 +302,9 @@ async fn of_two_changes_from_the_same_state_one_is_made() {
 #[tokio::test]
 async fn a_listing_that_lacks_the_newest_states_is_no_view_of_the_past() {
     let bucket = Location::memory().bucket("").unwrap();
-    let mut last = Stored::load(&bucket, Rung::Log).await.unwrap();
+    let mut last = Stored::load(&bucket, Rung::Log, &Newest::default())
+        .await
+        .unwrap();
     for epoch in 1..4 {
         let changed = last.change(&bucket, Rung::Log, |state| state.epoch = epoch);
         last = changed.await.unwrap().unwrap();
@@ -311,6 +313,31 @@ async fn a_listing_that_lacks_the_newest_states_is_no_view_of_the_past() {
         let found = Stored::newest(&bucket, listed).await.unwrap();
         assert_eq!(found.state, last.state, "{listed:?}");
     }
+}
+
+#[tokio::test]
+async fn a_process_that_has_read_a_state_does_not_rely_on_listings() {
+    let memory = Arc::new(InMemory::new());
+    let bucket = tests::bucket(&memory, &Stops::omitting("_collect/states"));
+    let newest = Newest::default();
+    let mut last = Stored::load(&bucket, Rung::Log, &newest).await.unwrap();
+    for epoch in 1..4 {
+        let changed = last.change(&bucket, Rung::Log, |state| state.epoch = epoch);
+        last = changed.await.unwrap().unwrap();
+    }
+    let read = Stored::load(&bucket, Rung::Log, &newest).await.unwrap();
+    assert_eq!(read.state, last.state);
+
+    // It does not read all of them again.
+    bucket.delete(&keys::collection_entry(0)).await.unwrap();
+    let read = Stored::load(&bucket, Rung::Log, &newest).await.unwrap();
+    assert_eq!(read.state, last.state);
+    bucket.delete(&keys::collection_entry(2)).await.unwrap();
+    let refused = Stored::load(&bucket, Rung::Log, &newest).await;
+    assert!(
+        matches!(refused, Err(StorageError::Unavailable { .. })),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -332,7 +359,7 @@ async fn the_end_of_a_collection_is_known_once_it_is_forgotten_here() {
     let setting = Setting::link().await;
     let view = setting.gate.view(&setting.bucket).await.unwrap();
     assert!(!view.condemned.is_empty());
-    let stored = Stored::load(&setting.bucket, setting.gate.rung).await.unwrap();
+    let stored = setting.gate.stored(&setting.bucket).await.unwrap();
     let ended = stored.change(&setting.bucket, setting.gate.rung, |state| {
         state.lists.clear();
         state.epoch += 1;
@@ -349,9 +376,9 @@ async fn the_end_of_a_collection_is_known_once_it_is_forgotten_here() {
 #[tokio::test]
 async fn a_state_that_goes_back_is_refused() {
     let setting = Setting::link().await;
-    let known = read(&setting.bucket, setting.gate.rung, None).await.unwrap();
+    let known = setting.gate.read(&setting.bucket, None).await.unwrap();
     // Something in front of the store answers in its place.
     setting.bucket.delete(keys::COLLECTION).await.unwrap();
-    let refused = read(&setting.bucket, setting.gate.rung, Some(known)).await;
+    let refused = setting.gate.read(&setting.bucket, Some(known)).await;
     assert!(matches!(refused, Err(StorageError::Unavailable { .. })));
 }

@@ -1,7 +1,7 @@
 //! Replicas beside a collection of another one. Time is paused, so that the delay takes none.
 
 use super::*;
-use crate::{gate::Stored, keys};
+use crate::keys;
 use registry_core::storage::{Due, Reclaimed, StorageCollect as _, StorageError, Terms, Victim, Waiting};
 
 /// A clock on which somebody does something during the first long sleep.
@@ -120,9 +120,7 @@ async fn a_run_that_was_taken_over_removes_nothing() {
     assert!(matches!(refused, Err(StorageError::Busy { .. })), "{refused:?}");
 
     // The first one gives no sign any more.
-    let holder = Stored::load(&second.store.bucket, Rung::Conditional)
-        .await
-        .unwrap();
+    let holder = second.store.gate.stored(&second.store.bucket).await.unwrap();
     let holder = holder.state.holder.unwrap();
     second.store.bucket.delete(&keys::holder(&holder)).await.unwrap();
     let new = second.begin(Terms::new()).await.unwrap();
@@ -149,9 +147,7 @@ async fn the_next_run_goes_on_with_the_announcements_of_one_that_stopped() {
     first.condemn(&run, std::slice::from_ref(&index)).await.unwrap();
     drop(run);
     // That was two days ago.
-    let stored = Stored::load(&second.store.bucket, Rung::Conditional)
-        .await
-        .unwrap();
+    let stored = second.store.gate.stored(&second.store.bucket).await.unwrap();
     let long_ago = stored.change(&second.store.bucket, Rung::Conditional, |state| {
         state.holder = None;
         state.listed = Some(1);

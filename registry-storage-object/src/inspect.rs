@@ -3,13 +3,13 @@
 //! The records of a repository are listed twice: see [`Store::list_twice`]. What their listing lacks would be removed by a
 //! collection. Requests, for N objects in the listed directory:
 //!
-//! - `all_repositories`: 1 for each directory of a name, 1 to 2 for each repository, N / 1,000 for the markers.
+//! - `all_repositories`: 2 for each directory of a name, 1 to 2 for each repository, N / 1,000 for the markers.
 //! - `blobs`: N / 1,000, and up to 256 more.
-//! - `held_blobs`: N / 500.
-//! - `manifests`: N / 500, and 1 for each manifest of the page.
-//! - `tag_targets`: N / 500, and 2 for each tag of the page. A tag has 1 object, and 1 for each manifest that it ever
+//! - `held_blobs`: N / 380, at least 3.
+//! - `manifests`: N / 380, and 1 for each manifest of the page.
+//! - `tag_targets`: N / 380, and 2 for each tag of the page. A tag has 1 object, and 1 for each manifest that it ever
 //!   pointed at.
-//! - `tags_of`: N / 500, and 1 for each tag that ever pointed at the manifest.
+//! - `tags_of`: N / 380, and 1 for each tag that ever pointed at the manifest.
 //! - `document`: 3, one of them after the others.
 //!
 //! A long page keeps what its listing has read, so that a listing by pages reads each directory once.

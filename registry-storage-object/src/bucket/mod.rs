@@ -355,6 +355,54 @@ impl Bucket {
         })
     }
 
+    /// Lists as [`list`](Self::list) does, with another number of objects in a page: what a store loses where a page ends is
+    /// something else then.
+    pub(crate) async fn list_by(&self, directory: &str, size: usize) -> Result<Vec<Meta>> {
+        match &self.clients.pages {
+            Some(pages) => Ok(self.all_pages(pages, directory, size, None).await?.objects),
+            None => self.list(directory).try_collect().await,
+        }
+    }
+
+    /// Lists as [`directory`](Self::directory) does, with another number of keys in a page.
+    pub(crate) async fn directory_by(&self, directory: &str, size: usize) -> Result<KeyPage> {
+        match &self.clients.pages {
+            Some(pages) => self.all_pages(pages, directory, size, Some("/")).await,
+            None => self.directory(directory).await,
+        }
+    }
+
+    async fn all_pages(
+        &self,
+        pages: &Arc<dyn PaginatedListStore>,
+        directory: &str,
+        size: usize,
+        delimiter: Option<&'static str>,
+    ) -> Result<KeyPage> {
+        let prefix = format!("{}/", self.path(directory));
+        let mut all = KeyPage::default();
+        loop {
+            let options = object_store::list::PaginatedListOptions {
+                delimiter: delimiter.map(Into::into),
+                max_keys: Some(size),
+                page_token: all.next.take(),
+                ..Default::default()
+            };
+            let page = pages
+                .list_paginated(Some(&prefix), options)
+                .await
+                .map_err(|error| failed("list", directory, error))?;
+            all.objects
+                .extend(page.result.objects.iter().map(|meta| self.meta(meta)));
+            all.directories
+                .extend(page.result.common_prefixes.iter().map(|path| self.key(path)));
+            if page.page_token.is_none() {
+                return Ok(all);
+            }
+            all.next = page.page_token;
+        }
+    }
+
     /// Returns a page of the listing of all objects below a directory, by the store's own tokens.
     pub(crate) async fn page(&self, directory: &str, token: Option<String>) -> Result<KeyPage> {
         let Some(pages) = &self.clients.pages else {

@@ -31,7 +31,11 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// Returns a bucket in memory, as a process of its own would see it.
 pub(crate) fn bucket(memory: &Arc<InMemory>, stops: &Stops) -> Bucket {
-    let clients = Clients {
+    Bucket::new(clients(memory, stops), "")
+}
+
+pub(crate) fn clients(memory: &Arc<InMemory>, stops: &Stops) -> Clients {
+    Clients {
         dialect: Dialect::Memory,
         objects: Arc::new(stops.around(memory)),
         parts: Arc::clone(memory) as _,
@@ -39,12 +43,11 @@ pub(crate) fn bucket(memory: &Arc<InMemory>, stops: &Stops) -> Bucket {
         signer: None,
         observed: Arc::new(Observed::default()),
         one: Arc::default(),
-    };
-    Bucket::new(clients, "")
+    }
 }
 
 /// Opens a bucket as a process of its own would.
-fn open(memory: &Arc<InMemory>, stops: &Stops, reach: Reach) -> ObjectStorage {
+pub(crate) fn open(memory: &Arc<InMemory>, stops: &Stops, reach: Reach) -> ObjectStorage {
     let process = Processes::default().of("");
     let mut store = Store::new(
         bucket(memory, stops),

@@ -48,23 +48,27 @@ MANIFEST = b'{"schemaVersion":2,"mediaType":"%s","manifests":[]}' % INDEX.encode
 class Server:
     """A registry's process, on a directory that goes with it."""
 
-    def __init__(self, name, program, peer, scratch, congestion=None):
+    def __init__(self, name, program, peer, scratch, congestion=None, storage=None):
         self.name = name
         self.data = Path(tempfile.mkdtemp(dir=scratch))
         self.port = free_port()
         address = f"127.0.0.1:{self.port}"
-        if peer:
+        if peer or storage:
+            storage = storage or f"{{ filesystem: {{ rootdirectory: {self.data}/data }}, delete: {{ enabled: true }} }}"
             config = self.data / "config.yml"
             config.write_text(
                 "version: 0.1\n"
                 "log: { level: error, accesslog: { disabled: true } }\n"
-                f"storage: {{ filesystem: {{ rootdirectory: {self.data}/data }}, delete: {{ enabled: true }} }}\n"
+                f"storage: {storage}\n"
                 f'http: {{ addr: "{address}", secret: compare }}\n'
             )
             command = [program, "serve", str(config)]
         else:
             command = [program, "serve", "--addr", address, "--root", str(self.data / "data")]
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.data), "OTEL_TRACES_EXPORTER": "none"}
+        if storage and not peer:
+            # The peer collects by hand only.
+            environment["REGISTRY_STORAGE_MAINTENANCE_COLLECT_ENABLED"] = "false"
         with open(self.data / "log", "wb") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         deadline = time.monotonic() + 30
@@ -420,7 +424,7 @@ def row(label, unit, most, share, figure, taken):
     if most is not None:
         target, met = f"< {most}", medians["ours"] < most
     elif share is not None and ratio is not None:
-        target = f">= {-share}x" if share < 0 else f"<= {share}x"
+        target = f">= {-share}x" if share < 0 else f"<= {share:.2g}x"
         met = ratio >= -share if share < 0 else ratio <= share
     verdict = ("met" if met else "MISSED") if target else ""
     print(f"| {label} | {unit} | {' | '.join(cells)} | {f'{ratio:.2f}' if ratio else ''} | {target} | {verdict} |", flush=True)

@@ -40,6 +40,7 @@ Checked in every state
   5 with `ends`: from every state a single collector leaves no garbage, no list and no keys of its own
   7 with `ends`: from every state pushes end beside a collector
   8 a referrer whose subject is tagged is not removed
+`batches.py` has a small model of the end of a batch, on nodes whose clocks differ.
 `parts.py` has small models: moves of a tag, numbered logs, deletions by a replica that dies, the name of a list.
 `sessions.py` has one of an upload session.
 
@@ -53,6 +54,7 @@ from typing import NamedTuple
 
 sys.dont_write_bytecode = True
 
+import batches
 import parts
 import sessions
 from facts import Op
@@ -212,7 +214,7 @@ def run(name, explore, is_good, verbose):
 def main():
     names, verbose = [a for a in sys.argv[1:] if a != "-v"], "-v" in sys.argv
     cases = [(c.name, Model(c).explore, is_good) for is_good, part in ((True, GOOD), (False, BAD)) for c in part]
-    cases += [*parts.cases(), *sessions.cases()]
+    cases += [*batches.cases(), *parts.cases(), *sessions.cases()]
     results = [run(name, explore, is_good, verbose) for name, explore, is_good in cases
                if not names or any(part in name for part in names)]
     failed = [is_expected for _, is_expected in results].count(False)

@@ -85,10 +85,13 @@ impl Store {
         };
         let marks: Vec<Mark> = items.iter().map(|item| item.mark).collect();
         // No other batch waits for its end: what is dying stays announced until then.
-        let batch = self.gate.announce(&self.bucket, epoch, fence, true, &marks);
+        let batch = self.gate.announce(&self.bucket, epoch, fence, &marks);
         let batch = batch.await?;
         let removed = self.remove_announced(run, work, items, fence).await;
-        self.gate.finish(&self.bucket, epoch, &batch).await?;
+        let is_clear = |removed: &Vec<(usize, Option<_>)>| removed.iter().all(|(_, result)| result.is_some());
+        let is_answered = removed.as_ref().is_ok_and(is_clear);
+        let finished = self.gate.finish(&self.bucket, epoch, &batch, fence, is_answered);
+        finished.await?;
         let removed = removed?;
         Ok(removed
             .into_iter()
@@ -120,9 +123,7 @@ impl Store {
             };
             removal.boxed()
         });
-        let removals: Vec<Option<Reclaimed>> = at_once(removals).await?;
-        self.announce_again(work, fence, unclear_of(&items, &removals))
-            .await?;
+        let removals = at_once(removals).await?;
         let mut results = Vec::with_capacity(items.len());
         for ((item, removed), record) in items.into_iter().zip(removals).zip(records) {
             if let (
@@ -136,16 +137,6 @@ impl Store {
             results.push((item.index, removed));
         }
         Ok(results)
-    }
-
-    /// Announces removals again that may be on their way to a node of the store that has never answered.
-    async fn announce_again(&self, work: &Work, fence: Fence, unclear: Vec<Mark>) -> Result<()> {
-        if !unclear.is_empty() && !self.gate.is_punctual() {
-            let epoch = work.stored.state.epoch;
-            let announced = self.gate.announce(&self.bucket, epoch, fence, false, &unclear);
-            announced.await?;
-        }
-        Ok(())
     }
 
     /// Records the removal of manifests before it happens, so that it can be undone, and is no surprise for the next run.
@@ -243,11 +234,4 @@ impl Store {
             Err(error) => Some(Reclaimed::Failed(error)),
         }
     }
-}
-
-/// Returns the items whose removal has no clear answer.
-fn unclear_of(items: &[&Item<'_>], removals: &[Option<Reclaimed>]) -> Vec<Mark> {
-    let unclear = items.iter().zip(removals);
-    let unclear = unclear.filter(|(_, removed)| removed.is_none());
-    unclear.map(|(item, _)| item.mark).collect()
 }

@@ -8,11 +8,16 @@
 //! them, so that two rules tell the end. Each is safe, and the one that comes first counts:
 //!
 //! - By the local clock, once this process has known it for as long as its removals may take, from before it was made until
-//!   they have expired on all nodes. That time contains the difference of the nodes' clocks that the collection has seen. An
-//!   unclear removal may be on its way to a node that it has not seen, and is announced again, for the greatest difference.
+//!   they have expired on all nodes. That time contains the greatest difference of the nodes' clocks. Once all removals were
+//!   answered, no node has one that has not shown its clock, and the announcement is shortened to the difference seen. One
+//!   whose collection stops, or has no answer, stays as it was.
 //! - By the store's clock, once that has passed the end by the greatest difference.
 //!
-//! Cost of a look: a GET and a LIST in parallel, and a GET for each announcement that is new to this process.
+//! Not covered: a copy of an answered removal, made by a proxy, that gets to a node which the collection has never seen, after
+//! all of that time, and whose clock is behind by the same.
+//!
+//! Cost of a look: a GET and a LIST in parallel, and a GET for each announcement that is new to this process, or has one of
+//! the items.
 
 use super::{
     mark::{self, Mark},
@@ -43,7 +48,7 @@ const STEP: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// Number of announcements that are read at once.
-const PARALLEL: u64 = 16;
+const PARALLEL: usize = 16;
 
 /// Number of times that an announcement is sent until it is the store's fault that it has no answer.
 const TRIES: usize = 10;
@@ -53,8 +58,20 @@ const TRIES: usize = 10;
 pub(crate) enum End {
     /// None takes effect after a time of the clock of the node that gets it, nor for longer than this after the announcement.
     By(StoreTime, Duration),
-    /// At the call of [`finish`](Batch::finish).
-    Finished,
+    /// Not before it is changed.
+    Open,
+    /// It has come.
+    Over,
+}
+
+impl End {
+    fn seconds(self) -> (u64, u64) {
+        match self {
+            Self::By(until, lasts) => (seconds(until), lasts.as_secs() + 1),
+            Self::Open => (u64::MAX, u64::MAX),
+            Self::Over => (0, 0),
+        }
+    }
 }
 
 /// Removals of items of one kind.
@@ -141,24 +158,17 @@ impl Batch {
         lasts.saturating_sub(self.known.elapsed())
     }
 
-    /// Removes the announcement of a batch that has removed everything, if it does not end by itself.
-    pub(crate) async fn finish(&self, bucket: &Bucket, batches: &Batches, epoch: u64) -> Result<()> {
-        if self.ends() {
-            return Ok(());
-        }
-        let over = Self {
+    /// Returns the same removals with another end.
+    fn with_end(&self, end: End) -> Self {
+        let (until, lasts) = end.seconds();
+        Self {
             number: self.number,
-            until: 0,
-            lasts: 0,
+            until,
+            lasts,
             known: self.known,
             nonce: self.nonce.clone(),
-            marks: Vec::new(),
-        };
-        bucket
-            .put(&keys::batch(epoch, self.number), over.to_bytes())
-            .await?;
-        batches.seen().open.retain(|open| open.nonce != self.nonce);
-        Ok(())
+            marks: self.marks.clone(),
+        }
     }
 }
 
@@ -172,10 +182,7 @@ impl Batches {
         end: End,
         marks: &[Mark],
     ) -> Result<Arc<Batch>> {
-        let (until, lasts) = match end {
-            End::By(until, lasts) => (seconds(until), lasts.as_secs() + 1),
-            End::Finished => (u64::MAX, u64::MAX),
-        };
+        let (until, lasts) = end.seconds();
         let mut batch = Batch {
             number: self.next(epoch),
             until,
@@ -220,6 +227,15 @@ impl Batches {
         ))
     }
 
+    /// Changes the end of a batch to an earlier one.
+    pub(super) async fn shorten(&self, bucket: &Bucket, epoch: u64, batch: &Batch, end: End) -> Result<()> {
+        let shorter = batch.with_end(end);
+        let key = keys::batch(epoch, batch.number);
+        bucket.put(&key, shorter.to_bytes()).await?;
+        self.replace(epoch, shorter);
+        Ok(())
+    }
+
     /// Waits until none of these items is being removed.
     pub(super) async fn wait(
         &self,
@@ -250,10 +266,12 @@ impl Batches {
         margin: Duration,
         marks: &[Mark],
     ) -> Result<bool> {
+        let has_any = |batch: &Batch| batch.marks.iter().any(|mark| marks.contains(mark));
         let open = self.open(bucket, epoch, margin).await?;
-        Ok(open
-            .iter()
-            .any(|batch| batch.marks.iter().any(|mark| marks.contains(mark))))
+        let with_any = open.into_iter().filter(|batch| has_any(batch));
+        self.read_again(bucket, epoch, with_any.collect()).await?;
+        let open = self.open_ones(epoch, now(bucket), margin);
+        Ok(open.iter().any(|batch| has_any(batch)))
     }
 
     /// Returns the number of announcements of an epoch.
@@ -271,9 +289,13 @@ impl Batches {
         number: u64,
     ) -> Result<()> {
         loop {
-            let open = self.open(bucket, epoch, margin).await?;
             // The ones that do not end by themselves were announced by a process that has ended.
-            let first = open.iter().filter(|batch| batch.number < number && batch.ends());
+            let is_awaited = |batch: &&Arc<Batch>| batch.number < number && batch.ends();
+            let open = self.open(bucket, epoch, margin).await?;
+            let awaited = open.iter().filter(is_awaited).cloned();
+            self.read_again(bucket, epoch, awaited.collect()).await?;
+            let open = self.open_ones(epoch, now(bucket), margin);
+            let first = open.iter().filter(is_awaited);
             match first.map(|batch| batch.left()).max() {
                 Some(left) => tokio::time::sleep(left.clamp(STEP, PAUSE)).await,
                 None => return Ok(()),
@@ -284,14 +306,44 @@ impl Batches {
     /// Returns the batches that may be removing something.
     async fn open(&self, bucket: &Bucket, epoch: u64, margin: Duration) -> Result<Vec<Arc<Batch>>> {
         self.catch_up(bucket, epoch).await?;
-        let now = now(bucket);
+        Ok(self.open_ones(epoch, now(bucket), margin))
+    }
+
+    /// Reads announcements again, which may have been shortened.
+    async fn read_again(&self, bucket: &Bucket, epoch: u64, batches: Vec<Arc<Batch>>) -> Result<()> {
+        for batches in batches.chunks(PARALLEL) {
+            let reads = batches
+                .iter()
+                .map(|batch| Batch::read(bucket, epoch, batch.number));
+            for read in try_join_all(reads).await?.into_iter().flatten() {
+                self.replace(epoch, read);
+            }
+        }
+        Ok(())
+    }
+
+    fn replace(&self, epoch: u64, read: Batch) {
+        let mut seen = self.seen();
+        if seen.epoch != epoch {
+            return;
+        }
+        if let Some(known) = seen.open.iter_mut().find(|open| open.number == read.number) {
+            *known = Arc::new(Batch {
+                known: known.known,
+                ..read
+            });
+        }
+    }
+
+    /// Returns the batches that may be removing something, of those that were read.
+    fn open_ones(&self, epoch: u64, now: StoreTime, margin: Duration) -> Vec<Arc<Batch>> {
         let mut seen = self.seen();
         // A later one has begun: this one is over, with all that it has removed.
         if seen.epoch != epoch {
-            return Ok(Vec::new());
+            return Vec::new();
         }
         seen.open.retain(|batch| batch.is_open(now, margin));
-        Ok(seen.open.clone())
+        seen.open.clone()
     }
 
     /// Reads all announcements that were made before the call.
@@ -309,7 +361,7 @@ impl Batches {
         loop {
             // One after the other beyond the listing, where the first one that is absent is the end.
             let next = self.next(epoch);
-            let end = listed.unwrap_or(next).clamp(next, next + PARALLEL - 1);
+            let end = listed.unwrap_or(next).clamp(next, next + PARALLEL as u64 - 1);
             let reads = (next..=end).map(|number| Batch::read(bucket, epoch, number));
             let read: Vec<Option<Batch>> = try_join_all(reads).await?;
             let whole: Option<Vec<_>> = read.into_iter().map(|batch| batch.map(Arc::new)).collect();

@@ -188,35 +188,43 @@ impl Gate {
     }
 
     /// Announces removals. Their fence was told before.
-    ///
-    /// The difference of the clocks of the store's nodes is the greatest one if nothing is known of the node that may have got
-    /// one of them.
     pub(crate) async fn announce(
         &self,
         bucket: &Bucket,
         epoch: u64,
         fence: Fence,
-        is_node_known: bool,
         marks: &[Mark],
     ) -> Result<Arc<Batch>> {
-        let spread = match is_node_known {
-            true => bucket.observed().spread().min(self.times.margin),
-            false => self.times.margin,
-        };
+        // Nothing is known yet of the nodes that will get them.
         let end = match self.is_punctual() {
-            true => End::Finished,
-            false => End::By(
-                fence.expires().after(self.times.lateness),
-                fence.valid + self.times.lateness + spread,
-            ),
+            true => End::Open,
+            false => self.end(fence, self.times.margin),
         };
         let batches = &self.process.batches;
         batches.announce(bucket, self.rung, epoch, end, marks).await
     }
 
-    /// Removes the announcement of a batch that has removed everything, if it does not end by itself.
-    pub(crate) async fn finish(&self, bucket: &Bucket, epoch: u64, batch: &Batch) -> Result<()> {
-        batch.finish(bucket, &self.process.batches, epoch).await
+    /// Shortens the announcement of a batch after its removals, if all of them have been answered.
+    pub(crate) async fn finish(
+        &self,
+        bucket: &Bucket,
+        epoch: u64,
+        batch: &Batch,
+        fence: Fence,
+        is_answered: bool,
+    ) -> Result<()> {
+        let end = match (self.is_punctual(), is_answered) {
+            (true, _) => End::Over,
+            (false, true) => self.end(fence, bucket.observed().spread().min(self.times.margin)),
+            (false, false) => return Ok(()),
+        };
+        self.process.batches.shorten(bucket, epoch, batch, end).await
+    }
+
+    /// Returns the end of removals on a store whose clocks differ by `spread`.
+    fn end(&self, fence: Fence, spread: Duration) -> End {
+        let late = self.times.lateness;
+        End::By(fence.expires().after(late), fence.valid + late + spread)
     }
 
     /// Waits until the first `number` batches of removals of an epoch are over.

@@ -68,7 +68,7 @@ impl Setting {
 
     /// Announces removals that are never over.
     async fn dying(&self, victim: &Victim) -> Arc<Batch> {
-        self.announce(End::Finished, victim).await
+        self.announce(End::Open, victim).await
     }
 
     async fn announce(&self, end: End, victim: &Victim) -> Arc<Batch> {
@@ -138,7 +138,8 @@ async fn a_promise_of_what_is_being_removed_waits_until_that_is_over() {
     let over = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let batches = &setting.gate.process.batches;
-        batch.finish(&setting.bucket, batches, 0).await.unwrap();
+        let finished = batches.shorten(&setting.bucket, 0, &batch, End::Over);
+        finished.await.unwrap();
     };
     let began = Instant::now();
     let (promised, ()) = tokio::join!(setting.promise(), over);
@@ -181,6 +182,40 @@ async fn a_promise_waits_for_removals_that_a_slow_node_may_still_accept() {
     );
     tokio::time::advance(lasts).await;
     setting.promise().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_ends_sooner_once_its_removals_are_answered() {
+    let setting = Setting::link().await;
+    let replica = setting.replica("none");
+    let marks = [Mark::link(&setting.name, &setting.digest)];
+    let fence = Fence {
+        told: now(&setting.bucket),
+        valid: Duration::from_secs(30),
+    };
+    let lasts = fence.valid + setting.gate.times.lateness;
+    let mut left = Vec::new();
+    for is_answered in [true, false] {
+        let batch = setting.gate.announce(&setting.bucket, 0, fence, &marks);
+        let batch = batch.await.unwrap();
+        let known = replica.promise().await;
+        assert!(
+            matches!(known, Err(StorageError::Unavailable { .. })),
+            "{known:?}"
+        );
+        let finished = setting
+            .gate
+            .finish(&setting.bucket, 0, &batch, fence, is_answered);
+        finished.await.unwrap();
+
+        let began = Instant::now();
+        for gate in [&replica.gate, &setting.gate] {
+            gate.settle(&setting.bucket, 0, u64::MAX).await.unwrap();
+        }
+        left.push(began.elapsed());
+    }
+    assert!(left[0] < lasts + Duration::from_secs(10), "{left:?}");
+    assert!(left[1] > lasts + MARGIN - Duration::from_secs(30), "{left:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -209,23 +209,22 @@ impl Store {
             return Ok(false);
         }
         let key = keys::deleting(repository, digest);
-        let (began, mut has_waited) = (Instant::now(), false);
+        let mut began = None;
         while let Some(found) = self.bucket.get(&key).await? {
             let noted = Noted::of(&found, self.moving);
             if !noted.is_open(now(&self.bucket), self.lateness()) {
                 break;
             }
-            if began.elapsed() > PATIENCE {
+            if began.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
                 return Err(StorageError::unavailable(
                     format!("{digest} of {repository} is being deleted, or a deletion of it has stopped"),
                     Some(RETRY_AFTER),
                     None,
                 ));
             }
-            has_waited = true;
             tokio::time::sleep(STEP).await;
         }
-        Ok(has_waited)
+        Ok(began.is_some())
     }
 
     /// Removes notes that are older than this.

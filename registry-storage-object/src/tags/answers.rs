@@ -2,14 +2,16 @@
 
 use crate::{
     ObjectStorage, keys,
-    support::{Remote, digest, name, put, put_expecting, resolve, tag},
+    support::{Remote, digest, image, name, put, put_expecting, resolve, tag},
     tags::Link,
 };
 use http::StatusCode;
 use object_stores::proxy::{Fault, Gate, Kind, on};
 use registry_core::{
-    Digest,
-    storage::{Deletion, Page, StorageError, StorageTrash as _, StorageWrite as _, TagExpect},
+    Digest, MediaType,
+    storage::{
+        Deletion, Page, PutManifest, StorageError, StorageTrash as _, StorageWrite as _, TagExpect, TagMove,
+    },
 };
 use std::{sync::Arc, time::Duration};
 
@@ -182,7 +184,18 @@ async fn a_put_outlasts_the_removal_by_a_replica_that_dies() {
     remote.proxy.fault(note, delay(&look));
     let again = tokio::spawn({
         let storage = storage.clone();
-        async move { put(&storage, 1, &["v2"]).await }
+        async move {
+            // As a client that is told to come back later.
+            loop {
+                let mut again =
+                    PutManifest::new(image(1), MediaType::parse(MediaType::OCI_MANIFEST).unwrap());
+                again.tags = vec![TagMove::new(tag("v2"))];
+                match storage.put_manifest(&name("a"), again).await {
+                    Err(StorageError::Unavailable { .. }) => {}
+                    outcome => return outcome.unwrap(),
+                }
+            }
+        }
     });
     assert!(look.reached(1).await);
 

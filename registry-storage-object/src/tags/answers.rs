@@ -264,3 +264,32 @@ async fn a_deletion_that_follows_a_stopped_one_does_not_end_the_note_of_that() {
         "{waited:?}"
     );
 }
+
+#[tokio::test]
+async fn the_removal_of_a_past_target_does_not_take_effect_after_the_deletion_of_the_tag() {
+    let remote = Remote::start().await;
+    let (storage, other) = (faulty(&remote).await, remote.open(false).await);
+    put(&storage, 1, &["v1"]).await;
+    let gate = Gate::new();
+    let entry = on(Kind::Delete).key("/v1/index/");
+    let rule = remote.proxy.fault(entry, Fault::Delay(gate.clone()));
+    let deletion = tokio::spawn(async move {
+        storage
+            .delete_tag(&name("a"), &tag("v1"), TagExpect::Any, Deletion::new())
+            .await
+    });
+    assert!(gate.reached(1).await);
+    put(&other, 2, &["v1"]).await;
+    put(&other, 1, &["v1"]).await;
+
+    let deleted = deletion.await.unwrap();
+    gate.open();
+    while remote.proxy.seen().iter().any(|seen| seen.status.is_none()) {
+        tokio::task::yield_now().await;
+    }
+
+    assert_eq!((deleted.unwrap(), rule.happened()), (Some(digest(1)), 1));
+    let (a, page) = (name("a"), Page::first(10));
+    let pointing = other.store.tag_of_page(&a, &digest(1), page).await.unwrap();
+    assert_eq!(pointing.items, [tag("v1")]);
+}

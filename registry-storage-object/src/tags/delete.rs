@@ -143,7 +143,7 @@ impl Store {
     }
 
     /// Removes targets from registry:2's list. Another replica may move the tag there meanwhile. Then its entry, by which
-    /// [`tag_of_page`](Self::tag_of_page) finds it, is put back.
+    /// [`tag_of_page`](Self::tag_of_page) finds it, is put back. So the removal must not take effect later.
     async fn remove_past_targets(
         &self,
         repository: &RepositoryName,
@@ -152,7 +152,7 @@ impl Store {
     ) -> Result<()> {
         let removals = targets.into_iter().map(|target| async move {
             let key = keys::tag_index(repository, tag, &target);
-            self.bucket.delete(&key).await
+            self.remove_link(&key).await
         });
         at_once(removals).await?;
         if let Some(target) = self.pointer(repository, tag).await?.link.target() {

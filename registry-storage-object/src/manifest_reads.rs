@@ -1,8 +1,9 @@
 //! Manifests as readers see them.
 //!
 //! Requests to the store: a manifest by tag costs one for the tag, then two at once for the record and the content. If
-//! the content is [kept](crate::known_manifests) in memory, by tag only the tag is read, and by digest only the record. A
-//! manifest whose bytes say no media type costs one more.
+//! the content is [kept](crate::known_manifests) in memory, by tag only the tag is read. By digest, the record and a look at
+//! the content are asked for at once: a client that is told that a manifest exists does not push it again. A manifest whose
+//! bytes say no media type costs one more.
 
 use crate::{gate::Promised, keys, known_manifests::Known, store::Store, tags::Link};
 use bytes::{Bytes, BytesMut};
@@ -76,8 +77,8 @@ impl Store {
     ) -> Result<Option<StoredManifest>> {
         let content = async {
             match self.known_manifests.get(digest) {
-                Some(known) => Ok(Content::Whole(known)),
-                None => self.read_document(digest, digest).await,
+                Some(known) if self.is_stored(digest, &known).await? => Ok(Content::Whole(known)),
+                _ => self.read_document(digest, digest).await,
             }
         };
         let (link, content) = tokio::join!(self.revision_link(repository, digest), content);
@@ -106,6 +107,15 @@ impl Store {
                 Ok(None)
             }
         }
+    }
+
+    /// Returns false if content that is kept is no longer in the bucket: a client that is told of it would not push it again.
+    async fn is_stored(&self, digest: &Digest, known: &Known) -> Result<bool> {
+        if self.options.read_only {
+            return Ok(true);
+        }
+        let found = self.bucket.head(&keys::blob(digest)).await?;
+        Ok(found.is_some_and(|found| found.size == known.bytes.len() as u64))
     }
 
     /// Reads the record of a manifest.

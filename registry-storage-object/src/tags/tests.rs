@@ -6,8 +6,12 @@ use crate::{
     support::{digest, name, open, open_with_log, put, put_by_another_program, put_expecting, resolve, tag},
 };
 use futures_util::{TryStreamExt as _, future::join_all};
-use registry_core::storage::{
-    Deletion, PutOutcome, StorageError, StorageTrash as _, StorageWrite as _, TagEvent, TagExpect,
+use registry_core::{
+    Reference,
+    storage::{
+        Deletion, PutOutcome, Storage as _, StorageError, StorageTrash as _, StorageWrite as _, TagEvent,
+        TagExpect,
+    },
 };
 
 fn targets(events: &[TagEvent]) -> Vec<Option<registry_core::Digest>> {
@@ -254,4 +258,23 @@ async fn the_deletion_of_a_manifest_without_a_record_removes_the_tags_that_a_sto
         1,
         "it can be undone"
     );
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_kept_is_absent_when_its_content_has_gone() {
+    let bucket = Location::memory();
+    let (storage, other) = (open(&bucket).await, open(&bucket).await);
+    put(&storage, 1, &["v1"]).await;
+    let (a, reference) = (name("a"), Reference::Digest(digest(1)));
+    assert!(storage.manifest(&a, &reference).await.unwrap().is_some());
+
+    let data = keys::blob(&digest(1));
+    other.store.bucket.delete(&data).await.unwrap();
+    assert!(storage.manifest(&a, &reference).await.unwrap().is_none());
+    other.store.bucket.put(&data, "damaged").await.unwrap();
+    assert!(storage.manifest(&a, &reference).await.unwrap().is_none());
+
+    // So a client pushes it again.
+    put(&storage, 1, &["v1"]).await;
+    assert!(storage.manifest(&a, &reference).await.unwrap().is_some());
 }

@@ -3,6 +3,7 @@
 use crate::{
     bucket::{Condition, Fence, Meta, Sent},
     keys,
+    rung::Rung,
     store::Store,
 };
 use futures_util::TryStreamExt as _;
@@ -92,14 +93,19 @@ impl Store {
             digest = %target, size = meta.size,
             "stored content is damaged; it is removed, and absent until it is pushed again"
         );
-        match self
-            .bucket
-            .delete_once(&key, &Condition::Is(meta.version), self.sooner(fence))
-            .await?
-        {
-            Sent::Done(_) | Sent::Refused => {}
-            // The caller counts it as absent, and the next one finds it.
-            Sent::Expired | Sent::Unclear => {}
+        let (fence, has_condition) = (self.sooner(fence), self.rung == Rung::Conditional);
+        // Otherwise, a store may ignore the condition, and remove what somebody has pushed again.
+        let is_same = |found: Option<Meta>| found.is_some_and(|found| found.version == meta.version);
+        if !has_condition && !is_same(self.bucket.head(&key).await?) {
+            return Ok(false);
+        }
+        let condition = Condition::Is(meta.version.clone());
+        match (self.bucket.delete_once(&key, &condition, fence).await?, fence) {
+            (Sent::Unclear, Some(fence)) if !has_condition => {
+                self.outlast(fence.expires().after(self.lateness()), &key).await?;
+            }
+            // The caller counts it as absent, and the next one finds it if it is still there.
+            (Sent::Done(_) | Sent::Refused | Sent::Expired | Sent::Unclear, _) => {}
         }
         Ok(false)
     }

@@ -1,16 +1,20 @@
 //! Tests of moves of tags whose answers are lost.
 
 use crate::{
-    ObjectStorage, keys,
+    ObjectStorage,
+    gate::now,
+    keys,
+    rung::Rung,
     support::{Remote, digest, image, name, put, put_expecting, resolve, tag},
     tags::Link,
 };
 use http::StatusCode;
 use object_stores::proxy::{Fault, Gate, Kind, on};
 use registry_core::{
-    Digest, MediaType,
+    Algorithm, Digest, MediaType,
     storage::{
-        Deletion, Page, PutManifest, StorageError, StorageTrash as _, StorageWrite as _, TagExpect, TagMove,
+        Deletion, Need, Needed, Page, PutManifest, SizePolicy, StorageError, StorageTrash as _,
+        StorageWrite as _, TagExpect, TagMove,
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -292,4 +296,31 @@ async fn the_removal_of_a_past_target_does_not_take_effect_after_the_deletion_of
     let (a, page) = (name("a"), Page::first(10));
     let pointing = other.store.tag_of_page(&a, &digest(1), page).await.unwrap();
     assert_eq!(pointing.items, [tag("v1")]);
+}
+
+#[tokio::test]
+async fn damaged_content_is_not_removed_late_where_a_removal_has_no_condition() {
+    let remote = Remote::start().await;
+    let mut storage = faulty(&remote).await;
+    Arc::get_mut(&mut storage.store).unwrap().rung = Rung::Log;
+    let (a, store) = (name("a"), &storage.store);
+    let content = Digest::of(Algorithm::Sha256, b"content");
+    let (data, link) = (keys::blob(&content), keys::layer(&a, &content));
+    store.bucket.put(&data, "damaged").await.unwrap();
+    store.bucket.put(&link, content.to_string()).await.unwrap();
+    let removal = on(Kind::ConditionalDelete).key(&data);
+    let rule = remote.proxy.fault(removal, Fault::Cut);
+    let began = now(&store.bucket);
+
+    let needs = [Needed::new(content, 1, Need::Blob)];
+    let fence = store.fence_of(store.moving);
+    let checked = store.check_needs(&a, &needs, SizePolicy::Any, fence).await;
+
+    assert!(
+        matches!(checked, Err(StorageError::MissingReferences(_))),
+        "{checked:?}"
+    );
+    assert_eq!(rule.happened(), 1);
+    let passed = now(&store.bucket).since(began);
+    assert!(passed > store.lateness(), "{passed:?}");
 }

@@ -111,8 +111,9 @@ impl Store {
     pub(crate) async fn trim_changes(&self) -> Result<()> {
         for ((repository, tag), entries) in self.leftovers.take() {
             // Somebody may have created the tag since, or the link is missing of a tag that is in a log.
-            if self.pointer(&repository, &tag).await?.link == Link::None {
-                self.bucket.delete_all(entries.into_iter()).await?;
+            match self.pointer(&repository, &tag).await?.link {
+                Link::None => self.bucket.delete_all(entries.into_iter()).await?,
+                Link::To(_) | Link::Garbled => self.tidy_link(&repository, &tag).await?,
             }
         }
         let now = Slot::of(now(&self.bucket));

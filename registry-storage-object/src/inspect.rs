@@ -35,6 +35,9 @@ use registry_core::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Sizes of links without a mark: `sha256:` or `sha512:` with the hexadecimal digits.
+const PLAIN: [u64; 2] = [7 + 64, 7 + 128];
+
 /// Number of tags that are looked at before the next ones are.
 const LOOKS: usize = 256;
 
@@ -290,7 +293,8 @@ impl Store {
         Ok(Listing::new(seen.into_iter().flatten().collect(), more))
     }
 
-    /// Remembers the entries of tags that do not exist, for their removal. A prefix without a link is taken for a tag.
+    /// Remembers the entries of tags that do not exist, for their removal: a prefix without a link is taken for a tag. And
+    /// the links with a mark, which registry:2 cannot read.
     fn note_leftovers(&self, repository: &RepositoryName, objects: &[Meta]) {
         let directory = keys::tags(repository);
         let now = now(&self.bucket);
@@ -303,9 +307,19 @@ impl Store {
             let Ok(tag) = Tag::parse(name) else { continue };
             let link = keys::tag(repository, &tag);
             let is_old = |object: &&Meta| StoreTime::of(object.modified).after(self.settled()) < now;
-            if objects.iter().all(|object| object.key != link) && objects.iter().all(is_old) {
-                let keys = objects.iter().map(|object| object.key.clone());
-                self.leftovers.add(repository, tag, keys.collect());
+            let link = objects.iter().find(|object| object.key == link);
+            let entries: Vec<String> = match link {
+                None => objects.iter().map(|object| object.key.clone()).collect(),
+                // The text of a digest has another length.
+                Some(link) if link.size > 0 && !PLAIN.contains(&link.size) => Vec::new(),
+                Some(_) => continue,
+            };
+            let is_left = match link {
+                None => objects.iter().all(is_old),
+                Some(link) => is_old(link),
+            };
+            if is_left {
+                self.leftovers.add(repository, tag, entries);
             }
         }
     }

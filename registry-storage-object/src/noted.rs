@@ -76,8 +76,8 @@ impl Noted {
     }
 }
 
-/// Keys of the entries of registry:2's list of the past targets of tags that do not exist, which processes that have died
-/// have left. An inspection finds them.
+/// Remains of tags that processes have left which died, as an inspection finds them: the keys of the entries of registry:2's
+/// list of the past targets of a tag that does not exist, or a tag whose link is not as it has to be.
 #[derive(Debug, Default)]
 pub(crate) struct Leftovers(Mutex<BTreeMap<(RepositoryName, Tag), Vec<String>>>);
 

@@ -11,7 +11,7 @@ use crate::{
     links::{SECTIONS, read_link},
     scans::{at_once, by_name},
     store::Store,
-    tags::{Link, Moving, Origin},
+    tags::{Link, Moving, Origin, Pointer},
 };
 use futures_util::FutureExt as _;
 use registry_core::{
@@ -158,6 +158,11 @@ impl Store {
         let fault = |kind, reason: &str| Fault::new(record.clone(), kind, key, reason);
         let (pointer, entries) = self.tag_state(repository, tag).await?;
         Ok(match pointer.link {
+            Link::To(_) if self.is_left_marked(&pointer) => {
+                let reason =
+                    "the link has the mark of a deletion that has stopped, which registry:2 cannot read";
+                Some(fault(FaultKind::Garbled, reason).with_mendable(true))
+            }
             Link::To(_) => None,
             Link::Garbled => {
                 let garbled = fault(FaultKind::Garbled, "the link contains no digest");
@@ -242,10 +247,20 @@ impl Store {
         Err(restart(&format!("write {key}")))
     }
 
+    /// Returns true if a deletion has marked a tag that cannot be going on any more.
+    fn is_left_marked(&self, pointer: &Pointer) -> bool {
+        let marked = pointer.modified.filter(|_| pointer.is_marked);
+        marked.is_some_and(|marked| marked + self.settled() < self.now())
+    }
+
     /// Removes a tag that names nothing, or makes a lost one point again where it pointed last.
     async fn mend_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool> {
         let (pointer, entries) = self.tag_state(repository, tag).await?;
         match pointer.link {
+            Link::To(_) if self.is_left_marked(&pointer) => {
+                self.take_mark_off(repository, tag, &pointer).await;
+                Ok(true)
+            }
             Link::To(_) => Ok(false),
             // A garbled link has no target, and is there. So nothing else is removed.
             Link::Garbled => {

@@ -59,21 +59,37 @@ impl Store {
                 }
             };
             let Some(held) = held else { continue };
-            // The link may contain no digest.
-            let target = held.link.target().or_else(|| entries.last_target());
-            if let Some(target) = target.filter(|_| removal.records && recorded != target) {
-                if !self.record_tag(removal, &target).await? {
-                    return Ok(Untagged::Expired);
-                }
-                recorded = Some(target);
+            let removed = self.remove_held(removal, &held, &entries, &mut recorded).await;
+            if !matches!(removed, Ok((Swapped::Done, _))) {
+                self.take_mark_off(repository, tag, &held).await;
             }
-            match self.unlink_with_entry(removal, &held, target, &entries).await? {
-                Swapped::Done => return Ok(Untagged::Gone(target)),
-                Swapped::Refused => {}
-                Swapped::Expired => return Ok(Untagged::Expired),
+            match removed? {
+                (Swapped::Done, target) => return Ok(Untagged::Gone(target)),
+                (Swapped::Refused, _) => {}
+                (Swapped::Expired, _) => return Ok(Untagged::Expired),
             }
         }
         Err(contended(repository, tag))
+    }
+
+    /// Records the deletion of a tag, unless that is `recorded` already, and removes the tag. Returns its target, too.
+    async fn remove_held(
+        &self,
+        removal: &Untagging<'_>,
+        held: &Pointer,
+        entries: &Entries,
+        recorded: &mut Option<Digest>,
+    ) -> Result<(Swapped, Option<Digest>)> {
+        // The link may contain no digest.
+        let target = held.link.target().or_else(|| entries.last_target());
+        if let Some(target) = target.filter(|_| removal.records && *recorded != target) {
+            if !self.record_tag(removal, &target).await? {
+                return Ok((Swapped::Expired, None));
+            }
+            *recorded = Some(target);
+        }
+        let swapped = self.unlink_with_entry(removal, held, target, entries).await?;
+        Ok((swapped, target))
     }
 
     async fn unlink_with_entry(

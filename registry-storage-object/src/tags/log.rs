@@ -120,6 +120,21 @@ impl Store {
         Ok(Swapped::Done)
     }
 
+    /// Writes the link of a tag as its last entry says, which was read.
+    pub(super) async fn derive_last(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        head: &Head,
+    ) -> Result<()> {
+        // Without an entry, the link is the tag.
+        if head.number > 0 {
+            self.derive_link(repository, tag, head.number, head.link.target())
+                .await?;
+        }
+        Ok(())
+    }
+
     /// Writes the link of a tag as its last entry says. Returns the numbers of all entries.
     async fn derive_link(
         &self,
@@ -131,9 +146,22 @@ impl Store {
         let link = keys::tag(repository, tag);
         let (mut number, mut to) = (number, to);
         for _ in 0..ATTEMPTS {
-            match to {
-                Some(target) => self.bucket.put(&link, target.to_string()).await?,
-                None => self.bucket.delete(&link).await?,
+            // One that lands late would be of an older entry.
+            let fence = self.fence_of(self.moving);
+            let sent = match to {
+                Some(target) => {
+                    let text = Bytes::from(target.to_string());
+                    self.bucket.put_once(&link, text, &Condition::Any, fence).await?
+                }
+                None => self.bucket.delete_once(&link, &Condition::Any, fence).await?,
+            };
+            match sent {
+                Sent::Done(_) | Sent::Refused => {}
+                Sent::Expired => continue,
+                Sent::Unclear => {
+                    self.wait_for(fence, &link).await?;
+                    continue;
+                }
             }
             let numbers = self.numbers(repository, tag).await?;
             if numbers.last().is_none_or(|last| *last <= number) {

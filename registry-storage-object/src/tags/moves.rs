@@ -90,11 +90,20 @@ impl Store {
                     }
                 }
             };
-            let written = self.announce(moving, &pointer).await?;
+            let written = match self.announce(moving, &pointer).await {
+                Ok(written) => written,
+                Err(error) => {
+                    self.take_mark_off(repository, tag, &pointer).await;
+                    return Err(error);
+                }
+            };
             was_announced = true;
             let swapped = self
                 .repoint(repository, tag, &pointer, moving.to, moving.view.fence())
                 .await;
+            if !matches!(swapped, Ok(Swapped::Done)) {
+                self.take_mark_off(repository, tag, &pointer).await;
+            }
             match (swapped, written) {
                 (Ok(Swapped::Done), written) => {
                     if let Some(written) = &written {
@@ -180,14 +189,12 @@ impl Store {
         let Some(held) = self.mark(repository, tag, pointer, view.fence()).await? else {
             return Ok(None);
         };
-        if !self.was_put_since(repository, tag, seen).await? {
+        let was_put = self.was_put_since(repository, tag, seen).await;
+        if matches!(was_put, Ok(false)) {
             return Ok(Some(held));
         }
-        if let Link::To(target) = held.link {
-            // Whoever put it meanwhile has put the plain link back already if this is refused.
-            self.repoint(repository, tag, &held, &target, view.fence())
-                .await?;
-        }
-        Ok(None)
+        // Whoever put it meanwhile has put the plain link back already if this is refused.
+        self.take_mark_off(repository, tag, &held).await;
+        was_put.map(|_| None)
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Pointer {
     pub(crate) link: Link,
     /// Time of the last write of the link.
     pub(crate) modified: Option<SystemTime>,
+    /// True if the link has a [mark](crate::store::Store::mark), which registry:2 cannot read.
+    pub(crate) is_marked: bool,
     pub(super) at: Place,
 }
 

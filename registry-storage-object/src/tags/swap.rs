@@ -26,6 +26,7 @@ impl Store {
             return Ok(Pointer {
                 link: head.link,
                 modified: None,
+                is_marked: false,
                 at: Place::Log(head),
             });
         }
@@ -34,6 +35,7 @@ impl Store {
         Ok(Pointer {
             link,
             modified: object.as_ref().map(|object| object.modified),
+            is_marked: object.as_ref().is_some_and(|object| object.bytes.contains(&b' ')),
             at: Place::Object(object.map(|object| object.version)),
         })
     }
@@ -113,8 +115,38 @@ impl Store {
             .map(|object| Pointer {
                 link: from.link,
                 modified: Some(object.modified),
+                is_marked: true,
                 at: Place::Object(Some(object.version)),
             }))
+    }
+
+    /// Takes the mark off the link of a tag, which registry:2 could not read, unless somebody has put the tag meanwhile. A
+    /// failure is mended by the next collection.
+    pub(crate) async fn take_mark_off(&self, repository: &RepositoryName, tag: &Tag, marked: &Pointer) {
+        let Link::To(target) = marked.link else { return };
+        if !marked.is_marked {
+            return;
+        }
+        let fence = self.fence_of(self.moving);
+        if let Err(error) = self.repoint(repository, tag, marked, &target, fence).await {
+            tracing::debug!(
+                %repository, %tag, error = &error as &dyn std::error::Error,
+                "cannot take the mark of a deletion off a tag; the next collection does"
+            );
+        }
+    }
+
+    /// Writes the link of a tag as it has to be: without a mark that a deletion has left which has stopped, and as the log
+    /// says.
+    pub(crate) async fn tidy_link(&self, repository: &RepositoryName, tag: &Tag) -> Result<()> {
+        let pointer = self.pointer(repository, tag).await?;
+        match &pointer.at {
+            Place::Log(head) => self.derive_last(repository, tag, head).await,
+            Place::Object(_) => {
+                self.take_mark_off(repository, tag, &pointer).await;
+                Ok(())
+            }
+        }
     }
 
     async fn replace(

@@ -113,7 +113,8 @@ impl Store {
             // Somebody may have created the tag since, or the link is missing of a tag that is in a log.
             match self.pointer(&repository, &tag).await?.link {
                 Link::None => self.bucket.delete_all(entries.into_iter()).await?,
-                Link::To(_) | Link::Garbled => self.tidy_link(&repository, &tag).await?,
+                Link::To(_) => self.tidy_link(&repository, &tag).await?,
+                Link::Garbled => {}
             }
         }
         let now = Slot::of(now(&self.bucket));

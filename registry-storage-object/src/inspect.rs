@@ -19,6 +19,7 @@ use crate::{
     gate::now,
     keys,
     links::read_link,
+    rung::Rung,
     scans::{Holding, at_once, by_name},
     storage::ObjectStorage,
     store::Store,
@@ -282,7 +283,11 @@ impl Store {
             None => {
                 let objects = self.list_twice(&directory).await?;
                 self.note_leftovers(repository, &objects);
-                let tags = by_name(objects, |key| keys::current_tag(&directory, key));
+                let tags = by_name(objects, |key| match self.rung {
+                    // The link may be missing of a tag that is in a log. A look tells.
+                    Rung::Log => keys::name_in(&directory, key).and_then(|name| Tag::parse(name).ok()),
+                    Rung::Conditional | Rung::Sole => keys::current_tag(&directory, key),
+                });
                 let beyond = |tag: &Tag| page.after.is_none_or(|after| tag > after);
                 tags.into_iter().filter(|(tag, _)| beyond(tag)).collect()
             }
@@ -295,7 +300,7 @@ impl Store {
 
     /// Remembers the entries of tags that do not exist, for their removal: a prefix without a link is taken for a tag. And
     /// the links with a mark, which registry:2 cannot read.
-    fn note_leftovers(&self, repository: &RepositoryName, objects: &[Meta]) {
+    pub(crate) fn note_leftovers(&self, repository: &RepositoryName, objects: &[Meta]) {
         let directory = keys::tags(repository);
         let now = now(&self.bucket);
         let mut tags: BTreeMap<&str, Vec<&Meta>> = BTreeMap::new();

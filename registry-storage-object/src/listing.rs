@@ -53,7 +53,7 @@ impl Store {
         page_of(&self.holders.of(digest), page)
     }
 
-    /// Returns all tags of a repository, or `None` if it has many links. 1 request.
+    /// Returns all tags of a repository, or `None` if it has many links. 1 request, and 2 for each tag whose log lacks a link.
     async fn few_tags(&self, repository: &RepositoryName) -> Result<Option<BTreeSet<Tag>>> {
         let directory = keys::tags(repository);
         let few = self.options.few_links;
@@ -63,7 +63,9 @@ impl Store {
         }
         let links = objects.iter().filter(|link| link.size > 0);
         let tags = links.filter_map(|link| keys::current_tag(&directory, &link.key));
-        Ok(Some(tags.collect()))
+        let mut tags: BTreeSet<Tag> = tags.collect();
+        tags.extend(self.unlinked_tags(repository, &objects).await?);
+        Ok(Some(tags))
     }
 
     /// Returns true if a repository exists for readers. 2 requests at once.

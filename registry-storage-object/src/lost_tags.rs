@@ -4,9 +4,11 @@
 //! another program has deleted it.
 
 use crate::{
+    bucket::Meta,
     history::{Change, Entries, Entry, last_part},
     keys,
     rung::Rung,
+    scans::at_once,
     store::Store,
     tags::Link,
 };
@@ -135,6 +137,33 @@ impl Store {
             lost.extend(target.map(|target| Seen::Whole(LostTag::new(tag, target))));
         }
         Ok(Listing::first(page.limit, lost))
+    }
+
+    /// Returns the tags among listed objects that have entries of past targets and no link, and are in their logs.
+    pub(crate) async fn unlinked_tags(
+        &self,
+        repository: &RepositoryName,
+        objects: &[Meta],
+    ) -> Result<BTreeSet<Tag>> {
+        if self.rung != Rung::Log {
+            return Ok(BTreeSet::new());
+        }
+        let directory = keys::tags(repository);
+        let named = objects.iter().filter_map(|object| {
+            let name = keys::name_in(&directory, &object.key)?;
+            Tag::parse(name).ok()
+        });
+        let mut tags: BTreeSet<Tag> = named.collect();
+        for object in objects {
+            if let Some(tag) = keys::current_tag(&directory, &object.key) {
+                tags.remove(&tag);
+            }
+        }
+        let looks = tags.into_iter().map(|tag| async move {
+            let is_there = self.pointer(repository, &tag).await?.link != Link::None;
+            Ok(is_there.then_some(tag))
+        });
+        Ok(at_once(looks).await?.into_iter().flatten().collect())
     }
 
     /// Returns true if a tag that is in a log has no link, so that no listing shows it: whoever put it has stopped

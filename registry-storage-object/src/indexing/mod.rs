@@ -28,8 +28,10 @@ use crate::{
     keys,
     names::{Index, Seen, Shared},
     noted::{Change, Slot},
+    rung::Rung,
     scans::{Holding, at_once},
     store::Store,
+    tags::Link,
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
@@ -98,6 +100,10 @@ impl Subject for TagsOf<'_> {
 
     fn look<'a>(&'a self, store: &'a Store, tag: &'a Tag) -> BoxFuture<'a, Result<bool>> {
         async move {
+            // The link may be missing of a tag that is in a log.
+            if store.rung == Rung::Log {
+                return Ok(store.pointer(self.0, tag).await?.link != Link::None);
+            }
             let link = store.bucket.head(&keys::tag(self.0, tag)).await?;
             Ok(link.is_some_and(|link| link.size > 0))
         }

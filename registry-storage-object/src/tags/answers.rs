@@ -324,3 +324,30 @@ async fn damaged_content_is_not_removed_late_where_a_removal_has_no_condition() 
     let passed = now(&store.bucket).since(began);
     assert!(passed > store.lateness(), "{passed:?}");
 }
+
+#[tokio::test]
+async fn a_deletion_that_fails_leaves_a_link_that_other_programs_can_read() {
+    let remote = Remote::start().await;
+    let storage = faulty(&remote).await;
+    let (a, v1, bucket) = (name("a"), tag("v1"), &storage.store.bucket);
+    put(&storage, 1, &["v1"]).await;
+    let refused = Fault::Answer(StatusCode::FORBIDDEN);
+    for request in [
+        on(Kind::List).key("_history").after(1),
+        on(Kind::ConditionalPut).key("_trash"),
+        on(Kind::Put).key("_history"),
+        on(Kind::Put).key("_changes"),
+        on(Kind::ConditionalDelete).key("/v1/current/link"),
+    ] {
+        let seen = storage.store.seen_tag(&a, &v1).await.unwrap().unwrap();
+        let version = seen.whole().unwrap().version.unwrap();
+        let rule = remote.proxy.fault(request, refused.clone());
+
+        let unchanged = TagExpect::Unchanged(digest(1), version);
+        let failed = storage.delete_tag(&a, &v1, unchanged, Deletion::new()).await;
+
+        assert!(failed.is_err() && rule.happened() == 1, "{failed:?}");
+        let link = bucket.get(&keys::tag(&a, &v1)).await.unwrap().unwrap();
+        assert_eq!(link.bytes, digest(1).to_string(), "{rule:?}");
+    }
+}

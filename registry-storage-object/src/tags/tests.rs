@@ -2,17 +2,22 @@
 
 use super::pointer::Swapped;
 use crate::{
-    Location, keys,
+    Location,
+    bucket::Meta,
+    keys,
+    store::Store,
     support::{digest, name, open, open_with_log, put, put_by_another_program, put_expecting, resolve, tag},
 };
 use futures_util::{TryStreamExt as _, future::join_all};
 use registry_core::{
     Reference,
     storage::{
-        Deletion, PutOutcome, Storage as _, StorageError, StorageTrash as _, StorageWrite as _, TagEvent,
-        TagExpect,
+        Deletion, LostTag, Page, PutOutcome, Seen, Storage as _, StorageError, StorageInspect as _,
+        StorageTrash as _, StorageWrite as _, TagEvent, TagExpect,
     },
 };
+
+use std::time::Duration;
 
 fn targets(events: &[TagEvent]) -> Vec<Option<registry_core::Digest>> {
     events.iter().map(|event| event.target).collect()
@@ -74,10 +79,7 @@ async fn a_deletion_is_the_last_event_whatever_the_clocks_say() {
 
     let events = storage.history(&a, &v1).await.unwrap();
     assert_eq!(events.last().unwrap().target, None, "{events:?}");
-    let lost = storage
-        .lost_tags(&a, registry_core::storage::Page::first(10))
-        .await
-        .unwrap();
+    let lost = storage.lost_tags(&a, Page::first(10)).await.unwrap();
     assert!(lost.items.is_empty(), "{lost:?}");
 }
 
@@ -217,26 +219,63 @@ async fn the_link_of_a_tag_is_derived_from_its_log() {
 }
 
 #[tokio::test]
-async fn a_tag_in_a_log_whose_link_is_missing_is_kept_by_collections() {
-    let storage = open_with_log(&Location::memory()).await;
+async fn a_tag_in_a_log_whose_link_is_missing_is_a_tag_and_gets_its_link_again() {
+    let bucket = Location::memory();
+    let (storage, other) = (open_with_log(&bucket).await, open_with_log(&bucket).await);
     put(&storage, 1, &["v1"]).await;
     let (a, v1, store) = (name("a"), tag("v1"), &storage.store);
     // A deletion of the link arrives late.
-    store.bucket.delete(&keys::tag(&a, &v1)).await.unwrap();
+    let link = keys::tag(&a, &v1);
+    store.bucket.delete(&link).await.unwrap();
     assert_eq!(resolve(&storage, "v1").await, Some(digest(1)));
 
-    let entry = keys::tag_index(&a, &v1, &digest(1));
-    store.leftovers.add(&a, v1.clone(), vec![entry.clone()]);
-    store.trim_changes().await.unwrap();
-    assert!(store.bucket.head(&entry).await.unwrap().is_some());
-
-    let page = registry_core::storage::Page::first(10);
-    let lost = storage.lost_tags(&a, page).await.unwrap();
-    let expected = registry_core::storage::LostTag::new(v1, digest(1));
+    let listed = other.tags(&a, Page::first(10)).await.unwrap().unwrap();
+    assert_eq!(listed.items, [tag("v1")]);
+    let targets = storage.tag_targets(&a, Page::first(10)).await.unwrap();
+    let pinned: Vec<_> = targets.items.into_iter().filter_map(Seen::whole).collect();
+    assert_eq!(pinned[0].digest, digest(1));
+    let found = storage.tags_of(&a, &digest(1), Page::first(10)).await.unwrap();
+    assert_eq!(found.items, [tag("v1")]);
+    let lost = storage.lost_tags(&a, Page::first(10)).await.unwrap();
+    let expected = LostTag::new(v1.clone(), digest(1));
     assert!(
-        matches!(&lost.items[..], [registry_core::storage::Seen::Whole(found)] if *found == expected),
+        matches!(&lost.items[..], [Seen::Whole(found)] if *found == expected),
         "{lost:?}"
     );
+
+    store.note_leftovers(&a, &old_objects(store).await);
+    store.trim_changes().await.unwrap();
+
+    let entry = keys::tag_index(&a, &v1, &digest(1));
+    assert!(store.bucket.head(&entry).await.unwrap().is_some());
+    let derived = store.bucket.get(&link).await.unwrap().unwrap();
+    assert_eq!(derived.bytes, digest(1).to_string());
+}
+
+#[tokio::test]
+async fn a_mark_that_a_replica_has_left_is_taken_off_by_a_collection() {
+    let storage = open(&Location::memory()).await;
+    let (a, v1, store) = (name("a"), tag("v1"), &storage.store);
+    put(&storage, 1, &["v1"]).await;
+    let (pointer, _) = store.tag_state(&a, &v1).await.unwrap();
+    store.mark(&a, &v1, &pointer, None).await.unwrap().unwrap();
+
+    store.note_leftovers(&a, &store.list_all(&keys::tags(&a)).await.unwrap());
+    assert!(store.leftovers.take().is_empty(), "its deletion may be going on");
+    store.note_leftovers(&a, &old_objects(store).await);
+    store.trim_changes().await.unwrap();
+
+    let link = store.bucket.get(&keys::tag(&a, &v1)).await.unwrap().unwrap();
+    assert_eq!(link.bytes, digest(1).to_string());
+}
+
+/// Lists the objects of the tags as a listing shows them a day later.
+async fn old_objects(store: &Store) -> Vec<Meta> {
+    let mut objects = store.list_all(&keys::tags(&name("a"))).await.unwrap();
+    for object in &mut objects {
+        object.modified -= Duration::from_secs(24 * 60 * 60);
+    }
+    objects
 }
 
 #[tokio::test]
@@ -252,7 +291,7 @@ async fn the_deletion_of_a_manifest_without_a_record_removes_the_tags_that_a_sto
     assert_eq!(resolve(&storage, "v1").await, None);
     let again = storage.delete_manifest(&a, &digest(1), Deletion::new()).await;
     assert_eq!(again.unwrap(), None);
-    let page = registry_core::storage::Page::first(10);
+    let page = Page::first(10);
     assert_eq!(
         storage.deleted(&a, page).await.unwrap().items.len(),
         1,

@@ -98,11 +98,13 @@ impl Noted {
 
 impl Store {
     /// Notes that a manifest is being deleted, for requests that are valid for some time. `None` if no request can be late.
+    /// Of an `earlier` note of the same deletion, nothing is on its way.
     pub(crate) async fn note_deletion(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
         valid: Duration,
+        earlier: Option<Deleting>,
     ) -> Result<Option<Deleting>> {
         let key = keys::deleting(repository, digest);
         let mut found = match self.session_rung {
@@ -115,7 +117,11 @@ impl Store {
             };
             let before = found.as_ref().map(|found| Noted::of(found, valid));
             let is_open = |noted: Noted| noted.is_open(now(&self.bucket), self.lateness());
-            let is_shared = before.is_some_and(|noted| !noted.has_ended && is_open(noted));
+            let is_own = match (&found, &earlier) {
+                (Some(found), Some(earlier)) => found.bytes == earlier.text && !earlier.is_shared,
+                _ => false,
+            };
+            let is_shared = !is_own && before.is_some_and(|noted| !noted.has_ended && is_open(noted));
             let expires = fence.expires();
             let until = before.map_or(expires, |noted| noted.until.max(expires));
             let noted = Noted {
@@ -186,7 +192,7 @@ impl Store {
             until,
             has_ended: true,
         };
-        let fence = self.fence_of(self.moving);
+        let fence = self.fence_of(self.gate.times.publish_until());
         self.bucket
             .put_once(key, ended.text()?, &condition, fence)
             .await

@@ -25,8 +25,8 @@ use registry_core::{
 };
 use std::{collections::BTreeSet, time::Duration};
 
-/// Shortest validity of a request: the clock of a store tells whole seconds.
-const SHORTEST: Duration = Duration::from_secs(2);
+/// Validity of the removal of a record. Short, because a put of the manifest waits for the end of it.
+const REMOVAL: Duration = Duration::from_secs(5);
 
 /// A deletion of a manifest, as far as it has come.
 struct ManifestDeletion<'a> {
@@ -35,6 +35,8 @@ struct ManifestDeletion<'a> {
     how: &'a Deletion,
     /// Time for which a section may remove the record.
     valid: Duration,
+    /// Note of the last section.
+    note: Option<Deleting>,
     /// True if its record is in the trash.
     is_recorded: bool,
     /// True if there was such a manifest, or a tag that points at it.
@@ -100,6 +102,7 @@ impl Store {
             digest,
             how: &how,
             valid: self.moving,
+            note: None,
             is_recorded: false,
             was_there: false,
             removed: BTreeSet::new(),
@@ -130,10 +133,12 @@ impl Store {
         let promised = [Promised::Manifest(repository, digest)];
         self.gate.promise(&self.bucket, &view, &promised).await?;
         let link = self.revision_link(repository, digest).await?;
-        let note = match link {
-            Link::None => None,
-            _ => self.note_deletion(repository, digest, deletion.valid).await?,
-        };
+        if link != Link::None {
+            let earlier = deletion.note.take();
+            deletion.note = self
+                .note_deletion(repository, digest, deletion.valid, earlier)
+                .await?;
+        }
         let (manifest, tags) = tokio::join!(
             self.revision(repository, digest),
             self.tag_of_page(repository, digest, Page::first(usize::MAX))
@@ -162,7 +167,7 @@ impl Store {
         if link != Link::None {
             self.note_gone(1).await?;
         }
-        if link != Link::None && !self.remove_revision(deletion, &manifest, note).await? {
+        if link != Link::None && !self.remove_revision(deletion, &manifest).await? {
             return Ok(false);
         }
         let late = self
@@ -178,10 +183,9 @@ impl Store {
         &self,
         deletion: &ManifestDeletion<'_>,
         manifest: &Result<Option<StoredManifest>>,
-        note: Option<Deleting>,
     ) -> Result<bool> {
         let key = keys::revision(deletion.repository, deletion.digest);
-        let until = match &note {
+        let until = match &deletion.note {
             None => {
                 self.remove_link(&key).await?;
                 None
@@ -195,7 +199,7 @@ impl Store {
         if let Ok(Some(manifest)) = manifest {
             self.remove_referrer(deletion.repository, manifest).await?;
         }
-        if let (Some(note), Some(until)) = (&note, until) {
+        if let (Some(note), Some(until)) = (&deletion.note, until) {
             self.end_deletion(note, until).await;
         }
         Ok(true)
@@ -203,8 +207,7 @@ impl Store {
 
     /// Removes a record while the note of the deletion holds.
     async fn remove_noted(&self, key: &str, note: &Deleting) -> Result<Removed> {
-        // Short, because a put of the manifest waits for the end of it.
-        let fence = self.fence_of((self.moving / 4).max(SHORTEST));
+        let fence = self.fence_of(REMOVAL);
         let fence = fence.filter(|fence| fence.expires() < note.fence.expires());
         let fence = fence.unwrap_or(note.fence);
         match self.bucket.delete_once(key, &Condition::Any, Some(fence)).await? {

@@ -21,9 +21,14 @@ use std::{sync::Arc, time::Duration};
 
 /// Opens a replica that passes the faults, whose requests expire soon.
 async fn faulty(remote: &Remote) -> ObjectStorage {
+    faulty_for(remote, Duration::from_secs(2)).await
+}
+
+/// Opens such a replica, whose requests expire after this time.
+async fn faulty_for(remote: &Remote, validity: Duration) -> ObjectStorage {
     let mut storage = remote.open(true).await;
     let store = Arc::get_mut(&mut storage.store).unwrap();
-    store.moving = Duration::from_secs(2);
+    store.moving = validity;
     store.gate.times = store.gate.times.shortened_to(Duration::from_secs(20));
     storage
 }
@@ -156,7 +161,7 @@ async fn a_deletion_is_not_recorded_after_its_time() {
 
 /// Starts the deletion of a manifest by another replica, which dies with its runtime.
 async fn begin_to_delete(remote: &Remote, number: usize) -> tokio::runtime::Runtime {
-    let storage = faulty(remote).await;
+    let storage = faulty_for(remote, Duration::from_secs(8)).await;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -173,7 +178,7 @@ async fn begin_to_delete(remote: &Remote, number: usize) -> tokio::runtime::Runt
 #[tokio::test]
 async fn a_put_outlasts_the_removal_by_a_replica_that_dies() {
     let remote = Remote::start().await;
-    let storage = faulty(&remote).await;
+    let storage = faulty_for(&remote, Duration::from_secs(8)).await;
     put(&storage, 1, &["v1"]).await;
     let record = keys::revision(&name("a"), &digest(1));
     let (removal, look) = (Gate::new(), Gate::new());
@@ -219,7 +224,7 @@ async fn a_put_outlasts_the_removal_by_a_replica_that_dies() {
 #[tokio::test]
 async fn a_put_goes_on_soon_after_a_deletion_that_was_answered() {
     let remote = Remote::start().await;
-    let mut storage = faulty(&remote).await;
+    let mut storage = faulty_for(&remote, Duration::from_secs(8)).await;
     put(&storage, 1, &["v1"]).await;
     // Nobody waits for what may be late.
     let store = Arc::get_mut(&mut storage.store).unwrap();
@@ -246,7 +251,7 @@ async fn a_put_goes_on_soon_after_a_deletion_that_was_answered() {
 #[tokio::test]
 async fn a_deletion_that_follows_a_stopped_one_does_not_end_the_note_of_that() {
     let remote = Remote::start().await;
-    let mut storage = faulty(&remote).await;
+    let mut storage = faulty_for(&remote, Duration::from_secs(8)).await;
     put(&storage, 1, &["v1"]).await;
     let gate = Gate::new();
     let removal = on(Kind::Delete).key(keys::revision(&name("a"), &digest(1)));
@@ -350,4 +355,22 @@ async fn a_deletion_that_fails_leaves_a_link_that_other_programs_can_read() {
         let link = bucket.get(&keys::tag(&a, &v1)).await.unwrap().unwrap();
         assert_eq!(link.bytes, digest(1).to_string(), "{rule:?}");
     }
+}
+
+#[tokio::test]
+async fn a_deletion_that_takes_two_sections_ends_its_note() {
+    let remote = Remote::start().await;
+    let mut storage = faulty_for(&remote, Duration::from_secs(8)).await;
+    put(&storage, 1, &["v1"]).await;
+    let removal = on(Kind::Delete).key(keys::revision(&name("a"), &digest(1)));
+    let rule = remote.proxy.fault(removal, Fault::Cut);
+    let deleted = storage
+        .delete_manifest(&name("a"), &digest(1), Deletion::new())
+        .await;
+    assert_eq!((deleted.unwrap(), rule.happened()), (Some(vec![tag("v1")]), 1));
+
+    let store = Arc::get_mut(&mut storage.store).unwrap();
+    store.gate.times.lateness = Duration::from_secs(3600);
+    let waited = store.outlast_deletion(&name("a"), &digest(1)).await;
+    assert!(waited.is_ok(), "{waited:?}");
 }

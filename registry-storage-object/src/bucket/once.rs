@@ -124,7 +124,12 @@ impl Bucket {
         for _ in 0..LOOKS {
             let now = self.clients.observed.latest();
             if now.is_some_and(|now| now > late.after(second)) {
-                let sent = self.send(signing, &method, key, url, bytes, headers, None);
+                // Any refusal is one of the time then: Azure names no other reason than that it may not be authenticated.
+                let fence = Some(Fence {
+                    told: late,
+                    valid: Duration::ZERO,
+                });
+                let sent = self.send(signing, &method, key, url, bytes, headers, fence);
                 return sent.await.map(Some);
             }
             tokio::time::sleep(second / 2).await;

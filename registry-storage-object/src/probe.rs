@@ -13,14 +13,22 @@ use crate::{
 use bytes::Bytes;
 use futures_util::{TryStreamExt as _, future::join_all};
 use registry_core::storage::{Result, StorageError};
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 /// Number of simultaneous writers of a race.
 const RACERS: usize = 16;
 /// Age from which on the keys of a probe are those of a process that died.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
-/// Number of races of a kind.
-const ROUNDS: usize = 3;
+/// Least number of races of a kind. A store that looks and then writes lets two writers win in some races only, so there are
+/// more as long as the probe waits for its URLs to expire.
+const ROUNDS: usize = 4;
+const MOST_ROUNDS: usize = 32;
+/// Number of bytes that a racer writes. A store takes some time to receive them, in which others may look.
+const RACING: usize = 16 << 10;
 
 /// Extent to which a store keeps one promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +98,7 @@ impl Probe {
         let trial = Trial {
             bucket,
             directory: &directory,
+            is_waiting: AtomicBool::new(true),
         };
         let found = trial.all().await;
         // What others left is of names that nobody uses again. A probe takes seconds.
@@ -204,6 +213,8 @@ impl fmt::Display for Probe {
 struct Trial<'a> {
     bucket: &'a Bucket,
     directory: &'a str,
+    /// True until expired URLs have been tried.
+    is_waiting: AtomicBool,
 }
 
 /// Number of winners, or why no request was accepted.
@@ -214,22 +225,24 @@ enum Raced {
 
 impl Trial<'_> {
     async fn all(&self) -> Result<Probe> {
-        let (expiry, raced, order, listed) = tokio::join!(
-            self.expiry(),
-            async {
-                let create = self.create().await?;
-                let update = self.update().await?;
-                Ok::<_, StorageError>((create, update, self.delete().await?))
-            },
+        let expiry = async {
+            let found = self.expiry().await;
+            self.is_waiting.store(false, Ordering::Relaxed);
+            found
+        };
+        let (expiry, create, update, delete, order, listed) = tokio::join!(
+            expiry,
+            self.create(),
+            self.update(),
+            self.delete(),
             self.byte_order(),
             self.listed(),
         );
-        let (create, update, delete) = raced?;
         let (listed_at_once, prefixes_vanish) = listed?;
         Ok(Probe {
-            create,
-            update,
-            delete,
+            create: create?,
+            update: update?,
+            delete: delete?,
             expiry: expiry?,
             listed_at_once,
             byte_order: order?,
@@ -263,8 +276,10 @@ impl Trial<'_> {
 
     /// Sends the same conditional write from all racers at once.
     async fn race(&self, key: &str, condition: &Condition) -> Raced {
-        let racers =
-            (0..RACERS).map(|racer| async move { self.put(key, &format!("racer {racer}"), condition).await });
+        let racers = (0..RACERS).map(|racer| async move {
+            let text = format!("{racer:0RACING$}");
+            self.put(key, &text, condition).await
+        });
         let (mut winners, mut unclear, mut refusal) = (0, 0, None);
         for sent in join_all(racers).await {
             match sent {
@@ -282,10 +297,19 @@ impl Trial<'_> {
         }
     }
 
-    async fn races(&self, name: &str, conditions: Vec<Condition>) -> Result<Kept> {
+    /// Lets writers race for one key after the other. `before` gives the condition for a key.
+    async fn races<F>(&self, name: &str, before: impl Fn(String) -> F) -> Result<Kept>
+    where
+        F: Future<Output = Result<Condition>>,
+    {
         let mut worst = 1;
-        for (round, condition) in conditions.iter().enumerate() {
-            match self.race(&self.key(&format!("{name}-{round}")), condition).await {
+        for round in 0..MOST_ROUNDS {
+            if round >= ROUNDS && !self.is_waiting.load(Ordering::Relaxed) {
+                break;
+            }
+            let key = self.key(&format!("{name}-{round}"));
+            let condition = before(key.clone()).await?;
+            match self.race(&key, &condition).await {
                 Raced::Refused(message) => return Ok(Kept::Refused(message)),
                 Raced::Winners(winners) if winners != 1 => worst = winners.max(worst),
                 Raced::Winners(_) => {}
@@ -308,7 +332,7 @@ impl Trial<'_> {
             Ok(_) => return Ok(Kept::Never),
             Err(error) => return Ok(Kept::Refused(error.to_string())),
         }
-        self.races("create", vec![Condition::Absent; ROUNDS]).await
+        self.races("create", |_| async { Ok(Condition::Absent) }).await
     }
 
     async fn update(&self) -> Result<Kept> {
@@ -332,14 +356,8 @@ impl Trial<'_> {
                 return Ok(Kept::Never);
             }
         }
-        let mut conditions = Vec::new();
-        for round in 0..ROUNDS {
-            let version = self
-                .version(&self.key(&format!("update-{round}")), "first")
-                .await?;
-            conditions.push(Condition::Is(version));
-        }
-        self.races("update", conditions).await
+        let unchanged = |key: String| async move { Ok(Condition::Is(self.version(&key, "first").await?)) };
+        self.races("update", unchanged).await
     }
 
     async fn delete(&self) -> Result<Kept> {

@@ -1,6 +1,7 @@
 //! Images in a bucket of a real object store: clients, the wire suite, several servers, outages, and commands of
 //! operators.
 
+mod clouds;
 mod copies;
 mod outages;
 mod replicas;
@@ -20,6 +21,7 @@ use crate::{
 
 pub(crate) fn trials() -> Vec<Trial> {
     [
+        clouds::trials(),
         copies::trials(),
         outages::trials(),
         replicas::trials(),

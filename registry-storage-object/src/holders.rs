@@ -49,6 +49,13 @@ impl Holders {
         }
     }
 
+    /// Returns true if some repository was seen to hold it.
+    pub(crate) fn is_known(&self, digest: &Digest) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let holders = [all.young.get(digest), all.old.get(digest)];
+        holders.into_iter().flatten().any(|holders| !holders.is_empty())
+    }
+
     /// Returns the known holders in byte order.
     pub(crate) fn of(&self, digest: &Digest) -> BTreeSet<RepositoryName> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,6 +84,7 @@ mod tests {
         holders.add(&digest, &name("b"));
         holders.add(&digest, &name("a"));
         assert!(holders.of(&digest).iter().eq([&name("a"), &name("b")]));
+        assert!(holders.is_known(&digest));
 
         holders.remove(&digest, &name("a"));
         assert!(holders.of(&digest).iter().eq([&name("b")]));

@@ -3,8 +3,9 @@
 //! A link is an object that contains the digest under which the bytes are stored, and nothing else. That is the digest
 //! of the content, or, for the sha512 blobs of registry:2, the sha256 of the same bytes.
 //!
-//! Requests: a look for a blob needs 2, in parallel, and one more for such another name. A mount needs 3, and a deletion
-//! of a blob 3.
+//! Requests: a look for a blob needs 2, in parallel, and one more for such another name. For a pusher who asks for a digest
+//! that this process does not know, the link is looked for first: 1 for a new blob. A mount needs 3, and a deletion of a
+//! blob 3.
 
 use crate::{
     bucket::{Condition, Meta, Sent, StoreTime},
@@ -54,7 +55,7 @@ impl Store {
         if !self.gate.offer(&self.bucket, view, &promised).await? {
             return Ok(None);
         }
-        let held = match self.held(repository, digest).await? {
+        let held = match self.held_if_linked(repository, digest).await? {
             Some(held) if held.target != *digest => {
                 // The bytes are those of another digest. They are looked for again, once they are promised, too.
                 let promised = [Promised::Blob(repository, &held.target)];
@@ -69,6 +70,23 @@ impl Store {
             self.holders.add(digest, repository);
         }
         Ok(held)
+    }
+
+    /// Looks for a blob of which a pusher asks. If this process does not know the digest, it is probably new: then the link
+    /// tells, and the bytes are not looked for.
+    async fn held_if_linked(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<Held>> {
+        if self.holders.is_known(digest) {
+            return self.held(repository, digest).await;
+        }
+        let link = keys::layer(repository, digest);
+        let Some(target) = self.target(&link, digest).await? else {
+            return Ok(None);
+        };
+        let data = self.stored(&target).await?;
+        Ok(data.map(|meta| Held {
+            target,
+            info: known_as(digest, &meta),
+        }))
     }
 
     /// Looks for what a manifest needs. Promises nothing.

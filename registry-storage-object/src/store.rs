@@ -17,7 +17,7 @@ use crate::{
     tags::VALID,
     trash_ids::TrashIds,
     turns::Turns,
-    uploads::{KnownSessions, PartMemory, Running},
+    uploads::{KnownSessions, PartMemory, Removals, Running},
 };
 use registry_core::storage::{Result, StorageError};
 use std::{
@@ -40,6 +40,8 @@ pub(crate) struct Store {
     pub(crate) known_sessions: KnownSessions,
     /// Appends of this process.
     pub(crate) running_appends: Running,
+    /// Objects of sessions that have become blobs.
+    pub(crate) removals: Removals,
     /// Held where only one process may write.
     pub(crate) lease: Option<Lease>,
     /// Means by which records are moved here, as the probe has found out.
@@ -110,6 +112,7 @@ impl Store {
             part_memory: PartMemory::new(options.part_memory),
             known_sessions: KnownSessions::default(),
             running_appends: Running::default(),
+            removals: Removals::default(),
             options,
             lease,
             gate: Gate::new(process, rung, reach, times),

@@ -3,15 +3,17 @@
 //! Each step can be repeated, by any replica: the record says as which blob the session is committed, and has what is
 //! needed to go on.
 //!
-//! Requests for a small blob: its bytes, the record, the link, and the end of the record: 4. A blob in parts needs 1 more
-//! to make the object and 1 to look at its size, and 2 more to copy and remove it if its digest was not known when the
-//! first part was sent.
+//! Requests for a small blob: its bytes, the record, and the link: 3. The records of all sessions that were committed in some
+//! seconds are removed [together](super::later). A blob in parts needs 1 more to make the object, 1 to look at it, and 2 to
+//! remove the record and the private object. A blob whose digest was not known when the first byte was stored is copied, which
+//! is 1 more.
 
 use super::{
     record::{Record, Stage, Target},
-    session::{Seen, Session, Swapped, lost},
+    session::{Seen, Session, Swapped},
 };
 use crate::{
+    bucket::Dialect,
     error::restart,
     gate::{Promised, View},
     keys,
@@ -24,10 +26,11 @@ use registry_core::{
     hash::Hasher,
     storage::{BlobInfo, Result, StorageError, UploadState, Verified},
 };
+use std::sync::Arc;
 
 impl Store {
     pub(crate) async fn commit(
-        &self,
+        self: &Arc<Self>,
         repository: &RepositoryName,
         state: UploadState,
         proof: Verified,
@@ -60,7 +63,7 @@ impl Store {
     }
 
     async fn publish_upload(
-        &self,
+        self: &Arc<Self>,
         repository: &RepositoryName,
         seen: Seen,
         proof: &Verified,
@@ -69,7 +72,7 @@ impl Store {
             true => self.publish_small(repository, seen, proof).await?,
             false => self.publish_parts(repository, seen, proof).await?,
         };
-        self.forget(&session).await;
+        self.forget_later(&session).await;
         Ok(BlobInfo::new(*proof.digest(), proof.size()).with_modified(Some(self.now())))
     }
 
@@ -162,7 +165,10 @@ impl Store {
                 if !self.bucket.copy(&piece, &key).await? {
                     return Err(StorageError::UploadUnknown);
                 }
-                self.require_size(&key, proof.size()).await?;
+                if self.bucket.dialect() == Dialect::Azure {
+                    // A copy may go on after its answer.
+                    self.require_size(&key, proof.size()).await?;
+                }
             }
             _ => {
                 let memory = match content.pieces.is_empty() || seen.has_memory {
@@ -285,7 +291,7 @@ impl Store {
             Swapped::Done(session) => Ok(session),
             // Another commit of the same bytes is ahead.
             Swapped::Lost(Some(found)) if found.record.stage == Stage::Committing(*digest) => Ok(found),
-            Swapped::Lost(found) => Err(lost(found)),
+            Swapped::Lost(found) => Err(self.lost(found).await),
         }
     }
 }

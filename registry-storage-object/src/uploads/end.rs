@@ -80,12 +80,7 @@ impl Store {
             content,
             ..
         } = &session.record;
-        let mut objects: Vec<String> = content
-            .pieces
-            .iter()
-            .chain(&content.spent)
-            .map(|piece| keys::session_piece(id, &piece.name))
-            .collect();
+        let mut objects: Vec<String> = session.pieces().collect();
         if let Some(multipart) = multipart {
             let is_made = matches!(stage, Stage::Committing(_)) && !content.parts.is_empty();
             if !is_made {

@@ -65,8 +65,12 @@ impl Store {
         Ok(Listing::new(found, false))
     }
 
-    /// Returns true for what is left of the log of a session that has ended.
+    /// Returns true for what is left of a session that has become a blob, or of the log of one that has ended.
     async fn is_closed(&self, session: &Session) -> Result<bool> {
+        if self.is_committed(session).await? {
+            self.forget_left(session).await;
+            return Ok(true);
+        }
         if self.session_rung != Rung::Log || session.record.stage != Stage::Ended {
             return Ok(false);
         }

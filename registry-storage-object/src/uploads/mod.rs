@@ -28,9 +28,11 @@ mod end;
 mod gather;
 mod inspect;
 mod known;
+mod later;
 mod memory;
 mod record;
 mod rehash;
+mod removals;
 mod running;
 mod session;
 mod sweep;
@@ -39,7 +41,7 @@ mod tests;
 mod text;
 mod writer;
 
-pub(crate) use self::{known::KnownSessions, memory::PartMemory, running::Running};
+pub(crate) use self::{known::KnownSessions, memory::PartMemory, removals::Removals, running::Running};
 
 use self::record::Record;
 use crate::store::Store;

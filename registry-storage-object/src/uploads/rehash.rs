@@ -7,7 +7,7 @@
 use super::{
     gather::hash,
     record::{Content, Record, Stage, Target},
-    session::{Seen, Session, Swapped, lost},
+    session::{Seen, Session, Swapped},
 };
 use crate::store::Store;
 use bytes::Bytes;
@@ -89,7 +89,7 @@ impl Store {
         };
         match self.swap(&session, next).await? {
             Swapped::Done(session) => Ok(session),
-            Swapped::Lost(found) => Err(lost(found)),
+            Swapped::Lost(found) => Err(self.lost(found).await),
         }
     }
 

@@ -33,7 +33,7 @@ pub(super) struct Session {
     pub(super) modified: SystemTime,
 }
 
-/// What is stored as the record of a session.
+/// Content of the record of a session.
 pub(super) enum Stored {
     Whole(Box<Session>),
     /// Damaged, or of a newer version of this program, which may say the repository all the same.
@@ -136,6 +136,13 @@ impl Session {
     pub(super) fn is_in_use(&self, now: SystemTime) -> bool {
         let age = now.duration_since(self.modified).unwrap_or_default();
         self.record.claimed && age < LEASE
+    }
+
+    /// Returns the keys of its private objects, except the one of its parts.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = String> {
+        let content = &self.record.content;
+        let pieces = content.pieces.iter().chain(&content.spent);
+        pieces.map(|piece| keys::session_piece(&self.id, &piece.name))
     }
 
     pub(super) const fn conflict(&self) -> StorageError {
@@ -253,7 +260,22 @@ impl Store {
     /// Reads the record of a session of a repository that has not ended.
     pub(super) async fn find(&self, repository: &RepositoryName, id: &UploadId) -> Result<Option<Session>> {
         let found = self.load(id).await?;
-        Ok(found.filter(|found| is_of(found, repository)))
+        match found.filter(|found| is_of(found, repository)) {
+            Some(found) if self.is_committed(&found).await? => Ok(None),
+            found => Ok(found),
+        }
+    }
+
+    /// Describes the state of a session that was changed by somebody else.
+    pub(super) async fn lost(&self, found: Option<Session>) -> StorageError {
+        match found {
+            Some(found) if found.record.stage != Stage::Ended => match self.is_committed(&found).await {
+                Ok(true) => StorageError::UploadUnknown,
+                Ok(false) => found.conflict(),
+                Err(error) => error,
+            },
+            _ => StorageError::UploadUnknown,
+        }
     }
 
     /// Returns what a caller has seen, if that is a session of the repository.
@@ -344,14 +366,6 @@ impl Store {
 
 fn is_of(session: &Session, repository: &RepositoryName) -> bool {
     session.record.repository == *repository && session.record.stage != Stage::Ended
-}
-
-/// Describes the state of a session that was changed by somebody else.
-pub(super) fn lost(found: Option<Session>) -> StorageError {
-    match found {
-        Some(found) if found.record.stage != Stage::Ended => found.conflict(),
-        _ => StorageError::UploadUnknown,
-    }
 }
 
 /// Returns the version of an entry of a log.

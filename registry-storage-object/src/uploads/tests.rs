@@ -1,10 +1,13 @@
 //! Uploads, as far as the contract does not say it.
 
 use crate::{
-    Location, ObjectStorage, keys,
+    Location, ObjectStorage,
+    bucket::Bucket,
+    keys,
     support::{Remote, name, open},
 };
 use bytes::Bytes;
+use futures_util::TryStreamExt as _;
 use http::StatusCode;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use object_stores::proxy::{Fault, Kind, on};
@@ -146,6 +149,13 @@ async fn a_record_that_cannot_be_read_hides_no_other_session() {
         [Seen::Whole(first), Seen::Unreadable { key, .. }] => assert_eq!((first.id, *key), (whole, newer)),
         other => panic!("{other:?}"),
     }
+}
+
+/// Lets the store's clock be ahead.
+fn pass(bucket: &Bucket, time: Duration) {
+    let date = httpdate::fmt_http_date(SystemTime::now() + time).parse().unwrap();
+    let headers = [(http::header::DATE, date)].into_iter().collect();
+    bucket.observed().answer(&headers, tokio::time::Instant::now());
 }
 
 #[tokio::test]
@@ -291,4 +301,47 @@ async fn a_copy_that_was_made_is_not_made_again() {
 
     assert_eq!(remote.proxy.count(Kind::Copy), 1);
     assert!(storage.blob(&name("a"), &digest).await.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_committed_session_is_unknown_at_once_and_its_record_is_removed_later() {
+    let location = Location::memory();
+    let (storage, other) = (open(&location).await, open(&location).await);
+    let (state, _) = append(&storage, opened(&storage).await, content(1, MIB), None).await;
+    let (id, record) = (state.id, keys::session(&state.id));
+    let (state, hasher) = append(&storage, state, content(2, MIB), None).await;
+    commit(&storage, state, hasher).await;
+
+    assert!(storage.store.bucket.head(&record).await.unwrap().is_some());
+    assert!(other.upload(&name("a"), &id).await.unwrap().is_none());
+    assert!(!other.cancel(&name("a"), &id).await.unwrap());
+    assert!(listed(&other).await.1.is_empty());
+
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let left: Vec<_> = storage
+        .store
+        .bucket
+        .list(keys::SESSIONS)
+        .try_collect()
+        .await
+        .unwrap();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn what_a_process_that_died_has_left_of_a_committed_session_is_removed() {
+    let storage = open(&Location::memory()).await;
+    let bucket = &storage.store.bucket;
+    let bytes = content(1, 1000);
+    let (state, hasher) = append(&storage, opened(&storage).await, bytes, None).await;
+    let record = keys::session(&state.id);
+    commit(&storage, state, hasher).await;
+    // It has not removed the record.
+    storage.store.removals.take();
+    assert!(bucket.head(&record).await.unwrap().is_some());
+
+    pass(bucket, Duration::from_secs(2 * 60));
+    listed(&storage).await;
+
+    assert!(bucket.head(&record).await.unwrap().is_none());
 }

@@ -8,7 +8,7 @@ use super::{
     gather::{absorb, length},
     memory::{part_size, shrink},
     record::{Content, Multipart, Record, SentPart, Stage, Target},
-    session::{Seen, Session, Swapped, lost},
+    session::{Seen, Session, Swapped},
 };
 use crate::{
     bucket::{Part, RETRY_AFTER},
@@ -413,7 +413,7 @@ impl Writer {
             found.record.stage == Stage::Open && found.record.nonce == self.session.record.nonce
         });
         if !is_unchanged {
-            return Ok(lost(found));
+            return Ok(self.store.lost(found).await);
         }
         if self.session.record.content.parts.is_empty() {
             // No byte of the session is lost: the next append begins new ones.
@@ -446,7 +446,7 @@ impl Writer {
         }
         match self.store.swap(&self.session, next).await? {
             Swapped::Done(session) => self.session = session,
-            Swapped::Lost(found) => return Err(lost(found)),
+            Swapped::Lost(found) => return Err(self.store.lost(found).await),
         }
         self.recorded = Instant::now();
         self.has_received = false;
@@ -502,7 +502,7 @@ impl Writer {
     async fn confirm(&mut self) -> Result<()> {
         match self.store.load(&self.session.id).await? {
             Some(found) if found.record.nonce == self.session.record.nonce => Ok(()),
-            found => Err(lost(found)),
+            found => Err(self.store.lost(found).await),
         }
     }
 

@@ -31,7 +31,13 @@ const FALSIFIED: usize = 3;
 const AMBUSH: Duration = Duration::from_secs(6);
 
 /// Failures of a deck. Each deck is dealt in a new order, so that all of them happen.
-const DECK: [Failure; 12] = [
+const DECK: [Failure; 18] = [
+    Failure::HeldKill,
+    Failure::HeldPause,
+    Failure::HeldAlone,
+    Failure::Kill,
+    Failure::LostAnswers,
+    Failure::Pause,
     Failure::HeldKill,
     Failure::Kill,
     Failure::HeldPause,
@@ -90,7 +96,7 @@ impl Chaos<'_> {
     pub(super) fn work(&mut self, end: Instant) {
         let mut going_on = Ok(());
         while going_on.is_ok() && Instant::now() < end {
-            let step = 10 + self.numbers.below(30);
+            let step = 4 + self.numbers.below(12);
             going_on = self.wait_for(step);
             if going_on.is_ok() && (self.undone.is_empty() || self.numbers.below(2) == 0) {
                 going_on = self.happen();

@@ -13,6 +13,7 @@
 //! `REGISTRY_TEST_REPLICAS_SEED` repeats the order of what happens to the replicas.
 
 mod chaos;
+mod chunks;
 mod cluster;
 mod counts;
 mod leavings;
@@ -36,6 +37,7 @@ use libtest_mimic::Trial;
 
 use self::{
     chaos::{Chaos, Decks},
+    chunks::Uploader,
     cluster::{Cluster, QUIET_DELAY},
     counts::Counts,
     linear::a_history_is_explained_or_not,
@@ -56,10 +58,10 @@ const WORKERS: u64 = 4;
 /// Duration of the load of a round.
 const ROUND: Duration = Duration::from_secs(100);
 /// Duration of the load that is added if something is missing.
-const MORE: Duration = Duration::from_secs(20);
+const MORE: Duration = Duration::from_secs(60);
 
 /// Time from the announcement of a removal to the removal under load. A store is late for a sixth of it at most.
-const DELAY: Duration = Duration::from_secs(40);
+const DELAY: Duration = Duration::from_secs(24);
 
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = trials!([]; a_history_is_explained_or_not);
@@ -79,6 +81,7 @@ fn replicas_lose_nothing_and_leave_nothing() {
         run.round(ROUND.min(load.saturating_sub(run.counts.load)));
     }
     while !run.counts.missing(load).is_empty() && run.counts.load < 2 * load {
+        run.tell_missing(load);
         run.round(MORE);
     }
     run.end();
@@ -154,7 +157,11 @@ impl Run {
                 };
                 scope.spawn(move || client.work(&told, is_over));
             }
-            drop(told);
+            let mut uploader = Uploader {
+                numbers: Numbers(numbers.below(u64::MAX)),
+                addresses: [&addresses[..], &[address]].concat(),
+            };
+            scope.spawn(move || uploader.work(&told, is_over));
             scope.spawn(move || operator.work(place, outages, &end));
             Chaos {
                 cluster: &mut self.cluster,
@@ -248,6 +255,11 @@ impl Run {
     fn tell(&self, what: &str, began: Instant) {
         let seconds = began.elapsed().as_secs_f32();
         eprintln!("replicas: round {}: {what}: {seconds:.1} s", self.counts.rounds);
+    }
+
+    #[expect(clippy::print_stderr, reason = "the progress of a long run")]
+    fn tell_missing(&self, load: Duration) {
+        eprintln!("replicas: missing so far: {:?}", self.counts.missing(load));
     }
 
     #[expect(clippy::print_stdout, reason = "the figures of a long run")]

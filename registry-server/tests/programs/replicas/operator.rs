@@ -18,12 +18,13 @@ use crate::soak::Place;
 /// Time after which a command is looked at again.
 const STEP: Duration = Duration::from_millis(100);
 
+/// A collection goes on with one that has failed or was killed before.
 const COMMANDS: [&[&str]; 6] = [
+    &["garbage-collect", "--json", "--quiet"],
     &["retention", "run", "--force"],
+    &["garbage-collect", "--keep-trash", "--json", "--quiet"],
     &["garbage-collect", "--json", "--quiet"],
     &["verify"],
-    &["garbage-collect", "--keep-trash", "--json", "--quiet"],
-    &["retention", "run", "--force"],
     &["garbage-collect", "--delete-untagged", "--json", "--quiet"],
 ];
 

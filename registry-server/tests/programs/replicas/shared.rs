@@ -253,7 +253,7 @@ fn seen(answer: Option<Response>) -> Option<Option<String>> {
 }
 
 /// Sends a request. Returns `None` if nobody says what has become of it.
-fn send(
+pub(super) fn send(
     address: SocketAddr,
     method: &str,
     target: &str,

@@ -57,6 +57,8 @@ pub(crate) enum Operation {
     PutShared,
     ReadShared,
     DeleteShared,
+    /// A push of a large blob in chunks, by a client of several replicas.
+    PushChunks,
 }
 
 pub(crate) struct Worker {

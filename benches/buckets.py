@@ -16,6 +16,7 @@ each. CPU time is that of the registry alone: most of the time is the store's, o
 import argparse
 import os
 import re
+import signal
 import statistics
 import sys
 import tempfile
@@ -247,6 +248,7 @@ def main():
     parser.add_argument("--verbose", action="store_true", help="print the requests that are counted")
     arguments = parser.parse_args()
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     programs = [("ours", arguments.program, False)]
     if arguments.peer:
         programs.append(("peer", arguments.peer, True))

@@ -19,6 +19,7 @@ Without `--peer` only the absolute figures are taken. `--only NAME` (may be repe
 """
 
 import argparse
+import atexit
 import ctypes
 import errno
 import hashlib
@@ -71,6 +72,8 @@ class Server:
             environment["REGISTRY_STORAGE_MAINTENANCE_COLLECT_ENABLED"] = "false"
         with open(self.data / "log", "wb") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        # Also if the program ends by an error.
+        atexit.register(self.process.kill)
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -370,6 +373,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", action="append", choices=MEASURES, help="take only this (may be repeated)")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     # 2,000 connections.
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -4,6 +4,7 @@ Not a program. Both stores listen on loopback and keep their data in a directory
 """
 
 import asyncio
+import atexit
 import hashlib
 import hmac
 import http.client
@@ -38,6 +39,8 @@ class Store:
             self.process = subprocess.Popen(
                 command, cwd=self.data, env={**os.environ, **environment}, stdout=log, stderr=log
             )
+        # Also if the program ends by an error.
+        atexit.register(self.process.kill)
         deadline = time.monotonic() + 60
         while not self.has_bucket():
             if time.monotonic() > deadline or self.process.poll() is not None:

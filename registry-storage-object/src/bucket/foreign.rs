@@ -3,7 +3,7 @@
 //! An ingress whose backend is gone answers 404, as a store does that lacks an object. Taken for the store's answer, it would
 //! make content absent for as long. Stores mark their answers with an id of the request, and proxies do not.
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use object_store::client::HttpResponse;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -36,12 +36,17 @@ impl Marks {
             Method::GET => &self.of_get,
             _ => &self.of_others,
         };
-        if IDS.iter().any(|name| response.headers().contains_key(*name)) {
+        if is_marked(response.headers()) {
             marks.store(true, Ordering::Release);
             return false;
         }
         marks.load(Ordering::Acquire)
     }
+}
+
+/// Returns true if an answer has a mark.
+pub(super) fn is_marked(headers: &HeaderMap) -> bool {
+    IDS.iter().any(|name| headers.contains_key(*name))
 }
 
 #[cfg(test)]

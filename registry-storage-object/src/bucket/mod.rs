@@ -5,8 +5,9 @@
 //! - Blind writes, for content-addressed objects and records of which one writer is known. They may be repeated.
 //! - Writes that are sent once: conditional ones, and those that must not land late. Their request is a signed URL that
 //!   expires, so the clock of the store bounds the time at which it takes effect. An answer that was lost is
-//!   [`Sent::Unclear`], and the caller reads back.
+//!   [`Sent::Unclear`], and the caller reads back. Only what a busy store has turned away is sent again.
 
+mod busy;
 mod clock;
 mod dates;
 mod error;

@@ -1,6 +1,8 @@
 //! Writes that are sent once, and cannot take effect after a given time of the store's clock.
+//!
+//! One that a busy store has turned away is sent again: it had no effect.
 
-use super::{Bucket, Dialect, Signing, StoreTime, Version, error::RETRY_AFTER};
+use super::{Bucket, Dialect, Signing, StoreTime, Version, busy::is_turned_away, error::RETRY_AFTER};
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use object_store::{
@@ -10,6 +12,7 @@ use object_store::{
 };
 use registry_core::storage::{Result, StorageError};
 use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
 
 /// Precondition of a write.
 #[derive(Clone, Debug)]
@@ -55,6 +58,9 @@ const DEFAULT_VALIDITY: Duration = Duration::from_secs(60);
 
 /// Time for the answer to a request that is sent once.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Time after which a request is sent again that a busy store has turned away. It doubles each time.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Number of looks at the store's clock, two per second, until a URL has expired by it.
 const LOOKS: usize = 20;
@@ -161,6 +167,7 @@ impl Bucket {
         }
     }
 
+    /// Sends a request, and again while the store turns it away: that had no effect.
     #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
     async fn send(
         &self,
@@ -172,6 +179,37 @@ impl Bucket {
         headers: http::HeaderMap,
         fence: Option<Fence>,
     ) -> Result<Sent> {
+        let (began, mut pause) = (Instant::now(), PAUSE);
+        loop {
+            let (url, headers) = (&url, headers.clone());
+            let sent = self.ask(signing, method, key, url, body.clone(), headers, fence);
+            match sent.await? {
+                Some(sent) => return Ok(sent),
+                None if began.elapsed() + pause > PATIENCE => {
+                    return Err(StorageError::unavailable(
+                        format!("the object store is too busy for {method} {key}"),
+                        Some(RETRY_AFTER),
+                        None,
+                    ));
+                }
+                None => tokio::time::sleep(pause).await,
+            }
+            pause *= 2;
+        }
+    }
+
+    /// Sends a request once. Returns `None` if the store has turned it away.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
+    async fn ask(
+        &self,
+        signing: &Signing,
+        method: &Method,
+        key: &str,
+        url: &Url,
+        body: Option<Bytes>,
+        headers: http::HeaderMap,
+        fence: Option<Fence>,
+    ) -> Result<Option<Sent>> {
         let mut request = http::Request::builder().method(method).uri(url.as_str());
         let sent = headers.clone();
         if let Some(target) = request.headers_mut() {
@@ -183,7 +221,7 @@ impl Bucket {
         let answered = tokio::time::timeout(PATIENCE, signing.http.execute(request)).await;
         let Ok(Ok(response)) = answered else {
             tracing::debug!(key, %method, "the answer of the object store was lost");
-            return Ok(Sent::Unclear);
+            return Ok(Some(Sent::Unclear));
         };
         let (parts, body) = response.into_parts();
         let version = Version(UpdateVersion {
@@ -192,19 +230,24 @@ impl Bucket {
                 .or_else(|| text(&parts.headers, "x-amz-version-id")),
         });
         match parts.status {
-            status if status.is_success() => Ok(Sent::Done(version)),
+            status if status.is_success() => Ok(Some(Sent::Done(version))),
             // Without a precondition, it is a lease or a conflicting operation of the store, and nothing was done.
             StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT | StatusCode::NOT_MODIFIED => {
-                Ok(if has_precondition(&sent) {
+                Ok(Some(if has_precondition(&sent) {
                     Sent::Refused
                 } else {
                     Sent::Unclear
-                })
+                }))
             }
             // The object is not there. Without a precondition, it is the bucket.
-            StatusCode::NOT_FOUND if method == Method::DELETE || expects_version(&sent) => Ok(Sent::Refused),
+            StatusCode::NOT_FOUND if method == Method::DELETE || expects_version(&sent) => {
+                Ok(Some(Sent::Refused))
+            }
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                Ok(Sent::Unclear)
+                let message = body.bytes().await.unwrap_or_default();
+                let is_turned_away =
+                    is_turned_away(status, &parts.headers, &String::from_utf8_lossy(&message));
+                Ok((!is_turned_away).then_some(Sent::Unclear))
             }
             status => {
                 let message = body.bytes().await.unwrap_or_default();
@@ -214,7 +257,7 @@ impl Bucket {
                     now.is_some_and(|now| now >= fence.expires())
                 });
                 if late || message.contains("xpired") {
-                    return Ok(Sent::Expired);
+                    return Ok(Some(Sent::Expired));
                 }
                 Err(StorageError::unavailable(
                     format!("the object store answers {status} to {method} {key}: {message}"),
@@ -390,6 +433,14 @@ fn extended_time(text: &str) -> Option<StoreTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collect::tests::{Stops, clients};
+    use async_trait::async_trait;
+    use object_store::{
+        client::{HttpClient, HttpError, HttpRequest, HttpResponse, HttpService},
+        memory::InMemory,
+        path::Path,
+    };
+    use std::sync::{Arc, Mutex};
 
     #[test]
     fn the_expiry_is_what_the_signature_says() {
@@ -406,5 +457,98 @@ mod tests {
         assert_eq!(at("http://s/k?st=x&se=2013-05-24T12%3A01%3A00Z"), Some(noon));
         assert_eq!(at("http://s/k?X-Amz-Date=20130524T120000Z"), None);
         assert_eq!(at("http://s/k"), None);
+    }
+
+    /// A store that gives these answers, one after the other.
+    #[derive(Debug)]
+    struct Answers(Mutex<Vec<http::Response<&'static str>>>);
+
+    #[async_trait]
+    impl HttpService for Answers {
+        async fn call(&self, _: HttpRequest) -> std::result::Result<HttpResponse, HttpError> {
+            let answer = self.0.lock().unwrap().pop().expect("there is an answer left");
+            Ok(answer.map(|text| text.to_owned().into()))
+        }
+    }
+
+    #[derive(Debug)]
+    struct Plain;
+
+    #[async_trait]
+    impl object_store::signer::Signer for Plain {
+        async fn signed_url(&self, _: Method, path: &Path, _: Duration) -> object_store::Result<Url> {
+            Ok(Url::parse(&format!("http://s/{path}")).unwrap())
+        }
+
+        async fn signed_url_opts(
+            &self,
+            method: Method,
+            path: &Path,
+            valid: Duration,
+            _: &SignedUrlOptions,
+        ) -> object_store::Result<Url> {
+            self.signed_url(method, path, valid).await
+        }
+    }
+
+    /// Returns the outcome of a removal that has some answers before it is done, and the time that it took.
+    async fn removed_after(
+        number: usize,
+        status: u16,
+        id: Option<&str>,
+        text: &'static str,
+    ) -> (Result<Sent>, Duration) {
+        let before = (0..number).map(|_| {
+            let response = http::Response::builder().status(status);
+            let response = id
+                .into_iter()
+                .fold(response, |response, id| response.header(id, "7"));
+            response.body(text).unwrap()
+        });
+        let done = http::Response::builder().status(204).body("").unwrap();
+        let answers = std::iter::once(done).chain(before).collect();
+        let memory = Arc::new(InMemory::new());
+        let clients = crate::bucket::Clients {
+            dialect: Dialect::S3,
+            signer: Some(Signing {
+                bucket: "b".to_owned(),
+                signer: Arc::new(Plain),
+                http: HttpClient::new(Answers(Mutex::new(answers))),
+                headers: http::HeaderMap::new(),
+            }),
+            ..clients(&memory, &Stops::never())
+        };
+        let began = Instant::now();
+        let sent = Bucket::new(clients, "")
+            .delete_once("k", &Condition::Any, None)
+            .await;
+        (sent, began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_a_busy_store_turns_away_is_sent_again() {
+        let slow_down =
+            "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
+        let id = Some("x-amz-request-id");
+        for (status, text) in [(503, slow_down), (429, "")] {
+            let (sent, took) = removed_after(3, status, id, text).await;
+            assert!(matches!(sent, Ok(Sent::Done(_))), "{status}: {sent:?}");
+            assert_eq!(took, PAUSE * (1 + 2 + 4));
+        }
+        let (sent, took) = removed_after(100, 503, id, slow_down).await;
+        assert!(matches!(sent, Err(StorageError::Unavailable { .. })), "{sent:?}");
+        assert!(took < PATIENCE);
+        // These may have had an effect.
+        for (status, id, text) in [
+            (503, None, slow_down),
+            (503, id, "<Code>ServiceUnavailable</Code>"),
+            (500, id, slow_down),
+        ] {
+            let (sent, _) = removed_after(1, status, id, text).await;
+            assert!(
+                matches!(sent, Ok(Sent::Unclear)),
+                "{status} {id:?} {text}: {sent:?}"
+            );
+        }
     }
 }

@@ -27,7 +27,7 @@ impl ObjectOptions {
         Self {
             root: String::new(),
             part_size: 16 << 20,
-            part_memory: 256 << 20,
+            part_memory: 192 << 20,
             equal_parts: false,
             manifest_memory: 32 << 20,
             read_only: false,
@@ -65,7 +65,7 @@ impl ObjectOptions {
         }
     }
 
-    /// Sets the memory for the bytes of all uploads that the store does not have yet, in bytes. The default is 256 MiB. An
+    /// Sets the memory for the bytes of all uploads that the store does not have yet, in bytes. The default is 192 MiB. An
     /// upload waits until a part fits. Beside it, each upload has less than 1 MiB.
     #[must_use]
     pub fn part_memory(self, bytes: u64) -> Self {

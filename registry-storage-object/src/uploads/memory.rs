@@ -107,7 +107,7 @@ mod tests {
         let options = ObjectOptions::new();
         assert_eq!(part_size(&options, 999), 16 << 20);
         assert_eq!(part_size(&options, 1000), 32 << 20);
-        assert!(total(&options) > 900 << 30);
+        assert!(total(&options) > 750 << 30);
         assert!(total(&options.clone().part_memory(8 << 30)) > 10 << 40);
         let equal = options.equal_parts();
         assert_eq!(total(&equal), 10_000 * (16 << 20));

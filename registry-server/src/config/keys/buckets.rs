@@ -86,7 +86,7 @@ pub(super) const KEYS: &[Key] = &[
         "signs requests with version 4 of the signature; `false` is refused, because no store still needs version 2",
     ),
     honoured("storage.s3.chunksize", Form::Size, "16m", CHUNK),
-    honoured("storage.s3.uploadmemory", Form::Size, "256m", MEMORY),
+    honoured("storage.s3.uploadmemory", Form::Size, "192m", MEMORY),
     honoured("storage.s3.replicas", Form::Count, "", REPLICAS),
     honoured(
         "storage.s3.storageclass",
@@ -152,7 +152,7 @@ pub(super) const KEYS: &[Key] = &[
         "key of a service account, with the fields of its JSON file",
     ),
     honoured("storage.gcs.chunksize", Form::Size, "16m", CHUNK),
-    honoured("storage.gcs.uploadmemory", Form::Size, "256m", MEMORY),
+    honoured("storage.gcs.uploadmemory", Form::Size, "192m", MEMORY),
     honoured("storage.gcs.replicas", Form::Count, "", REPLICAS),
     honoured("storage.gcs.useragent", Form::Text, "", AGENT),
     accepted(
@@ -212,7 +212,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     honoured("storage.azure.skipverify", Form::Switch, "false", SKIP_VERIFY),
     honoured("storage.azure.chunksize", Form::Size, "16m", CHUNK),
-    honoured("storage.azure.uploadmemory", Form::Size, "256m", MEMORY),
+    honoured("storage.azure.uploadmemory", Form::Size, "192m", MEMORY),
     honoured("storage.azure.replicas", Form::Count, "", REPLICAS),
     accepted(
         "storage.azure.max_retries",

@@ -159,7 +159,7 @@ impl Counts {
             require(
                 "collections that removed something".to_owned(),
                 collections,
-                1 + seconds / 300,
+                1 + seconds / 600,
             );
             require("runs of retention".to_owned(), self.retentions, 2);
             require("verifications".to_owned(), self.verifications, 2);

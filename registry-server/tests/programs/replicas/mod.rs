@@ -56,9 +56,9 @@ const PROGRAMS: [&str; 2] = ["weed", "nginx"];
 const WORKERS: u64 = 4;
 
 /// Duration of the load of a round.
-const ROUND: Duration = Duration::from_secs(100);
+const ROUND: Duration = Duration::from_secs(150);
 /// Duration of the load that is added if something is missing.
-const MORE: Duration = Duration::from_secs(60);
+const MORE: Duration = Duration::from_secs(100);
 
 /// Time from the announcement of a removal to the removal under load. A store is late for a sixth of it at most.
 const DELAY: Duration = Duration::from_secs(24);

@@ -25,6 +25,7 @@ const KNOWN: [(&[&str], &str); 5] = [
     (
         &[
             "InvalidAccessKeyId",
+            "XAdminUserNotFound",
             "SignatureDoesNotMatch",
             "InvalidAuthenticationInfo",
             "AuthenticationFailed",
@@ -83,6 +84,7 @@ mod tests {
                 "correct the region",
             ),
             ("403 Forbidden: <Code>InvalidAccessKeyId</Code>", "access key"),
+            ("404 Not Found: <Code>XAdminUserNotFound</Code>", "access key"),
             ("403 Forbidden: ", "allow them"),
         ] {
             let error = StorageError::unavailable("cannot list a", None, Some(cause.into()));

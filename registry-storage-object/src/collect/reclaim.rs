@@ -20,6 +20,29 @@ struct Item<'a> {
     bytes: u64,
 }
 
+/// Result of the removal of an item.
+pub(super) struct Removal {
+    result: Reclaimed,
+    /// False if the item may go until the fence's time, or a request of the removal may take effect until then.
+    is_answered: bool,
+}
+
+impl Removal {
+    pub(super) const fn answered(result: Reclaimed) -> Self {
+        Self {
+            result,
+            is_answered: true,
+        }
+    }
+
+    pub(super) const fn unclear(result: Reclaimed) -> Self {
+        Self {
+            result,
+            is_answered: false,
+        }
+    }
+}
+
 /// Record of a removal, which is there before the item goes.
 enum Record {
     /// It is there, or need not be. With the manifest, if the item is one.
@@ -70,7 +93,7 @@ impl Store {
         Ok(results)
     }
 
-    /// Removes items of one kind. Those without a result are in use.
+    /// Removes items of one kind. Those without a result were rescued.
     async fn remove(
         &self,
         run: &OpenRun,
@@ -88,25 +111,33 @@ impl Store {
         let batch = self.gate.announce(&self.bucket, epoch, fence, &marks);
         let batch = batch.await?;
         let removed = self.remove_announced(run, work, items, fence).await;
-        let is_clear = |removed: &Vec<(usize, Option<_>)>| removed.iter().all(|(_, result)| result.is_some());
-        let is_answered = removed.as_ref().is_ok_and(is_clear);
+        let is_answered =
+            |removed: &Vec<(usize, Removal)>| removed.iter().all(|(_, removal)| removal.is_answered);
+        let is_answered = removed.as_ref().is_ok_and(is_answered);
         let finished = self.gate.finish(&self.bucket, epoch, &batch, fence, is_answered);
-        finished.await?;
-        let removed = removed?;
-        Ok(removed
-            .into_iter()
-            .map(|(index, result)| (index, result.unwrap_or(Reclaimed::InUse)))
-            .collect())
+        match finished.await {
+            Err(error) if self.gate.is_punctual() => return Err(error),
+            // The announcement ends by itself, only later.
+            Err(error) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot shorten an announcement of removals"
+                );
+            }
+            Ok(()) => {}
+        }
+        let removed = removed?.into_iter();
+        Ok(removed.map(|(index, removal)| (index, removal.result)).collect())
     }
 
-    /// Removes those items that were not rescued. One without a result may go until the fence's time.
+    /// Removes those items that were not rescued.
     async fn remove_announced(
         &self,
         run: &OpenRun,
         work: &mut Work,
         items: &[Item<'_>],
         fence: Fence,
-    ) -> Result<Vec<(usize, Option<Reclaimed>)>> {
+    ) -> Result<Vec<(usize, Removal)>> {
         let items = self.not_rescued(work, items).await?;
         // A record of what a successor has removed could not be restored. One that lands late cannot, either: so it expires.
         self.still_held(work).await?;
@@ -117,7 +148,7 @@ impl Store {
             let removal = async move {
                 Ok(match record {
                     // Too late: the next run removes it.
-                    Record::Expired => Some(Reclaimed::InUse),
+                    Record::Expired => Removal::answered(Reclaimed::InUse),
                     Record::Written(_) => self.remove_item(item, fence).await,
                 })
             };
@@ -128,9 +159,9 @@ impl Store {
         for ((item, removed), record) in items.into_iter().zip(removals).zip(records) {
             if let (
                 Victim::Manifest(repository, _),
-                Some(Reclaimed::Removed { .. }),
+                Reclaimed::Removed { .. },
                 Record::Written(Some(manifest)),
-            ) = (item.victim, &removed, record)
+            ) = (item.victim, &removed.result, record)
             {
                 self.remove_referrer(repository, &manifest).await?;
             }
@@ -215,8 +246,7 @@ impl Store {
         Ok(false)
     }
 
-    /// Removes an item. Returns `None` if that is unclear: then it may go until the fence's time.
-    async fn remove_item(&self, item: &Item<'_>, fence: Fence) -> Option<Reclaimed> {
+    async fn remove_item(&self, item: &Item<'_>, fence: Fence) -> Removal {
         let key = match item.victim {
             Victim::Manifest(repository, digest) => keys::revision(repository, digest),
             Victim::Link(repository, digest) => keys::layer(repository, digest),
@@ -224,14 +254,15 @@ impl Store {
             Victim::Repository(repository) => return self.remove_repository(repository, fence).await,
         };
         match self.bucket.delete_once(&key, &Condition::Any, Some(fence)).await {
-            Ok(Sent::Done(_) | Sent::Refused) => Some(Reclaimed::removed(item.bytes)),
+            Ok(Sent::Done(_) | Sent::Refused) => Removal::answered(Reclaimed::removed(item.bytes)),
             // Too late: the next run removes it.
-            Ok(Sent::Expired) => Some(Reclaimed::InUse),
-            Ok(Sent::Unclear) => match self.bucket.head(&key).await {
-                Ok(None) => Some(Reclaimed::removed(item.bytes)),
-                Ok(Some(_)) | Err(_) => None,
-            },
-            Err(error) => Some(Reclaimed::Failed(error)),
+            Ok(Sent::Expired) => Removal::answered(Reclaimed::InUse),
+            // Also if it has gone, a copy of the request may be on its way.
+            Ok(Sent::Unclear) => Removal::unclear(match self.bucket.head(&key).await {
+                Ok(None) => Reclaimed::removed(item.bytes),
+                Ok(Some(_)) | Err(_) => Reclaimed::InUse,
+            }),
+            Err(error) => Removal::answered(Reclaimed::Failed(error)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Removal of repositories that hold nothing.
 
+use super::reclaim::Removal;
 use crate::{
     bucket::{Condition, Fence, Sent},
     keys,
@@ -12,18 +13,17 @@ use registry_core::{
 };
 
 impl Store {
-    /// Removes what is left of a repository, if it holds nothing. Returns `None` if that is unclear.
-    pub(super) async fn remove_repository(
-        &self,
-        repository: &RepositoryName,
-        fence: Fence,
-    ) -> Option<Reclaimed> {
+    /// Removes what is left of a repository, if it holds nothing.
+    pub(super) async fn remove_repository(&self, repository: &RepositoryName, fence: Fence) -> Removal {
         match self.remove_leftovers(repository, fence).await {
-            Ok(result) => result,
-            Err(error) => Some(Reclaimed::Failed(error)),
+            Ok(Some(result)) => Removal::answered(result),
+            Ok(None) => Removal::unclear(Reclaimed::InUse),
+            // Others of its requests may be on their way.
+            Err(error) => Removal::unclear(Reclaimed::Failed(error)),
         }
     }
 
+    /// Returns `None` if the outcome is unclear.
     async fn remove_leftovers(&self, repository: &RepositoryName, fence: Fence) -> Result<Option<Reclaimed>> {
         let (tags, layers) = (keys::tags(repository), keys::all_layers(repository));
         let mut left: Vec<String> = Vec::new();

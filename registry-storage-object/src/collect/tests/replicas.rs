@@ -52,6 +52,25 @@ async fn what_nobody_uses_goes_after_the_delay() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_whose_announcements_cannot_be_shortened_removes_and_counts_the_same() {
+    let mut removed = Vec::new();
+    for stops in [Stops::never(), Stops::fixing("_collect/batches")] {
+        let memory = Arc::new(InMemory::new());
+        let pusher = open(&memory, &Stops::never(), Reach::Replicas);
+        let collector = open(&memory, &stops, Reach::Replicas);
+        let content = Content::push(&pusher).await;
+
+        let report = run(&collector, &Host).await;
+
+        assert_eq!(content.left(&pusher).await, [false; 3]);
+        let of = report.removed;
+        removed.push([of.manifests, of.links, of.data, of.repositories]);
+    }
+    assert_ne!(removed[0], [0; 4]);
+    assert_eq!(removed[0], removed[1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_push_of_a_replica_that_does_not_know_the_announcement_stays() {
     let (pusher, collector) = replicas();
     let content = Content::push(&pusher).await;

@@ -1,10 +1,10 @@
 //! [`Stops`]: a store that stops to answer after a number of requests, as a process that is killed sees it, or that leaves
-//! keys out of its listings.
+//! keys out of its listings, or that fails to replace some objects.
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream::BoxStream};
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, memory::InMemory, path::Path,
 };
 use std::{
@@ -24,6 +24,8 @@ pub(crate) struct Stops {
     stopped: Arc<Notify>,
     /// A part of the keys that no listing shows.
     omitted: Option<&'static str>,
+    /// A part of the keys whose objects cannot be replaced.
+    fixed: Option<&'static str>,
 }
 
 impl Stops {
@@ -32,6 +34,7 @@ impl Stops {
             left: Arc::new(AtomicU64::new(requests)),
             stopped: Arc::default(),
             omitted: None,
+            fixed: None,
         }
     }
 
@@ -43,6 +46,14 @@ impl Stops {
     pub(crate) fn omitting(part: &'static str) -> Self {
         Self {
             omitted: Some(part),
+            ..Self::never()
+        }
+    }
+
+    /// Returns a store that fails to replace the objects whose keys have this part.
+    pub(crate) fn fixing(part: &'static str) -> Self {
+        Self {
+            fixed: Some(part),
             ..Self::never()
         }
     }
@@ -87,6 +98,13 @@ impl fmt::Display for Stopping {
 impl ObjectStore for Stopping {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.stops.clone().request().await;
+        let is_fixed = self.stops.fixed.is_some_and(|part| path.as_ref().contains(part));
+        if is_fixed && options.mode == PutMode::Overwrite {
+            return Err(object_store::Error::Generic {
+                store: "memory",
+                source: "its answer is lost".into(),
+            });
+        }
         self.inner.put_opts(path, payload, options).await
     }
 

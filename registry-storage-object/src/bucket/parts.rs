@@ -1,6 +1,10 @@
 //! Objects that are written in parts, and copies.
 
-use super::{Bucket, Dialect, error::failed, signed::Answer};
+use super::{
+    Bucket, Dialect,
+    error::{RETRY_AFTER, failed},
+    signed::Answer,
+};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -35,7 +39,7 @@ impl Bucket {
     }
 
     /// Writes a part, counted from 0. A part number that is used again overwrites: callers never do. Returns `None` if the
-    /// parts have gone.
+    /// store says that the parts have gone. Any other 404 is an error: it may be of something in between.
     pub(crate) async fn put_part(
         &self,
         key: &str,
@@ -50,7 +54,15 @@ impl Bucket {
             .await;
         match sent {
             Ok(part) => Ok(Some(Part { id: part.content_id })),
-            Err(error) if self.is_absence(&error) => Ok(None),
+            // Memory has no error of its own for it, and no other ones.
+            Err(error) if self.dialect() == Dialect::Memory || says_gone(&error) => Ok(None),
+            Err(error @ object_store::Error::NotFound { .. }) => Err(StorageError::unavailable(
+                format!(
+                    "the object store answers 404 to a part of {key}, and does not say that its parts have gone"
+                ),
+                Some(RETRY_AFTER),
+                Some(error.into()),
+            )),
             Err(error) => Err(failed("write a part of", key, error)),
         }
     }
@@ -237,6 +249,18 @@ impl Bucket {
             Answer::Absent => Ok(None),
         }
     }
+}
+
+/// Returns true if the store itself says that it has no such object in parts.
+fn says_gone(error: &object_store::Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if error.to_string().contains("<Code>NoSuchUpload</Code>") {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Returns the text between two others.

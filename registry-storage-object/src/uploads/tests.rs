@@ -277,6 +277,30 @@ async fn a_session_whose_bytes_the_store_has_dropped_ends() {
 }
 
 #[tokio::test]
+async fn only_the_store_itself_ends_a_session_whose_parts_have_gone() {
+    let remote = Remote::start().await;
+    let storage = remote.open(true).await;
+    let (state, _) = append(&storage, opened(&storage).await, content(1, 17 * MIB), None).await;
+    let id = state.id;
+    // Something in front of the store answers in its place.
+    let part = on(Kind::UploadPart).always();
+    let rule = remote.proxy.fault(part, Fault::Answer(StatusCode::NOT_FOUND));
+    let failed = try_append(&storage, state, content(2, 17 * MIB), None).await;
+    assert!(rule.happened() > 0);
+    assert!(
+        matches!(failed, Err(StorageError::Unavailable { .. })),
+        "{failed:?}"
+    );
+    rule.remove();
+
+    let state = storage.upload(&name("a"), &id).await.unwrap().unwrap();
+    drop_parts(&storage, &id).await;
+    let failed = try_append(&storage, state, content(2, 17 * MIB), None).await;
+    assert!(matches!(failed, Err(StorageError::UploadUnknown)), "{failed:?}");
+    assert!(storage.upload(&name("a"), &id).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn a_copy_that_was_made_is_not_made_again() {
     let remote = Remote::start().await;
     let storage = remote.open(true).await;

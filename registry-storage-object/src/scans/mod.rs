@@ -4,7 +4,7 @@
 //! A name that is found by a prefix is looked for by a listing of its keys.
 
 use crate::{
-    bucket::{Meta, StoreTime},
+    bucket::{MARGIN, Meta, StoreTime},
     keys,
     store::Store,
 };
@@ -13,16 +13,10 @@ use registry_core::{
     RepositoryName,
     storage::{Result, StorageError},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Number of requests of a scan at a time.
 const AT_ONCE: usize = 16;
-
-/// Time by which the clocks of the servers of a store may differ, and an object's time from that of its answer.
-const SKEW: Duration = Duration::from_secs(120);
 
 /// Number of keys in a page of a second listing. It is not a part of the usual 1,000, so that pages end at other keys.
 const OTHER_PAGE: usize = 617;
@@ -181,7 +175,7 @@ fn left_out_before<'l>(
     second: &'l [Meta],
 ) -> Option<&'l str> {
     let was_there = |object: &&Meta| {
-        let settled = StoreTime::of(object.modified).after(SKEW);
+        let settled = StoreTime::of(object.modified).after(MARGIN);
         began.is_some_and(|began| settled < began)
     };
     let lacking = second.iter().filter(|object| !first.contains(&object.key));

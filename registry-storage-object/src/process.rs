@@ -31,6 +31,8 @@ impl Processes {
 pub(crate) struct Process {
     /// State of the collection as it was read last.
     known: Mutex<Option<Known>>,
+    /// Epoch of the newest state that was read, if the bucket has one.
+    newest_epoch: Mutex<Option<u64>>,
     /// Newest state that was read, of a store without updates.
     pub(crate) newest: Newest,
     /// Held while the state is read, so that one request reads it for all.
@@ -142,10 +144,18 @@ impl Process {
     }
 
     pub(crate) fn learn(&self, known: Known) {
+        let mut newest = lock(&self.newest_epoch);
+        *newest = known.found().max(*newest);
+        drop(newest);
         *lock(&self.known) = Some(known);
     }
 
-    /// Makes the next section read the state of the collection again.
+    /// Returns the epoch of the newest state that was read, if the bucket has one.
+    pub(crate) fn newest_epoch(&self) -> Option<u64> {
+        *lock(&self.newest_epoch)
+    }
+
+    /// Makes the next section read the state of the collection again. It cannot be older then.
     pub(crate) async fn forget(&self) {
         let _reading = self.reading.lock().await;
         *lock(&self.known) = None;

@@ -16,3 +16,10 @@ pub(crate) struct Known {
     pub(super) told: StoreTime,
     pub(super) read: Instant,
 }
+
+impl Known {
+    /// Returns the epoch, if the bucket had a state of the collection.
+    pub(crate) fn found(&self) -> Option<u64> {
+        self.exists.then_some(self.epoch)
+    }
+}

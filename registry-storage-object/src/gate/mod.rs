@@ -292,7 +292,8 @@ impl Gate {
     }
 
     async fn read(&self, bucket: &Bucket, before: Option<Known>) -> Result<Known> {
-        let seen = before.as_ref().map(|known| (known.exists, known.epoch));
+        let seen = before.as_ref().and_then(Known::found);
+        let seen = seen.max(self.process.newest_epoch());
         let before = before.map(|known| known.condemned).unwrap_or_default();
         // Again if a collection ends meanwhile, or the store's last answer is old.
         for _ in 0..4 {
@@ -304,7 +305,7 @@ impl Gate {
             let exists = stored.exists();
             let State { epoch, lists, .. } = stored.state;
             // Something in front of the store may answer in its place. A state that goes back would protect nothing.
-            if seen.is_some_and(|seen| seen > (exists, epoch)) {
+            if seen > exists.then_some(epoch) {
                 return Err(StorageError::unavailable(
                     format!(
                         "the state of the collection in the bucket ({}) has gone back, or is gone: if it was removed, restart all \

@@ -417,3 +417,16 @@ async fn a_state_that_goes_back_is_refused() {
     let refused = setting.gate.read(&setting.bucket, Some(known)).await;
     assert!(matches!(refused, Err(StorageError::Unavailable { .. })));
 }
+
+#[tokio::test]
+async fn a_state_that_goes_back_is_refused_also_after_the_end_of_a_run() {
+    let setting = Setting::link().await;
+    setting.gate.view(&setting.bucket).await.unwrap();
+    setting.gate.process.forget().await;
+    setting.bucket.delete(keys::COLLECTION).await.unwrap();
+    let refused = setting.gate.view(&setting.bucket).await;
+    assert!(
+        matches!(refused, Err(StorageError::Unavailable { .. })),
+        "{refused:?}"
+    );
+}

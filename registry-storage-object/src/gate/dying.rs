@@ -13,6 +13,8 @@
 //!   whose collection stops, or has no answer, stays as it was.
 //! - By the store's clock, once that has passed the end by the greatest difference.
 //!
+//! One that was damaged or removed is an error until it is older than any removal lasts.
+//!
 //! Not covered: a copy of an answered removal, made by a proxy, that gets to a node which the collection has never seen, after
 //! all of that time, and whose clock is behind by the same.
 //!
@@ -50,6 +52,10 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Number of announcements that are read at once.
 const PARALLEL: usize = 16;
 
+/// Age from which on an announcement is over, also if it cannot be read. No removal takes effect for as long: stores act on
+/// late requests for up to two hours, and the rest is for their clocks.
+const LONGEST: Duration = Duration::from_secs(3 * 60 * 60);
+
 /// Number of times that an announcement is sent until it is the store's fault that it has no answer.
 const TRIES: usize = 10;
 
@@ -84,6 +90,8 @@ pub(crate) struct Batch {
     lasts: u64,
     /// Local time at which this process has known it.
     known: Instant,
+    /// True if this process has made it: nobody else changes it.
+    is_own: bool,
     /// Tells two announcements of the same removals apart.
     nonce: String,
     marks: Vec<Mark>,
@@ -123,6 +131,7 @@ impl Batch {
             until: words.next()?.parse().ok()?,
             lasts: words.next()?.parse().ok()?,
             known: Instant::now(),
+            is_own: false,
             nonce: words.next()?.to_owned(),
             marks: mark::from_bytes(rest.get(1..)?)?,
         })
@@ -133,11 +142,28 @@ impl Batch {
         let Some(object) = bucket.get(&key).await? else {
             return Ok(None);
         };
-        let batch = Self::parse(number, &object.bytes).ok_or_else(|| {
-            let message = format!("the record {key} of a collection is damaged");
-            StorageError::unavailable(message, Some(RETRY_AFTER), None)
-        })?;
-        Ok(Some(batch))
+        match Self::parse(number, &object.bytes) {
+            Some(batch) => Ok(Some(batch)),
+            None if is_old(bucket, StoreTime::of(object.modified)) => Ok(Some(Self::over(number))),
+            None => {
+                let message = format!("the record {key} of a collection is damaged");
+                Err(StorageError::unavailable(message, Some(RETRY_AFTER), None))
+            }
+        }
+    }
+
+    /// Returns one that is over, and whose items are not known.
+    fn over(number: u64) -> Self {
+        let (until, lasts) = End::Over.seconds();
+        Self {
+            number,
+            until,
+            lasts,
+            known: Instant::now(),
+            is_own: false,
+            nonce: String::new(),
+            marks: Vec::new(),
+        }
     }
 
     /// Returns true if it may be removing something.
@@ -159,13 +185,14 @@ impl Batch {
     }
 
     /// Returns the same removals with another end.
-    fn with_end(&self, end: End) -> Self {
+    pub(super) fn with_end(&self, end: End) -> Self {
         let (until, lasts) = end.seconds();
         Self {
             number: self.number,
             until,
             lasts,
             known: self.known,
+            is_own: self.is_own,
             nonce: self.nonce.clone(),
             marks: self.marks.clone(),
         }
@@ -188,6 +215,7 @@ impl Batches {
             until,
             lasts,
             known: Instant::now(),
+            is_own: true,
             nonce: nonce()?,
             marks: marks.to_vec(),
         };
@@ -309,8 +337,9 @@ impl Batches {
         Ok(self.open_ones(epoch, now(bucket), margin))
     }
 
-    /// Reads announcements again, which may have been shortened.
-    async fn read_again(&self, bucket: &Bucket, epoch: u64, batches: Vec<Arc<Batch>>) -> Result<()> {
+    /// Reads announcements of others again, which may have been shortened.
+    async fn read_again(&self, bucket: &Bucket, epoch: u64, mut batches: Vec<Arc<Batch>>) -> Result<()> {
+        batches.retain(|batch| !batch.is_own);
         for batches in batches.chunks(PARALLEL) {
             let reads = batches
                 .iter()
@@ -353,7 +382,7 @@ impl Batches {
         }
         let next = self.next(epoch);
         let first = Batch::read(bucket, epoch, next);
-        let (first, listed) = futures_util::try_join!(first, last_listed(bucket, epoch))?;
+        let (first, (listed, old)) = futures_util::try_join!(first, last_listed(bucket, epoch))?;
         if first.is_none() && listed.is_none_or(|listed| listed < next) {
             return Ok(());
         }
@@ -364,7 +393,14 @@ impl Batches {
             let end = listed.unwrap_or(next).clamp(next, next + PARALLEL as u64 - 1);
             let reads = (next..=end).map(|number| Batch::read(bucket, epoch, number));
             let read: Vec<Option<Batch>> = try_join_all(reads).await?;
-            let whole: Option<Vec<_>> = read.into_iter().map(|batch| batch.map(Arc::new)).collect();
+            // One that was made before an old one is over as well, whatever has become of it.
+            let or_over = |(number, batch): (u64, Option<Batch>)| {
+                let is_over = old.is_some_and(|old| number < old);
+                batch
+                    .or_else(|| is_over.then(|| Batch::over(number)))
+                    .map(Arc::new)
+            };
+            let whole: Option<Vec<_>> = (next..).zip(read).map(or_over).collect();
             match (whole, listed) {
                 (Some(batches), _) => self.add(epoch, batches),
                 (None, Some(listed)) if next <= listed => {
@@ -377,6 +413,12 @@ impl Batches {
                 (None, _) => return Ok(()),
             }
         }
+    }
+
+    /// Returns the number of batches in memory.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.seen().open.len()
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -398,6 +440,8 @@ impl Batches {
             };
         }
         if epoch == seen.epoch {
+            // Whoever waits for one does it with the ones that are left.
+            seen.open.retain(|open| !open.ends() || !open.left().is_zero());
             for batch in batches {
                 if batch.number >= seen.next {
                     seen.next = batch.number + 1;
@@ -408,14 +452,26 @@ impl Batches {
     }
 }
 
-/// Returns the greatest number that a listing shows.
-async fn last_listed(bucket: &Bucket, epoch: u64) -> Result<Option<u64>> {
-    let listed: Vec<_> = bucket.list(&keys::batches(epoch)).try_collect().await?;
-    let numbers = listed.iter().filter_map(|meta| {
-        let (_, number) = meta.key.rsplit_once('/')?;
-        number.parse().ok()
-    });
-    Ok(numbers.max())
+/// Returns the greatest number that a listing shows, and that of the old ones.
+async fn last_listed(bucket: &Bucket, epoch: u64) -> Result<(Option<u64>, Option<u64>)> {
+    let (mut last, mut last_old) = (None, None);
+    let mut listed = bucket.list(&keys::batches(epoch));
+    while let Some(meta) = listed.try_next().await? {
+        let number = meta
+            .key
+            .rsplit_once('/')
+            .and_then(|(_, number)| number.parse().ok());
+        last = last.max(number);
+        if is_old(bucket, StoreTime::of(meta.modified)) {
+            last_old = last_old.max(number);
+        }
+    }
+    Ok((last, last_old))
+}
+
+/// Returns true if no removal can take effect any more that was announced before a time of the store's clock.
+fn is_old(bucket: &Bucket, time: StoreTime) -> bool {
+    now(bucket).since(time) > LONGEST
 }
 
 fn seconds(time: StoreTime) -> u64 {

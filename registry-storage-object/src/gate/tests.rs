@@ -7,6 +7,7 @@ use crate::{
 use futures_util::TryStreamExt as _;
 use object_store::memory::InMemory;
 use registry_core::{Algorithm, storage::Victim};
+use std::time::SystemTime;
 
 /// A bucket with a collection that has condemned items.
 struct Setting {
@@ -311,6 +312,72 @@ async fn an_announcement_that_is_listed_and_cannot_be_read_is_an_error() {
         matches!(refused, Err(StorageError::Unavailable { .. })),
         "{refused:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_announcement_that_is_lost_or_damaged_is_over_once_it_is_old() {
+    for damaged in [Some(""), Some("1 2"), None] {
+        let setting = Setting::link().await;
+        let link = Victim::Link(setting.name.clone(), setting.digest);
+        let lasts = Duration::from_secs(150);
+        for _ in 0..2 {
+            setting
+                .announce(End::By(now(&setting.bucket).after(lasts), lasts), &link)
+                .await;
+        }
+        let key = keys::batch(0, 0);
+        match damaged {
+            Some(text) => setting.bucket.put(&key, text).await.unwrap(),
+            None => setting.bucket.delete(&key).await.unwrap(),
+        }
+        let replica = setting.replica("none");
+        let number = || replica.gate.process.batches.number(&replica.bucket, 0);
+        let refused = number().await;
+        assert!(
+            matches!(refused, Err(StorageError::Unavailable { .. })),
+            "{damaged:?}: {refused:?}"
+        );
+
+        let date = SystemTime::now() + Duration::from_secs(4 * 60 * 60);
+        let date = httpdate::fmt_http_date(date).parse().unwrap();
+        let headers = [(http::header::DATE, date)].into_iter().collect();
+        replica.bucket.observed().answer(&headers, Instant::now());
+        assert_eq!(number().await.unwrap(), 2, "{damaged:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn announcements_that_are_over_take_no_memory_where_nobody_looks() {
+    let setting = Setting::link().await;
+    let other = Victim::Data(Digest::of(Algorithm::Sha256, b"other"));
+    let lasts = Duration::from_secs(150);
+    for _ in 0..3 {
+        setting
+            .announce(End::By(now(&setting.bucket).after(lasts), lasts), &other)
+            .await;
+        tokio::time::advance(2 * lasts).await;
+    }
+    assert_eq!(setting.gate.process.batches.remembered(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_does_not_read_its_own_announcements() {
+    let setting = Setting::link().await;
+    let link = Victim::Link(setting.name.clone(), setting.digest);
+    let batch = setting.dying(&link).await;
+    // Nobody else changes them.
+    let over = batch.with_end(End::Over);
+    setting
+        .bucket
+        .put(&keys::batch(0, 0), over.to_bytes())
+        .await
+        .unwrap();
+    let refused = setting.promise().await;
+    assert!(
+        matches!(refused, Err(StorageError::Unavailable { .. })),
+        "{refused:?}"
+    );
+    setting.replica("none").promise().await.unwrap();
 }
 
 #[tokio::test]

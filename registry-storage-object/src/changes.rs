@@ -112,7 +112,7 @@ impl Store {
         for ((repository, tag), entries) in self.leftovers.take() {
             // Somebody may have created the tag since, or the link is missing of a tag that is in a log.
             match self.pointer(&repository, &tag).await?.link {
-                Link::None => self.bucket.delete_all(entries.into_iter()).await?,
+                Link::None => self.remove_tag_entries(&repository, &tag, entries).await?,
                 Link::To(_) => self.tidy_link(&repository, &tag).await?,
                 Link::Garbled => {}
             }

@@ -374,3 +374,29 @@ async fn a_deletion_that_takes_two_sections_ends_its_note() {
     let waited = store.outlast_deletion(&name("a"), &digest(1)).await;
     assert!(waited.is_ok(), "{waited:?}");
 }
+
+#[tokio::test]
+async fn the_entry_that_a_stopped_deletion_has_left_is_not_removed_after_a_put() {
+    let remote = Remote::start().await;
+    let (storage, other) = (faulty(&remote).await, remote.open(false).await);
+    let (a, v1) = (name("a"), tag("v1"));
+    let entry = keys::tag_index(&a, &v1, &digest(1));
+    let text = digest(1).to_string();
+    other.store.bucket.put(&entry, text).await.unwrap();
+    storage.store.leftovers.add(&a, v1, vec![entry.clone()]);
+    let gate = Gate::new();
+    let removal = on(Kind::Delete).key("/v1/index/");
+    let rule = remote.proxy.fault(removal, Fault::Delay(gate.clone()));
+    let trim = tokio::spawn(async move { storage.store.trim_changes().await });
+    assert!(gate.reached(1).await);
+    put(&other, 1, &["v1"]).await;
+
+    let trimmed = trim.await.unwrap();
+    gate.open();
+    while remote.proxy.seen().iter().any(|seen| seen.status.is_none()) {
+        tokio::task::yield_now().await;
+    }
+
+    assert!(trimmed.is_ok() && rule.happened() == 1, "{trimmed:?}");
+    assert!(other.store.bucket.head(&entry).await.unwrap().is_some());
+}

@@ -158,19 +158,27 @@ impl Store {
         self.remove_past_targets(repository, tag, vec![*target]).await
     }
 
-    /// Removes targets from registry:2's list. Another replica may move the tag there meanwhile. Then its entry, by which
-    /// [`tag_of_page`](Self::tag_of_page) finds it, is put back. So the removal must not take effect later.
     async fn remove_past_targets(
         &self,
         repository: &RepositoryName,
         tag: &Tag,
         targets: Vec<Digest>,
     ) -> Result<()> {
-        let removals = targets.into_iter().map(|target| async move {
-            let key = keys::tag_index(repository, tag, &target);
-            self.remove_link(&key).await
-        });
-        at_once(removals).await?;
+        let keys = targets
+            .iter()
+            .map(|target| keys::tag_index(repository, tag, target));
+        self.remove_tag_entries(repository, tag, keys.collect()).await
+    }
+
+    /// Removes entries of registry:2's list. Another replica may move the tag there meanwhile. Then its entry, by which
+    /// [`tag_of_page`](Self::tag_of_page) finds it, is put back. So the removal must not take effect later.
+    pub(crate) async fn remove_tag_entries(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        keys: Vec<String>,
+    ) -> Result<()> {
+        at_once(keys.iter().map(|key| self.remove_link(key))).await?;
         if let Some(target) = self.pointer(repository, tag).await?.link.target() {
             let key = keys::tag_index(repository, tag, &target);
             self.bucket.put(&key, target.to_string()).await?;

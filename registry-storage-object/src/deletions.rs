@@ -175,7 +175,8 @@ impl Store {
             .await?
             .items;
         self.delete_tags_at(deletion, late).await?;
-        Ok(true)
+        // A put of the manifest may have come meanwhile, whose tag is gone. So it has to come before this deletion.
+        Ok(link != Link::None || self.revision_link(repository, digest).await? == Link::None)
     }
 
     /// Removes the record of a manifest, and its entry as a referrer. Returns false if the time of the note has passed.

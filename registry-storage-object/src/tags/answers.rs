@@ -376,6 +376,28 @@ async fn a_deletion_that_takes_two_sections_ends_its_note() {
 }
 
 #[tokio::test]
+async fn a_deletion_that_takes_a_tag_of_a_manifest_that_comes_meanwhile_takes_the_manifest() {
+    let remote = Remote::start().await;
+    let (storage, other) = (faulty(&remote).await, remote.open(false).await);
+    put(&other, 2, &["v2"]).await;
+    let gate = Gate::new();
+    let listing = on(Kind::List).key(keys::tags(&name("a")));
+    remote.proxy.fault(listing, Fault::Delay(gate.clone()));
+    let deletion = tokio::spawn(async move {
+        storage
+            .delete_manifest(&name("a"), &digest(1), Deletion::new())
+            .await
+    });
+    assert!(gate.reached(1).await);
+    put(&other, 1, &["v1"]).await;
+    gate.open();
+
+    assert_eq!(deletion.await.unwrap().unwrap(), Some(vec![tag("v1")]));
+    let link = other.store.revision_link(&name("a"), &digest(1)).await;
+    assert_eq!((link.unwrap(), resolve(&other, "v1").await), (Link::None, None));
+}
+
+#[tokio::test]
 async fn the_entry_that_a_stopped_deletion_has_left_is_not_removed_after_a_put() {
     let remote = Remote::start().await;
     let (storage, other) = (faulty(&remote).await, remote.open(false).await);

@@ -35,7 +35,7 @@ struct ManifestDeletion<'a> {
     how: &'a Deletion,
     /// Time for which a section may remove the record.
     valid: Duration,
-    /// Note of the last section.
+    /// Note of the section, until it sends the removal of the record.
     note: Option<Deleting>,
     /// True if its record is in the trash.
     is_recorded: bool,
@@ -108,7 +108,11 @@ impl Store {
             removed: BTreeSet::new(),
         };
         for _ in 0..SECTIONS {
-            if self.delete_section(&mut deletion).await? {
+            let section = self.delete_section(&mut deletion).await;
+            if let Some(unused) = deletion.note.take() {
+                self.end_deletion(&unused, None).await;
+            }
+            if section? {
                 let ManifestDeletion {
                     was_there, removed, ..
                 } = deletion;
@@ -134,10 +138,7 @@ impl Store {
         self.gate.promise(&self.bucket, &view, &promised).await?;
         let link = self.revision_link(repository, digest).await?;
         if link != Link::None {
-            let earlier = deletion.note.take();
-            deletion.note = self
-                .note_deletion(repository, digest, deletion.valid, earlier)
-                .await?;
+            deletion.note = self.note_deletion(repository, digest, deletion.valid).await?;
         }
         let (manifest, tags) = tokio::join!(
             self.revision(repository, digest),
@@ -182,11 +183,12 @@ impl Store {
     /// Removes the record of a manifest, and its entry as a referrer. Returns false if the time of the note has passed.
     async fn remove_revision(
         &self,
-        deletion: &ManifestDeletion<'_>,
+        deletion: &mut ManifestDeletion<'_>,
         manifest: &Result<Option<StoredManifest>>,
     ) -> Result<bool> {
         let key = keys::revision(deletion.repository, deletion.digest);
-        let until = match &deletion.note {
+        let note = deletion.note.take();
+        let until = match &note {
             None => {
                 self.remove_link(&key).await?;
                 None
@@ -194,13 +196,16 @@ impl Store {
             Some(note) => match self.remove_noted(&key, note).await? {
                 Removed::Answered(until) => Some(until),
                 Removed::Outlasted => None,
-                Removed::Not => return Ok(false),
+                Removed::Not => {
+                    self.end_deletion(note, None).await;
+                    return Ok(false);
+                }
             },
         };
         if let Ok(Some(manifest)) = manifest {
             self.remove_referrer(deletion.repository, manifest).await?;
         }
-        if let (Some(note), Some(until)) = (&deletion.note, until) {
+        if let Some(note) = &note {
             self.end_deletion(note, until).await;
         }
         Ok(true)
@@ -215,7 +220,7 @@ impl Store {
             Sent::Done(_) | Sent::Refused => Ok(Removed::Answered(fence.expires())),
             Sent::Expired => Ok(Removed::Not),
             Sent::Unclear => {
-                self.outlast(fence.expires().after(self.lateness()), key).await?;
+                self.outlast(self.over(fence), key).await?;
                 Ok(match self.bucket.head(key).await? {
                     None => Removed::Outlasted,
                     Some(_) => Removed::Not,

@@ -379,7 +379,7 @@ pub(crate) fn holder(name: &str) -> String {
     format!("{HOLDERS}/{name}")
 }
 
-/// Note that a manifest is being deleted.
+/// Directory of the notes that a manifest is being deleted.
 pub(crate) fn deleting(name: &RepositoryName, digest: &Digest) -> String {
     format!(
         "{DELETING}/{}/{}/{}",
@@ -387,6 +387,11 @@ pub(crate) fn deleting(name: &RepositoryName, digest: &Digest) -> String {
         digest.algorithm().as_str(),
         digest.hex()
     )
+}
+
+/// Note that a manifest is being deleted.
+pub(crate) fn deletion_note(name: &RepositoryName, digest: &Digest, nonce: &str) -> String {
+    format!("{}/{nonce}", deleting(name, digest))
 }
 
 /// Note that a number of manifests have gone since the last collection.

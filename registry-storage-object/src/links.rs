@@ -8,7 +8,7 @@
 //! blob 3.
 
 use crate::{
-    bucket::{Condition, Meta, Sent, StoreTime},
+    bucket::{Condition, Fence, Meta, Sent, StoreTime},
     error::restart,
     gate::{Promised, View},
     keys,
@@ -225,7 +225,7 @@ impl Store {
                 Sent::Expired => {}
                 Sent::Unclear => {
                     if let Some(fence) = fence {
-                        self.outlast(fence.expires().after(self.lateness()), key).await?;
+                        self.outlast(self.over(fence), key).await?;
                     }
                 }
             }
@@ -234,6 +234,12 @@ impl Store {
             }
         }
         Err(restart(&format!("remove {key}")))
+    }
+
+    /// Returns the time until which a request may take effect whose answer was lost: it may have got to a node of the store
+    /// whose clock is behind.
+    pub(crate) fn over(&self, fence: Fence) -> StoreTime {
+        fence.expires().after(self.lateness() + self.gate.times.margin)
     }
 
     /// Makes sure that no other process has begun to write, where only one may.

@@ -39,7 +39,7 @@ impl Store {
         gone.extend(run.gone.iter().cloned());
         self.bucket.delete_all(gone.into_iter()).await?;
         self.trim_changes().await?;
-        self.sweep_deletions(self.settled() + self.lateness()).await?;
+        self.sweep_deletions(self.notes_last()).await?;
         self.sweep(&work.stored).await?;
         self.sweep_holders(&holder).await
     }

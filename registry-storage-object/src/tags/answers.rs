@@ -9,7 +9,7 @@ use crate::{
     tags::Link,
 };
 use http::StatusCode;
-use object_stores::proxy::{Fault, Gate, Kind, on};
+use object_stores::proxy::{Fault, Gate, Kind, Seen, on};
 use registry_core::{
     Algorithm, Digest, MediaType,
     storage::{
@@ -189,8 +189,8 @@ async fn a_put_outlasts_the_removal_by_a_replica_that_dies() {
     remote.proxy.fault(removed, Fault::CutAfterEffect);
     let other = begin_to_delete(&remote, 1).await;
     assert!(removal.reached(1).await);
-    let note = on(Kind::Get).key(keys::deleting(&name("a"), &digest(1)));
-    remote.proxy.fault(note, delay(&look));
+    let notes = keys::deleting(&name("a"), &digest(1));
+    remote.proxy.fault(on(Kind::List).key(&notes), delay(&look));
     let again = tokio::spawn({
         let storage = storage.clone();
         async move {
@@ -207,6 +207,19 @@ async fn a_put_outlasts_the_removal_by_a_replica_that_dies() {
         }
     });
     assert!(look.reached(1).await);
+    // The put has found its record.
+    let has_looked = || {
+        let seen = remote.proxy.seen();
+        let is_put = |seen: &Seen| seen.kind == Kind::Put && seen.key.contains(&record);
+        let put = seen.iter().rposition(is_put).unwrap();
+        let is_look = |seen: &Seen| seen.kind == Kind::Get && seen.key.contains(&record);
+        seen.iter()
+            .skip(put)
+            .any(|seen| is_look(seen) && seen.status.is_some())
+    };
+    while !has_looked() {
+        tokio::task::yield_now().await;
+    }
 
     removal.open();
     while storage.store.bucket.head(&record).await.unwrap().is_some() {
@@ -216,6 +229,11 @@ async fn a_put_outlasts_the_removal_by_a_replica_that_dies() {
     look.open();
 
     assert!(again.await.unwrap().failed.is_none());
+    let seen = remote.proxy.seen();
+    let looks = seen
+        .iter()
+        .filter(|seen| seen.kind == Kind::List && seen.key.contains(&notes));
+    assert!(looks.count() > 2, "the put has not waited");
     let link = storage.store.revision_link(&name("a"), &digest(1)).await;
     assert_eq!(link.unwrap(), Link::To(digest(1)));
     assert_eq!(resolve(&storage, "v2").await, Some(digest(1)));
@@ -240,10 +258,10 @@ async fn a_put_goes_on_soon_after_a_deletion_that_was_answered() {
         assert_eq!(resolve(&storage, "v1").await, Some(digest(1)));
     }
     let notes = || storage.store.list_all(keys::DELETING);
-    assert_eq!(notes().await.unwrap().len(), 1);
+    assert_eq!(notes().await.unwrap().len(), 2);
     let hour = Duration::from_secs(3600);
     storage.store.sweep_deletions(hour).await.unwrap();
-    assert_eq!(notes().await.unwrap().len(), 1);
+    assert_eq!(notes().await.unwrap().len(), 2);
     storage.store.sweep_deletions(Duration::ZERO).await.unwrap();
     assert_eq!(notes().await.unwrap().len(), 0);
 }
@@ -373,6 +391,49 @@ async fn a_deletion_that_takes_two_sections_ends_its_note() {
     store.gate.times.lateness = Duration::from_secs(3600);
     let waited = store.outlast_deletion(&name("a"), &digest(1)).await;
     assert!(waited.is_ok(), "{waited:?}");
+}
+
+#[tokio::test]
+async fn a_deletion_that_has_sent_no_removal_ends_its_note() {
+    let remote = Remote::start().await;
+    let mut storage = faulty_for(&remote, Duration::from_secs(8)).await;
+    put(&storage, 1, &["v1"]).await;
+    // The last request before the removal.
+    let refused = Fault::Answer(StatusCode::FORBIDDEN);
+    let rule = remote.proxy.fault(on(Kind::Put).key(keys::GONE), refused);
+    let store = Arc::get_mut(&mut storage.store).unwrap();
+    store.gate.times.lateness = Duration::from_secs(3600);
+
+    let deleted = storage
+        .delete_manifest(&name("a"), &digest(1), Deletion::new())
+        .await;
+
+    assert!(deleted.is_err() && rule.happened() == 1, "{deleted:?}");
+    let waited = storage.store.outlast_deletion(&name("a"), &digest(1)).await;
+    assert!(matches!(waited, Ok(false)), "{waited:?}");
+}
+
+#[tokio::test]
+async fn a_deletion_whose_answer_is_lost_ends_its_note_when_nothing_is_on_its_way() {
+    let remote = Remote::start().await;
+    let mut storage = faulty_for(&remote, Duration::from_secs(8)).await;
+    put(&storage, 1, &["v1"]).await;
+    let removal = on(Kind::Delete).key(keys::revision(&name("a"), &digest(1)));
+    let rule = remote.proxy.fault(removal, Fault::CutAfterEffect);
+    let began = now(&storage.store.bucket);
+
+    let deleted = storage
+        .delete_manifest(&name("a"), &digest(1), Deletion::new())
+        .await;
+
+    assert_eq!((deleted.unwrap(), rule.happened()), (Some(vec![tag("v1")]), 1));
+    let times = storage.store.gate.times;
+    let passed = now(&storage.store.bucket).since(began);
+    assert!(passed > times.lateness + times.margin, "{passed:?}");
+    let store = Arc::get_mut(&mut storage.store).unwrap();
+    store.gate.times.lateness = Duration::from_secs(3600);
+    let waited = store.outlast_deletion(&name("a"), &digest(1)).await;
+    assert!(matches!(waited, Ok(false)), "{waited:?}");
 }
 
 #[tokio::test]

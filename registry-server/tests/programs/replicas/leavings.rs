@@ -12,7 +12,8 @@ use crate::soak::disk::{self, Roots};
 /// is removed by one that starts an hour later.
 const EMPTY: [&str; 3] = ["_sessions/", "_quarantine/", "_trash/"];
 
-/// Age in seconds from which on a collection removes the past targets of a tag that does not exist.
+/// Age in seconds from which on a collection removes the past targets of a tag that does not exist, and the notes of deletions
+/// that kills have cut short. No late request can take effect then.
 const UNDER_WAY: i64 = 15 * 60;
 
 /// Asserts that the bucket holds the roots and what they refer to, and nothing else.
@@ -38,13 +39,8 @@ async fn copy(cluster: &Cluster) -> tempfile::TempDir {
     let mut unexpected = Vec::new();
     for object in objects {
         let key = object.location.to_string();
-        // Past targets of a tag whose removal a kill has cut short. A collection removes them once no late write can make the
-        // tag again.
-        if let Some((tag, _)) = key.split_once("/index/")
-            && tag.contains("/_manifests/tags/")
-            && !links.contains(&format!("{tag}/current/link"))
-            && (newest - object.last_modified).num_seconds() < UNDER_WAY
-        {
+        let is_young = (newest - object.last_modified).num_seconds() < UNDER_WAY;
+        if is_young && (is_past_target(&key, &links) || key.contains("/_collect/deleting/")) {
             continue;
         }
         let ours = key.strip_prefix("docker/registry/v2/").unwrap_or(&key);
@@ -65,6 +61,13 @@ async fn copy(cluster: &Cluster) -> tempfile::TempDir {
     let open = cluster.store.open_multiparts(BUCKET).expect("the store lists");
     assert_eq!(open, [] as [String; 0], "multipart uploads left over");
     directory
+}
+
+/// Returns true if a key is an entry of a tag that does not exist.
+fn is_past_target(key: &str, keys: &HashSet<String>) -> bool {
+    key.split_once("/index/").is_some_and(|(tag, _)| {
+        tag.contains("/_manifests/tags/") && !keys.contains(&format!("{tag}/current/link"))
+    })
 }
 
 fn write(path: &Path, bytes: &[u8]) {

@@ -483,3 +483,33 @@ async fn the_entry_that_a_stopped_deletion_has_left_is_not_removed_after_a_put()
     assert!(trimmed.is_ok() && rule.happened() == 1, "{trimmed:?}");
     assert!(other.store.bucket.head(&entry).await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn a_tag_can_be_put_while_the_removal_of_its_past_targets_has_no_answer() {
+    let remote = Remote::start().await;
+    let storage = faulty(&remote).await;
+    put(&storage, 1, &["v1"]).await;
+    let (index, gate) = ("/v1/index/", Gate::new());
+    remote.proxy.fault(on(Kind::Delete).key(index), Fault::Cut);
+    // It is looked at while the removal may take effect.
+    let look = on(Kind::Head).key(index);
+    remote.proxy.fault(look, Fault::DelayAnswer(gate.clone()));
+    let deleting = tokio::spawn({
+        let storage = storage.clone();
+        async move {
+            storage
+                .delete_tag(&name("a"), &tag("v1"), TagExpect::Any, Deletion::new())
+                .await
+        }
+    });
+    assert!(gate.reached(1).await);
+
+    let (repository, v1) = (name("a"), tag("v1"));
+    let mut turn = std::pin::pin!(storage.store.turns.take(&repository, &v1));
+    assert!(futures_util::poll!(&mut turn).is_ready());
+    gate.open();
+
+    assert_eq!(deleting.await.unwrap().unwrap(), Some(digest(1)));
+    let past = storage.store.past_targets(&name("a"), &tag("v1")).await;
+    assert!(past.unwrap().is_empty());
+}

@@ -5,9 +5,13 @@ use super::{
     pointer::{Swapped, contended},
 };
 use crate::{
+    bucket::{Condition, Sent, StoreTime},
+    error::restart,
     gate::View,
     history::{Change, Entries},
-    keys, noted,
+    keys,
+    links::SECTIONS,
+    noted,
     scans::at_once,
     store::Store,
 };
@@ -43,7 +47,19 @@ impl Store {
     /// Removes a tag that is as expected.
     pub(crate) async fn untag(&self, removal: &Untagging<'_>) -> Result<Untagged> {
         let Untagging { repository, tag, .. } = *removal;
-        let _turn = self.turns.take(repository, tag).await;
+        let (untagged, is_removed) = {
+            let _turn = self.turns.take(repository, tag).await;
+            self.untag_in_turn(removal).await?
+        };
+        if is_removed {
+            self.remove_tag_index(repository, tag).await?;
+        }
+        Ok(untagged)
+    }
+
+    /// Does the same, except for registry:2's list of past targets. Returns true as well if there was a tag.
+    async fn untag_in_turn(&self, removal: &Untagging<'_>) -> Result<(Untagged, bool)> {
+        let Untagging { repository, tag, .. } = *removal;
         let mut recorded = None;
         for _ in 0..ATTEMPTS {
             let (pointer, entries) = self.tag_state(repository, tag).await?;
@@ -64,9 +80,9 @@ impl Store {
                 self.take_mark_off(repository, tag, &held).await;
             }
             match removed? {
-                (Swapped::Done, target) => return Ok(Untagged::Gone(target)),
+                (Swapped::Done, target) => return Ok((Untagged::Gone(target), true)),
                 (Swapped::Refused, _) => {}
-                (Swapped::Expired, _) => return Ok(Untagged::Expired),
+                (Swapped::Expired, _) => return Ok((Untagged::Expired, false)),
             }
         }
         Err(contended(repository, tag))
@@ -116,7 +132,6 @@ impl Store {
         match swapped {
             Swapped::Done => {
                 self.trim(repository, tag, entries).await;
-                self.remove_tag_index(repository, tag).await?;
             }
             Swapped::Refused | Swapped::Expired => self.take_back(written).await,
         }
@@ -124,7 +139,7 @@ impl Store {
     }
 
     /// Ends the history of a tag that does not exist, if it was lost.
-    async fn untag_lost(&self, removal: &Untagging<'_>, entries: &Entries) -> Result<Untagged> {
+    async fn untag_lost(&self, removal: &Untagging<'_>, entries: &Entries) -> Result<(Untagged, bool)> {
         let Untagging {
             repository, tag, how, ..
         } = *removal;
@@ -132,20 +147,60 @@ impl Store {
         admit(tag, lost, Some(entries), removal.expect)?;
         if let Some(target) = lost {
             if removal.records && !self.record_tag(removal, &target).await? {
-                return Ok(Untagged::Expired);
+                return Ok((Untagged::Expired, false));
             }
             let change = Change::Deleted(lost);
             self.write_entry(repository, tag, change, how.by.as_deref(), Some(entries))
                 .await?;
-            self.remove_tag_index(repository, tag).await?;
         }
-        Ok(Untagged::Gone(lost))
+        Ok((Untagged::Gone(lost), lost.is_some()))
     }
 
-    /// Removes registry:2's list of the past targets of a tag that is gone: registry:2 would list the tag.
+    /// Removes registry:2's list of the past targets of a tag that is gone: registry:2 would list the tag. Other writers of
+    /// the tag do not wait while a removal without an answer may take effect.
     async fn remove_tag_index(&self, repository: &RepositoryName, tag: &Tag) -> Result<()> {
-        let targets = self.past_targets(repository, tag).await?;
-        self.remove_past_targets(repository, tag, targets).await
+        let mut targets = self.past_targets(repository, tag).await?;
+        for _ in 0..SECTIONS {
+            let (left, until) = {
+                let _turn = self.turns.take(repository, tag).await;
+                self.try_remove_past_targets(repository, tag, targets).await?
+            };
+            let Some(first) = left.first() else {
+                return Ok(());
+            };
+            if let Some(until) = until {
+                let key = keys::tag_index(repository, tag, first);
+                self.outlast(until.after(self.lateness()), &key).await?;
+            }
+            targets = left;
+        }
+        Err(restart("remove the past targets of a tag"))
+    }
+
+    /// Removes targets from registry:2's list, each with one request, and puts the present one back. Returns those that are
+    /// left, and the time of the store's clock after which the requests without an answer have expired.
+    async fn try_remove_past_targets(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        targets: Vec<Digest>,
+    ) -> Result<(Vec<Digest>, Option<StoreTime>)> {
+        let removals = targets.into_iter().map(|target| async move {
+            let (key, fence) = (
+                keys::tag_index(repository, tag, &target),
+                self.fence_of(self.moving),
+            );
+            let sent = self.bucket.delete_once(&key, &Condition::Any, fence).await?;
+            Ok(match sent {
+                Sent::Done(_) | Sent::Refused => None,
+                Sent::Expired => Some((target, None)),
+                Sent::Unclear => Some((target, fence.map(|fence| fence.expires()))),
+            })
+        });
+        let left = at_once(removals).await?.into_iter().flatten();
+        let (left, until): (Vec<_>, Vec<_>) = left.unzip();
+        self.put_target_back(repository, tag).await?;
+        Ok((left, until.into_iter().flatten().max()))
     }
 
     /// Removes a target from registry:2's list, at which the tag was not moved after all.
@@ -155,19 +210,8 @@ impl Store {
         tag: &Tag,
         target: &Digest,
     ) -> Result<()> {
-        self.remove_past_targets(repository, tag, vec![*target]).await
-    }
-
-    async fn remove_past_targets(
-        &self,
-        repository: &RepositoryName,
-        tag: &Tag,
-        targets: Vec<Digest>,
-    ) -> Result<()> {
-        let keys = targets
-            .iter()
-            .map(|target| keys::tag_index(repository, tag, target));
-        self.remove_tag_entries(repository, tag, keys.collect()).await
+        let key = keys::tag_index(repository, tag, target);
+        self.remove_tag_entries(repository, tag, vec![key]).await
     }
 
     /// Removes entries of registry:2's list. Another replica may move the tag there meanwhile. Then its entry, by which
@@ -179,6 +223,10 @@ impl Store {
         keys: Vec<String>,
     ) -> Result<()> {
         at_once(keys.iter().map(|key| self.remove_link(key))).await?;
+        self.put_target_back(repository, tag).await
+    }
+
+    async fn put_target_back(&self, repository: &RepositoryName, tag: &Tag) -> Result<()> {
         if let Some(target) = self.pointer(repository, tag).await?.link.target() {
             let key = keys::tag_index(repository, tag, &target);
             self.bucket.put(&key, target.to_string()).await?;

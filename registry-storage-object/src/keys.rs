@@ -29,6 +29,8 @@ pub(crate) const HISTORY: &str = "docker/registry/v2/_history";
 pub(crate) const QUARANTINE: &str = "docker/registry/v2/_quarantine";
 /// Directory of the keys of the probe.
 pub(crate) const PROBE: &str = "docker/registry/v2/_probe";
+/// Directory of the results of probes.
+pub(crate) const KEPT_PROBES: &str = "docker/registry/v2/_probe/kept";
 /// Record of the process that writes, where only one may.
 pub(crate) const WRITER: &str = "docker/registry/v2/_leases/writer";
 /// Directory of the notes of recurring work.
@@ -372,6 +374,11 @@ pub(crate) fn batches(epoch: u64) -> String {
 /// One of these batches.
 pub(crate) fn batch(epoch: u64, number: u64) -> String {
     format!("{}/{number:020}", batches(epoch))
+}
+
+/// Result of the probe of one address of the bucket, by the digest of the address.
+pub(crate) fn kept_probe(address: &Digest) -> String {
+    format!("{KEPT_PROBES}/{}", address.hex())
 }
 
 /// Sign that the holder of a collection is alive.

@@ -50,7 +50,7 @@
 //! | `_index/` | derived from the repositories, and made again if it is missing |
 //! | `_quarantine/` | damaged content |
 //! | `_collect/` | state of the collection, and notes of deletions |
-//! | `_leases/`, `_probe/` | the sole replica, and the keys of the probe |
+//! | `_leases/`, `_probe/` | the sole replica; the keys of the probe, and its result |
 //!
 //! While registry:2 writes to the bucket, no replica may run: it keeps none of the protocols.
 
@@ -69,6 +69,7 @@ mod history;
 mod holders;
 mod indexing;
 mod inspect;
+mod kept_probe;
 mod keys;
 mod known_manifests;
 mod lease;

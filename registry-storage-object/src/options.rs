@@ -158,6 +158,7 @@ impl ObjectOptions {
     }
 
     /// Takes the result of an earlier [probe](Self::probe) of the same store, instead of probing it again at the opening.
+    /// Without it, an opening takes the result of the last day that the bucket has for the same address, if there is one.
     #[must_use]
     pub fn probed(self, probe: Probe) -> Self {
         Self {

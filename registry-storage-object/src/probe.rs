@@ -23,6 +23,8 @@ use std::{
 const RACERS: usize = 16;
 /// Age from which on the keys of a probe are those of a process that died.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
+/// Time for which a result counts.
+pub(crate) const LASTS: Duration = Duration::from_secs(24 * 60 * 60);
 /// Least number of races of a kind. A store that looks and then writes lets two writers win in some races only, so there are
 /// more as long as the probe waits for its URLs to expire.
 const ROUNDS: usize = 4;
@@ -105,7 +107,11 @@ impl Probe {
         let now = now(bucket);
         let left: Vec<_> = bucket.list(keys::PROBE).try_collect().await.unwrap_or_default();
         for object in left {
-            let is_old = now.since(StoreTime::of(object.modified)) > ABANDONED;
+            let lasts = match object.key.starts_with(keys::KEPT_PROBES) {
+                true => LASTS,
+                false => ABANDONED,
+            };
+            let is_old = now.since(StoreTime::of(object.modified)) > lasts;
             if is_old || object.key.starts_with(&directory) {
                 let _ = bucket.delete(&object.key).await;
             }
@@ -153,6 +159,41 @@ impl Probe {
         match lacks.is_empty() {
             true => tracing::info!("the object store suits {means}"),
             false => tracing::info!("the object store suits {means}; it does not {}", lacks.join(", ")),
+        }
+    }
+
+    /// Returns the abilities in the order of the fields.
+    pub(crate) const fn all(&self) -> [&Kept; 7] {
+        [
+            &self.create,
+            &self.update,
+            &self.delete,
+            &self.expiry,
+            &self.listed_at_once,
+            &self.byte_order,
+            &self.prefixes_vanish,
+        ]
+    }
+
+    /// Makes a result of its abilities in the order of the fields.
+    pub(crate) fn of(all: [Kept; 7]) -> Self {
+        let [
+            create,
+            update,
+            delete,
+            expiry,
+            listed_at_once,
+            byte_order,
+            prefixes_vanish,
+        ] = all;
+        Self {
+            create,
+            update,
+            delete,
+            expiry,
+            listed_at_once,
+            byte_order,
+            prefixes_vanish,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     bucket::{Bucket, refusal},
+    kept_probe::KeptProbe,
     keys,
     lease::Lease,
     location::Location,
@@ -93,7 +94,7 @@ impl ObjectOptions {
         }
         let probe = match self.probed.clone() {
             Some(probe) => probe,
-            None => Probe::run(&bucket).await?,
+            None => probe_or_kept(&bucket).await?,
         };
         probe.log();
         if !probe.supports_replicas() && !self.sole_replica {
@@ -112,7 +113,7 @@ impl ObjectOptions {
     }
 
     /// Finds out what the object store can do, by trying it below a directory of its own, which it removes. Takes some
-    /// seconds, because it waits until a signed URL expires.
+    /// seconds, because it waits until a signed URL expires. Openings take the result for a day.
     ///
     /// # Errors
     ///
@@ -125,8 +126,26 @@ impl ObjectOptions {
         let bucket = location.bucket(&self.root)?;
         let found = async {
             bucket.any(keys::TOP).await?;
-            Probe::run(&bucket).await
+            probe_and_keep(&bucket, KeptProbe::of(&bucket).await?).await
         };
         found.await.map_err(refusal)
     }
+}
+
+async fn probe_or_kept(bucket: &Bucket) -> Result<Probe> {
+    let record = KeptProbe::of(bucket).await?;
+    if let Some(record) = &record
+        && let Some(probe) = record.read().await
+    {
+        return Ok(probe);
+    }
+    probe_and_keep(bucket, record).await
+}
+
+async fn probe_and_keep(bucket: &Bucket, record: Option<KeptProbe<'_>>) -> Result<Probe> {
+    let probe = Probe::run(bucket).await?;
+    if let Some(record) = record {
+        record.write(&probe).await?;
+    }
+    Ok(probe)
 }

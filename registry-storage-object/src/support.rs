@@ -36,12 +36,17 @@ impl Remote {
         self.fake.open_multiparts("bucket")
     }
 
+    /// Returns the key of an account that passes the faults.
+    pub(crate) fn key(&self) -> String {
+        let key = self.fake.service_account();
+        key.replace(&self.fake.endpoint(), &self.proxy.endpoint())
+    }
+
     /// Opens a replica that passes the faults, or one that does not.
     pub(crate) async fn open(&self, passes_faults: bool) -> ObjectStorage {
-        let key = self.fake.service_account();
         let key = match passes_faults {
-            true => key.replace(&self.fake.endpoint(), &self.proxy.endpoint()),
-            false => key,
+            true => self.key(),
+            false => self.fake.service_account(),
         };
         let bucket = Gcs::new("bucket").key(key);
         let options = ObjectStorage::options().probed(self.probe.clone());

@@ -9,7 +9,6 @@ use crate::{
     bucket::{Condition, Sent, Version},
     error::restart,
     keys,
-    links::SECTIONS,
     rung::Rung,
     store::Store,
 };
@@ -20,8 +19,12 @@ use registry_core::{
     storage::{Result, StorageError, UploadState},
 };
 use serde::{Deserialize, Serialize};
-use std::time::SystemTime;
-use tokio::sync::OwnedSemaphorePermit;
+use std::time::{Duration, SystemTime};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+
+/// Time for which a record is moved again after a refusal or without an answer, and the first pause, which doubles.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A session as its record has it.
 #[derive(Clone, Debug)]
@@ -334,7 +337,8 @@ impl Store {
         };
         let before = before.map(|before| before.record.nonce.as_str());
         let bytes = record.to_bytes();
-        for _ in 0..SECTIONS {
+        let (began, mut pause) = (Instant::now(), PAUSE);
+        loop {
             let sent = self
                 .bucket
                 .put_once(&key, bytes.clone(), &condition, None)
@@ -359,8 +363,13 @@ impl Store {
                 None if before.is_none() => {}
                 found => return Ok(Swapped::Lost(found)),
             }
+            // A store refuses a write also while another one is under way, such as that of an append whose client has gone.
+            if began.elapsed() + pause > PATIENCE {
+                return Err(restart(&format!("move {key}")));
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
         }
-        Err(restart(&format!("move {key}")))
     }
 }
 

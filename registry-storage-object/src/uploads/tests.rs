@@ -369,3 +369,17 @@ async fn what_a_process_that_died_has_left_of_a_committed_session_is_removed() {
 
     assert!(bucket.head(&record).await.unwrap().is_none());
 }
+
+/// Amazon S3 and versitygw refuse a conditional write while another one of the same object is under way.
+#[tokio::test]
+async fn a_record_is_moved_although_the_store_refuses_that_for_a_while() {
+    let remote = Remote::start().await;
+    let storage = remote.open(true).await;
+    let state = opened(&storage).await;
+    let moved = on(Kind::ConditionalPut).key("/_sessions/").first(5);
+    let rule = remote.proxy.fault(moved, Fault::Answer(StatusCode::CONFLICT));
+
+    let (state, _) = append(&storage, state, content(1, 1000), None).await;
+
+    assert_eq!((rule.happened(), state.offset), (5, 1000));
+}

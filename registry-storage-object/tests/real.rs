@@ -5,7 +5,7 @@
 )]
 
 use libtest_mimic::{Arguments, Trial};
-use object_store::{ObjectStoreExt as _, aws::AmazonS3, path::Path};
+use object_store::{ClientOptions, ObjectStoreExt as _, aws::AmazonS3, path::Path};
 use object_stores::{S3Server, SeaweedFs, Versitygw};
 use registry_conformance::{
     storage::{Backend, Damage, Handles},
@@ -53,7 +53,11 @@ fn main() -> ExitCode {
         // Without the program, the trials say so.
         let server = tools::find(program).filter(|_| !arguments.list).map(|_| {
             let server = start().unwrap();
-            let client = Arc::new(server.bucket(BUCKET).unwrap().build().unwrap());
+            // Trials have runtimes of their own, and a connection ends with the runtime that opened it.
+            let options = ClientOptions::new().with_allow_http(true);
+            let options = options.with_pool_max_idle_per_host(0);
+            let client = server.bucket(BUCKET).unwrap().with_client_options(options);
+            let client = Arc::new(client.build().unwrap());
             (Arc::new(server), client)
         });
         let bucket = server.as_ref().map(|(server, client)| {

@@ -73,8 +73,7 @@ def one_registry(site):
     with site.registry(registry, "127.0.0.1"):
         (port,) = registry["ports"]
         address = f"{HOST}:{port['target'] if isinstance(port, dict) else port.split(':')[1]}"
-        site.wait(f"https://{address}/")
-        site.refuses_strangers(address)
+        site.serves(f"https://{address}")
         site.keeps(address, "app:1")
 
 
@@ -90,13 +89,12 @@ def three_registries(site):
 
         def start(name):
             replicas[name] = running.enter_context(site.registry(described[name], name))
-            site.wait(f"http://{name}:5000/")
+            site.serves(f"http://{name}:5000")
 
         for name in REPLICAS:
             start(name)
         running.enter_context(site.nginx(described["nginx"]))
-        site.wait(f"https://{HOST}/")
-        site.refuses_strangers(HOST)
+        site.serves(f"https://{HOST}")
         images = []
         for name in REPLICAS:
             replicas[name].kill()
@@ -240,7 +238,7 @@ class Site:
                 raise SystemExit(f"compose: in vain for {PATIENCE} s: {what}{self.logs()}")
             time.sleep(0.1)
 
-    def wait(self, url, wanted="200"):
+    def wait(self, url, wanted):
         self.until(lambda: self.status(url) == wanted, f"{url} answers {wanted}")
 
     def status(self, url):
@@ -250,9 +248,9 @@ class Site:
         command = ["curl", "-s", "--cacert", self.certificate, *options, url]
         return subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout
 
-    def refuses_strangers(self, address):
-        if (found := self.status(f"https://{address}/v2/")) != "401":
-            raise SystemExit(f"compose: {address} answers {found} to a client without a login")
+    def serves(self, url):
+        """Waits until a registry has opened its storage, and asks for a login. While it opens it, it answers 503."""
+        self.wait(f"{url}/v2/", "401")
 
     def keeps(self, address, image):
         """Pushes an image and pulls it."""

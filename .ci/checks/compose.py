@@ -106,10 +106,17 @@ def three_registries(site):
             images.append(f"app:without-{name}")
             site.keeps(HOST, images[-1])
             start(name)
+            site.until(lambda: is_used(site, name), f"nginx passes requests to {name} again")
             site.pulls(HOST, images[0])
         update(site, replicas, start)
         for image in images:
             site.pulls(HOST, image)
+
+
+def is_used(site, name):
+    """Asks nginx, which passes over a registry for a while that was gone, and says if a registry has answered it since its start."""
+    site.asked(f"https://{HOST}/v2/", *STATUS, "-u", "ann:secret")
+    return 'handler="base",method="get",code="200"' in site.asked(f"http://{name}:5001/metrics")
 
 
 def update(site, replicas, start):
@@ -130,6 +137,7 @@ def update(site, replicas, start):
     for name in REPLICAS:
         replicas[name].wait()
         start(name)
+    site.until(lambda: any(is_used(site, name) for name in REPLICAS), "nginx passes requests to one of them again")
     digest = f"sha256:{hashlib.sha256(LAYER).hexdigest()}"
     upload = site.connect(HOST)
     upload.asks("PUT", f"{location}{'&' if '?' in location else '?'}digest={digest}", 201)

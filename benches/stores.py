@@ -42,18 +42,18 @@ class Store:
         # Also if the program ends by an error.
         atexit.register(self.process.kill)
         deadline = time.monotonic() + 60
-        while not self.has_bucket():
+        while not self.stores():
             if time.monotonic() > deadline or self.process.poll() is not None:
-                sys.exit(f"{command} makes no bucket:\n{(self.data / 'log').read_text()[-2000:]}")
+                sys.exit(f"{command} stores nothing:\n{(self.data / 'log').read_text()[-2000:]}")
             time.sleep(0.1)
 
-    def has_bucket(self):
+    def stores(self):
+        """Makes the bucket, and stores an object; false if the store is not ready for that."""
         try:
-            status = self.put(http.client.HTTPConnection(self.address, timeout=10), "")
+            connection = http.client.HTTPConnection(self.address, timeout=10)
+            return self.put(connection, "") in (200, 409) and self.put(connection, "ready", b"yes") == 200
         except OSError:
             return False
-        # It may have been made by an attempt whose answer said that the store is not ready.
-        return status in (200, 409)
 
     def put(self, connection, key, content=b""):
         """Stores an object, or makes the bucket; returns the status."""
@@ -128,7 +128,7 @@ class SeaweedFs(Store):
         command = ["weed", "-logdir=logs", "server", "-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
         s3 = ["-s3", "-s3.config=s3.json", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
         master = ["-master.telemetry=false", "-master.electionTimeout=1s", "-master.volumeSizeLimitMB=1024"]
-        return [*command, f"-s3.port={self.port}", *ports, *s3, *master, "-volume.max=50"], {}
+        return [*command, f"-s3.port={self.port}", *ports, *s3, *master, "-volume.max=200"], {}
 
 
 class Versitygw(Store):

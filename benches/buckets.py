@@ -271,7 +271,8 @@ def measure(name, programs, arguments, scratch):
     shared = None if alone else start(scratch)
     if name == "tags":
         digest = sha256(MANIFEST).encode()
-        shared.fill((LINK.format(f"tag-{number}"), digest) for number in range(TAGS))
+        # Of equal length: distribution v3.1.1 lists no tag whose name begins with that of another one.
+        shared.fill((LINK.format(f"tag-{number:06}"), digest) for number in range(TAGS))
     for _ in range(arguments.rounds):
         for who, program, peer in programs:
             store = shared or start(scratch)

@@ -117,7 +117,7 @@ impl ObjectOptions {
     ///
     /// # Errors
     ///
-    /// As of [`open`](Self::open).
+    /// The same errors as [`open`](Self::open).
     ///
     /// # Cancel safety
     ///

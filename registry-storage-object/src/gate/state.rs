@@ -1,6 +1,6 @@
 //! [`State`]: the one record that says what a collection is doing, and who drives it.
 //!
-//! Where a store has no updates, each change is an entry of a numbered log. A process lists the log once, and then reads the
+//! Each change is an entry of a numbered log where a store has no updates. A process lists the log once, and then reads the
 //! entry that it knows and the numbers after it, which does not depend on a listing. Entries are never removed: a number that
 //! is free again could be taken by a change that lands late. A run makes 2 of them, and 1 for each list, which has up to
 //! 65,536 items. So with a run each day, there are about 1,100 after a year, of 300 bytes each, and the first look of a process

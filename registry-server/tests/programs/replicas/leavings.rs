@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fs, path::Path};
 
 use futures_util::TryStreamExt as _;
-use object_store::{ObjectStore as _, ObjectStoreExt as _};
+use object_store::{ObjectStore as _, ObjectStoreExt as _, aws::AmazonS3};
 
 use super::cluster::{BUCKET, Cluster};
 use crate::soak::disk::{self, Roots};
@@ -23,15 +23,28 @@ pub(super) fn assert_exact(cluster: &Cluster, roots: Roots) {
     disk::assert_exact(&copied, roots);
 }
 
+/// Returns the keys of the records of uploads.
+pub(super) fn sessions(cluster: &Cluster) -> Vec<String> {
+    let client = client(cluster);
+    let keys = client
+        .list(Some(&"docker/registry/v2/_sessions".into()))
+        .map_ok(|object| object.location.to_string());
+    cluster
+        .runtime
+        .block_on(keys.try_collect())
+        .expect("the store lists")
+}
+
+fn client(cluster: &Cluster) -> AmazonS3 {
+    let client = cluster.store.client(BUCKET).build();
+    client.expect("the settings are whole")
+}
+
 /// Copies the bucket to a directory.
 #[expect(clippy::future_not_send, reason = "the thread that calls it runs it")]
 async fn copy(cluster: &Cluster) -> tempfile::TempDir {
     let directory = tempfile::TempDir::new().expect("the directory for temporary files is writable");
-    let client = cluster
-        .store
-        .client(BUCKET)
-        .build()
-        .expect("the settings are whole");
+    let client = client(cluster);
     let objects: Vec<_> = client.list(None).try_collect().await.expect("the store lists");
     let links: HashSet<String> = objects.iter().map(|object| object.location.to_string()).collect();
     let newest = objects.iter().map(|object| object.last_modified).max();

@@ -55,13 +55,18 @@ const PROGRAMS: [&str; 2] = ["weed", "nginx"];
 /// Number of workers.
 const WORKERS: u64 = 4;
 
-/// Duration of the load of a round.
+/// Duration of the load of a round, or a part of a long load.
 const ROUND: Duration = Duration::from_secs(150);
+/// Number of rounds of a long load.
+const ROUNDS: u32 = 24;
 /// Duration of the load that is added if something is missing.
 const MORE: Duration = Duration::from_secs(100);
 
 /// Time from the announcement of a removal to the removal under load. A store is late for a sixth of it at most.
 const DELAY: Duration = Duration::from_secs(24);
+
+/// Time after which no record of a committed upload is left, if somebody lists the uploads. It is twice what it should be.
+const COMMITTED: Duration = Duration::from_secs(120);
 
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = trials!([]; a_history_is_explained_or_not);
@@ -78,7 +83,7 @@ fn replicas_lose_nothing_and_leave_nothing() {
     let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(0) % 1_000_000);
     let mut run = Run::new(&bench, seed);
     while run.counts.load < load {
-        run.round(ROUND.min(load.saturating_sub(run.counts.load)));
+        run.round(ROUND.max(load / ROUNDS).min(load.saturating_sub(run.counts.load)));
     }
     while !run.counts.missing(load).is_empty() && run.counts.load < 2 * load {
         run.tell_missing(load);
@@ -211,13 +216,7 @@ impl Run {
     fn end(&mut self) {
         let began = Instant::now();
         self.cluster.stop_collecting();
-        for line in self.place.run(&["uploads", "--json"]).lines() {
-            let session: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
-            let [id, repository] =
-                ["id", "repository"].map(|name| session[name].as_str().expect("a session has it"));
-            let target = format!("/v2/{repository}/blobs/uploads/{id}");
-            http::request(self.cluster.address, "DELETE", &target, &[], b"").expect_status(204);
-        }
+        self.end_uploads();
         self.place.run(&["garbage-collect", "--dry-run"]);
         self.tell("end of uploads", began);
         let began = Instant::now();
@@ -237,6 +236,26 @@ impl Run {
             }
         }
         self.tell("removal of what has no tag", began);
+    }
+
+    /// Ends the uploads, and lists them until the records are gone that killed servers have left of committed ones. A listing
+    /// removes those that are a minute old. A collection before would remove the blobs that say that they are committed.
+    fn end_uploads(&self) {
+        let deadline = Instant::now() + COMMITTED;
+        loop {
+            for line in self.place.run(&["uploads", "--json"]).lines() {
+                let session: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
+                let [id, repository] =
+                    ["id", "repository"].map(|name| session[name].as_str().expect("a session has it"));
+                let target = format!("/v2/{repository}/blobs/uploads/{id}");
+                http::request(self.cluster.address, "DELETE", &target, &[], b"").expect_status(204);
+            }
+            let left = leavings::sessions(&self.cluster);
+            if left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "uploads are left: {left:?}");
+        }
     }
 
     /// Runs a collection. That of a command that was killed counts as alive for some time.

@@ -121,13 +121,7 @@ impl Store {
         digest: &Digest,
         page: &Page<'_, RepositoryName>,
     ) -> Listing<RepositoryName> {
-        let known = self.holders.of(digest);
-        Listing::first(
-            page.limit,
-            known
-                .into_iter()
-                .filter(|name| page.after.is_none_or(|after| name > after)),
-        )
+        Listing::first(page.limit, self.holders.after(digest, page.after))
     }
 
     pub(crate) fn mount(

@@ -136,7 +136,6 @@ mod error;
 mod faults;
 mod health;
 mod history;
-mod holders;
 mod inspect;
 #[cfg(test)]
 mod kills;

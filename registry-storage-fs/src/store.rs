@@ -7,7 +7,6 @@ use crate::{
     digest_locks::DigestLocks,
     digest_pages::DigestPages,
     disk::Disk,
-    holders::Holders,
     known_closures::KnownClosures,
     known_manifests::{KnownManifests, Scanned},
     known_uploads::OpenUploads,
@@ -28,7 +27,7 @@ use crate::{
 };
 use registry_core::{
     Digest, RepositoryName, Tag, UploadId,
-    storage::{Result, StorageError},
+    storage::{RecentHolders, Result, StorageError},
 };
 use std::{
     fmt,
@@ -46,6 +45,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+/// Number of blobs whose recent holders are remembered.
+const HOLDERS: usize = 8192;
 /// Maximum number of large manifests read at once, about as many as a disk reads well.
 const LARGE_READS: usize = 8;
 /// Minimum number of items of a page of a long listing.
@@ -114,7 +115,7 @@ impl FsStorage {
                 referrer_builds: Builds::new(Share::WhileItRuns, &turns),
                 scans: Builds::new(Share::UntilItBegins, &turns),
                 known_manifests: KnownManifests::default(),
-                holders: Holders::default(),
+                holders: RecentHolders::new(HOLDERS),
                 reported: ReportedProblems::default(),
                 buffers: Arc::new(Buffers::default()),
                 write_back: Arc::new(Semaphore::new(UPLOAD_SYNCS)),
@@ -324,7 +325,7 @@ pub(crate) struct Store {
     pub(crate) referrer_builds: Builds<()>,
     pub(crate) scans: Builds<Scanned>,
     pub(crate) known_manifests: KnownManifests,
-    pub(crate) holders: Holders,
+    pub(crate) holders: RecentHolders,
     pub(crate) reported: ReportedProblems,
     pub(crate) buffers: Arc<Buffers>,
     /// Bounds concurrent syncs of uploads that are being received.

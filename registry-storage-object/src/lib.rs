@@ -66,7 +66,6 @@ mod error;
 mod gate;
 mod health;
 mod history;
-mod holders;
 mod indexing;
 mod inspect;
 mod kept_probe;

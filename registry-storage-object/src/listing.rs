@@ -50,7 +50,7 @@ impl Store {
         digest: &Digest,
         page: &Page<'_, RepositoryName>,
     ) -> Listing<RepositoryName> {
-        page_of(&self.holders.of(digest), page)
+        Listing::first(page.limit, self.holders.after(digest, page.after))
     }
 
     /// Returns all tags of a repository, or `None` if it has many links. 1 request, and 2 for each tag whose log lacks a link.

@@ -4,7 +4,6 @@ use crate::{
     ahead::KeptListings,
     bucket::{Bucket, Dialect},
     gate::{Gate, Reach, Times},
-    holders::Holders,
     known_manifests::KnownManifests,
     lease::Lease,
     names::Indexes,
@@ -19,12 +18,15 @@ use crate::{
     turns::Turns,
     uploads::{KnownSessions, PartMemory, Removals, Running},
 };
-use registry_core::storage::{Result, StorageError};
+use registry_core::storage::{RecentHolders, Result, StorageError};
 use std::{
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 use tokio::sync::Semaphore;
+
+/// Number of blobs whose recent holders are remembered.
+const HOLDERS: usize = 8192;
 
 /// Number of large manifests that are read at once.
 const LARGE_READS: usize = 8;
@@ -66,7 +68,7 @@ pub(crate) struct Store {
     /// Validity of a request that moves a tag, or removes a record.
     pub(crate) moving: Duration,
     /// Repositories that were recently seen to have a blob.
-    pub(crate) holders: Holders,
+    pub(crate) holders: RecentHolders,
     /// Ids of the records of deletions.
     pub(crate) trash_ids: TrashIds,
     /// Repositories whose index of referrers is complete.
@@ -105,7 +107,7 @@ impl Store {
             large_reads: Semaphore::new(LARGE_READS),
             turns: Turns::default(),
             moving: VALID,
-            holders: Holders::default(),
+            holders: RecentHolders::new(HOLDERS),
             trash_ids: TrashIds::default(),
             completed_referrers: Completed::default(),
             bucket,

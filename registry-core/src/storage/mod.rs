@@ -43,6 +43,7 @@ mod prefix;
 mod put;
 mod read;
 mod read_only;
+mod recent_holders;
 mod referring;
 mod repair;
 mod run;
@@ -74,6 +75,7 @@ pub use self::{
     },
     read::Storage,
     read_only::ReadOnlyStorage,
+    recent_holders::RecentHolders,
     referring::Referring,
     repair::{Checked, Evidence, Fault, FaultKind, QuarantineId, Quarantined, Record, StorageRepair},
     run::{Census, Run, Terms},

@@ -1,6 +1,5 @@
 //! [`PrefixStorage`]: the repositories of one tenant in a storage of many.
 
-mod holders;
 mod names;
 mod read;
 mod write;
@@ -8,10 +7,13 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use self::{holders::RecentHolders, names::Prefix};
-use super::{content::BlobInfo, read::Storage};
+use self::names::Prefix;
+use super::{content::BlobInfo, read::Storage, recent_holders::RecentHolders};
 use crate::name::RepositoryName;
 use std::sync::Arc;
+
+/// Number of recently used blobs of a tenant whose holders are remembered.
+const HOLDERS: usize = 1024;
 
 /// A wrapper that has only the repositories below a prefix, under their names without it.
 ///
@@ -87,7 +89,7 @@ impl<S: Storage> PrefixStorage<S> {
         Self {
             storage,
             prefix: Prefix::new(&prefix.into()),
-            holders: Arc::default(),
+            holders: Arc::new(RecentHolders::new(HOLDERS)),
         }
     }
 

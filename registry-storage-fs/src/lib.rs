@@ -190,7 +190,6 @@ mod tag_versions;
 mod tags;
 mod time;
 mod trash;
-mod trash_ids;
 mod uploads;
 mod walk;
 mod write_back;

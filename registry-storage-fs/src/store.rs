@@ -23,11 +23,10 @@ use crate::{
     runtime::{AnyResult, Begun, joined, runtime},
     tag_index::{Lease, TagIndexes},
     tag_versions::TagVersions,
-    trash_ids::TrashIds,
 };
 use registry_core::{
     Digest, RepositoryName, Tag, UploadId,
-    storage::{RecentHolders, Result, StorageError},
+    storage::{RecentHolders, Result, StorageError, TrashIds},
 };
 use std::{
     fmt,

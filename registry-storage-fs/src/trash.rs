@@ -14,64 +14,17 @@ use crate::{
     walk::{Whom, unreadable},
 };
 use registry_core::{
-    Digest, MediaType, RepositoryName, Tag,
+    Digest, RepositoryName, Tag,
     manifest::Manifest,
     storage::{
         Deletion, Document, Listing, Page, Result, Seen, StorageError, StoredManifest, SuspectCause, TrashId,
         Trashed,
     },
 };
-use serde_json::{Map, Value};
-use std::io;
+use std::{io, time::SystemTime};
 
 /// Maximum number of tags in a line of the log.
 const LOGGED_TAGS: usize = 10;
-
-/// Returns the content of a record.
-fn json(repository: &RepositoryName, trashed: &Trashed) -> String {
-    let mut fields = Map::new();
-    let mut set = |field: &str, value: Value| fields.insert(field.to_owned(), value);
-    // For people who find the file elsewhere.
-    set("repository", repository.as_str().into());
-    set("digest", trashed.digest.to_string().into());
-    if trashed.stored != trashed.digest {
-        set("stored", trashed.stored.to_string().into());
-    }
-    if let Some(media_type) = &trashed.media_type {
-        set("media_type", media_type.as_str().into());
-    }
-    let tags = trashed.tags.iter().map(|tag| Value::from(tag.as_str()));
-    set("tags", Value::Array(tags.collect()));
-    set("manifest_deleted", trashed.manifest_deleted.into());
-    if let Some(name) = &trashed.by {
-        set("by", (**name).into());
-    }
-    Value::Object(fields).to_string()
-}
-
-/// Parses the content of a record. Fields that later versions may add are ignored.
-fn parse(id: TrashId, content: &[u8]) -> Option<Trashed> {
-    let json: Value = str::from_utf8(content).ok()?.parse().ok()?;
-    let digest = Digest::parse(json.get("digest")?.as_str()?).ok()?;
-    let stored = match json.get("stored") {
-        Some(stored) => Digest::parse(stored.as_str()?).ok()?,
-        None => digest,
-    };
-    let media_type = match json.get("media_type") {
-        Some(media_type) => Some(MediaType::parse(media_type.as_str()?).ok()?),
-        None => None,
-    };
-    let tags = json.get("tags")?.as_array()?.iter();
-    let tags: Option<Vec<Tag>> = tags.map(|tag| Tag::parse(tag.as_str()?).ok()).collect();
-    let by = match json.get("by") {
-        Some(name) => Some(name.as_str()?.into()),
-        None => None,
-    };
-    let trashed = Trashed::manifest(id, digest, tags?).stored_as(stored);
-    let mut trashed = trashed.of_type(media_type).by(by);
-    trashed.manifest_deleted = json.get("manifest_deleted")?.as_bool()?;
-    Some(trashed)
-}
 
 impl Store {
     /// Records that a manifest, read before, is about to be deleted with these tags. Returns false without a record:
@@ -158,7 +111,7 @@ impl Store {
             // The failure of the disk may be temporary.
             Err(_) => None,
         };
-        let trashed = trashed(self.trash_ids.next());
+        let trashed = trashed(self.trash_ids.next(SystemTime::now()));
         let digest = trashed.digest;
         let stored = match links::read_of(&self.layout.revision(repository, &digest), &digest)? {
             Some(stored) => stored,
@@ -189,10 +142,10 @@ impl Store {
     }
 
     fn write_deletion(&self, repository: &RepositoryName, trashed: &Trashed) -> Result<()> {
-        let json = json(repository, trashed);
+        let record = trashed.to_record(repository, None);
         self.reserve.write(|| {
             let mut changes = self.disk.changes();
-            changes.put(&self.layout.deletion(repository, &trashed.id), json.as_bytes())?;
+            changes.put(&self.layout.deletion(repository, &trashed.id), record.as_bytes())?;
             Ok(changes.settle()?)
         })
     }
@@ -238,7 +191,7 @@ impl Store {
         let Some(content) = stored_file::read(&path).if_there("read", &path)? else {
             return Ok(None);
         };
-        let trashed = parse(*id, &content);
+        let trashed = Trashed::from_record(*id, &content);
         let garbled = || io::Error::new(io::ErrorKind::InvalidData, "it contains no record of a deletion");
         trashed.ok_or_else(garbled).at("read", &path).map(Some)
     }
@@ -307,7 +260,7 @@ mod tests {
         support::{all, manifest, name, put, tag, top, writer},
     };
     use registry_core::{
-        Reference, Registry, Storage as _,
+        MediaType, Reference, Registry, Storage as _,
         service::{ManifestPush, Restore, RestoreError},
         storage::{StorageTrash as _, TagExpect},
     };

@@ -101,7 +101,6 @@ mod store;
 mod support;
 mod tags;
 mod trash;
-mod trash_ids;
 mod turns;
 mod uploads;
 mod walk;

@@ -14,11 +14,10 @@ use crate::{
     referrers::Completed,
     rung::Rung,
     tags::VALID,
-    trash_ids::TrashIds,
     turns::Turns,
     uploads::{KnownSessions, PartMemory, Removals, Running},
 };
-use registry_core::storage::{RecentHolders, Result, StorageError};
+use registry_core::storage::{RecentHolders, Result, StorageError, TrashIds};
 use std::{
     sync::{Arc, atomic::AtomicBool},
     time::Duration,

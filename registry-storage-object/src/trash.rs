@@ -23,64 +23,16 @@ use crate::{
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use registry_core::{
-    Digest, MediaType, RepositoryName, Tag,
+    Digest, RepositoryName, Tag,
     manifest::Manifest,
     storage::{
         Deletion, Document, Listing, Page, Result, Seen, StorageError, StoredManifest, SuspectCause, TrashId,
         Trashed,
     },
 };
-use serde_json::{Map, Value};
 
 /// Number of attempts to find an id that no other replica has taken.
 const ATTEMPTS: usize = 20;
-
-/// Returns the content of a record.
-fn json(repository: &RepositoryName, trashed: &Trashed, nonce: &str) -> String {
-    let mut fields = Map::new();
-    let mut set = |field: &str, value: Value| fields.insert(field.to_owned(), value);
-    // For people who find the object elsewhere.
-    set("repository", repository.as_str().into());
-    set("digest", trashed.digest.to_string().into());
-    if trashed.stored != trashed.digest {
-        set("stored", trashed.stored.to_string().into());
-    }
-    if let Some(media_type) = &trashed.media_type {
-        set("media_type", media_type.as_str().into());
-    }
-    let tags = trashed.tags.iter().map(|tag| Value::from(tag.as_str()));
-    set("tags", Value::Array(tags.collect()));
-    set("manifest_deleted", trashed.manifest_deleted.into());
-    if let Some(name) = &trashed.by {
-        set("by", (**name).into());
-    }
-    set("nonce", nonce.into());
-    Value::Object(fields).to_string()
-}
-
-/// Parses the content of a record. Fields that later versions may add are ignored.
-fn parse(id: TrashId, content: &[u8]) -> Option<Trashed> {
-    let json: Value = serde_json::from_slice(content).ok()?;
-    let digest = Digest::parse(json.get("digest")?.as_str()?).ok()?;
-    let stored = match json.get("stored") {
-        Some(stored) => Digest::parse(stored.as_str()?).ok()?,
-        None => digest,
-    };
-    let media_type = match json.get("media_type") {
-        Some(media_type) => Some(MediaType::parse(media_type.as_str()?).ok()?),
-        None => None,
-    };
-    let tags = json.get("tags")?.as_array()?.iter();
-    let tags: Option<Vec<Tag>> = tags.map(|tag| Tag::parse(tag.as_str()?).ok()).collect();
-    let by = match json.get("by") {
-        Some(name) => Some(name.as_str()?.into()),
-        None => None,
-    };
-    let trashed = Trashed::manifest(id, digest, tags?).stored_as(stored);
-    let mut trashed = trashed.of_type(media_type).by(by);
-    trashed.manifest_deleted = json.get("manifest_deleted")?.as_bool()?;
-    Some(trashed)
-}
 
 impl Store {
     /// Records that a manifest, read before, is about to be deleted with these tags. The caller has promised it. Returns
@@ -102,24 +54,20 @@ impl Store {
     /// Records that a tag is about to be deleted. Returns false if the view has become too old.
     pub(crate) async fn record_tag(&self, removal: &Untagging<'_>, target: &Digest) -> Result<bool> {
         let Untagging {
-            repository,
-            tag,
-            how,
-            view,
-            ..
+            repository, tag, how, ..
         } = *removal;
         if how.permanent {
             return Ok(true);
         }
         let promised = [Promised::Manifest(repository, target)];
-        self.gate.promise(&self.bucket, view, &promised).await?;
+        self.gate.promise(&self.bucket, removal.view, &promised).await?;
         let manifest = match self.revision(repository, target).await {
             // Only its record may be lost.
             Ok(None) => self.unrecorded(repository, target).await,
             found => found,
         };
         let record = |id| Trashed::tag(id, tag.clone(), *target);
-        self.record_deletion(repository, target, &manifest, how, view.fence(), record)
+        self.record_deletion(repository, target, &manifest, how, removal.view.fence(), record)
             .await
     }
 
@@ -165,7 +113,7 @@ impl Store {
                 .stored_as(stored)
                 .of_type(media_type.clone())
                 .by(how.by.clone());
-            let content = Bytes::from(json(repository, &trashed, &nonce()?));
+            let content = Bytes::from(trashed.to_record(repository, Some(&nonce()?)));
             let key = keys::deletion(repository, &id);
             match self
                 .bucket
@@ -256,7 +204,8 @@ impl Store {
     async fn read_deletion(&self, repository: &RepositoryName, id: &TrashId) -> Result<Read> {
         let object = self.bucket.get(&keys::deletion(repository, id)).await?;
         Ok(object.map_or(Read::Absent, |object| {
-            parse(*id, &object.bytes).map_or(Read::Garbled, |trashed| Read::Whole(Box::new(trashed)))
+            Trashed::from_record(*id, &object.bytes)
+                .map_or(Read::Garbled, |trashed| Read::Whole(Box::new(trashed)))
         }))
     }
 
@@ -292,7 +241,7 @@ impl Store {
         let Some(object) = self.bucket.get(&key).await? else {
             return Ok(false);
         };
-        if let Some(trashed) = parse(*id, &object.bytes) {
+        if let Some(trashed) = Trashed::from_record(*id, &object.bytes) {
             self.complete_histories(repository, &trashed).await;
             // Before it happens: it is a hint.
             self.suspect(repository, &trashed.digest, SuspectCause::Forgotten);

@@ -49,6 +49,7 @@ mod repair;
 mod run;
 mod suspects;
 mod trash;
+mod trash_record;
 mod upload;
 mod victim;
 mod write;
@@ -81,6 +82,7 @@ pub use self::{
     run::{Census, Run, Terms},
     suspects::{Suspect, SuspectCause, SuspectList},
     trash::{LostTag, StorageTrash, TagEvent, TrashId, Trashed},
+    trash_record::TrashIds,
     upload::{IncomingBody, Piece, UploadBody, UploadState, Verified},
     victim::Victim,
     write::StorageWrite,

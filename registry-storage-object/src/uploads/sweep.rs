@@ -10,8 +10,8 @@ use std::{
     time::Duration,
 };
 
-/// Age of bytes without a record from which on they are removed.
-const OLD: Duration = Duration::from_secs(24 * 60 * 60);
+/// Age of bytes without a record from which on they are removed. A record is made before the first of them.
+const OLD: Duration = Duration::from_secs(15 * 60);
 
 impl Store {
     pub(super) fn is_old(&self, meta: &Meta) -> bool {

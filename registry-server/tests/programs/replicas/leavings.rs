@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fs, path::Path};
 
 use futures_util::TryStreamExt as _;
-use object_store::{ObjectStore as _, ObjectStoreExt as _, aws::AmazonS3};
+use object_store::{ObjectMeta, ObjectStore as _, ObjectStoreExt as _, aws::AmazonS3};
 
 use super::cluster::{BUCKET, Cluster};
 use crate::soak::disk::{self, Roots};
@@ -12,8 +12,10 @@ use crate::soak::disk::{self, Roots};
 /// is removed by one that starts an hour later.
 const EMPTY: [&str; 3] = ["_sessions/", "_quarantine/", "_trash/"];
 
-/// Age in seconds from which on a collection removes the past targets of a tag that does not exist, and the notes of deletions
-/// that kills have cut short. No late request can take effect then.
+const SESSIONS: &str = "docker/registry/v2/_sessions/";
+
+/// Age in seconds from which on a collection removes the past targets of a tag that does not exist, the notes of deletions
+/// that kills have cut short, and bytes of uploads that have ended before. No late request can take effect then.
 const UNDER_WAY: i64 = 15 * 60;
 
 /// Asserts that the bucket holds the roots and what they refer to, and nothing else.
@@ -23,16 +25,11 @@ pub(super) fn assert_exact(cluster: &Cluster, roots: Roots) {
     disk::assert_exact(&copied, roots);
 }
 
-/// Returns the keys of the records of uploads.
+/// Returns the keys of the records of uploads, and of their bytes.
 pub(super) fn sessions(cluster: &Cluster) -> Vec<String> {
-    let client = client(cluster);
-    let keys = client
-        .list(Some(&"docker/registry/v2/_sessions".into()))
-        .map_ok(|object| object.location.to_string());
-    cluster
-        .runtime
-        .block_on(keys.try_collect())
-        .expect("the store lists")
+    let objects = cluster.runtime.block_on(Objects::list(&client(cluster)));
+    let keys = objects.lasting().map(|object| object.location.to_string());
+    keys.filter(|key| key.starts_with(SESSIONS)).collect()
 }
 
 fn client(cluster: &Cluster) -> AmazonS3 {
@@ -45,17 +42,10 @@ fn client(cluster: &Cluster) -> AmazonS3 {
 async fn copy(cluster: &Cluster) -> tempfile::TempDir {
     let directory = tempfile::TempDir::new().expect("the directory for temporary files is writable");
     let client = client(cluster);
-    let objects: Vec<_> = client.list(None).try_collect().await.expect("the store lists");
-    let links: HashSet<String> = objects.iter().map(|object| object.location.to_string()).collect();
-    let newest = objects.iter().map(|object| object.last_modified).max();
-    let newest = newest.expect("the bucket holds something");
+    let objects = Objects::list(&client).await;
     let mut unexpected = Vec::new();
-    for object in objects {
+    for object in objects.lasting() {
         let key = object.location.to_string();
-        let is_young = (newest - object.last_modified).num_seconds() < UNDER_WAY;
-        if is_young && (is_past_target(&key, &links) || key.contains("/_collect/deleting/")) {
-            continue;
-        }
         let ours = key.strip_prefix("docker/registry/v2/").unwrap_or(&key);
         let is_state = ["_collect/state", "_collect/own"].contains(&ours);
         if EMPTY.iter().any(|directory| ours.starts_with(directory))
@@ -76,11 +66,43 @@ async fn copy(cluster: &Cluster) -> tempfile::TempDir {
     directory
 }
 
-/// Returns true if a key is an entry of a tag that does not exist.
-fn is_past_target(key: &str, keys: &HashSet<String>) -> bool {
-    key.split_once("/index/").is_some_and(|(tag, _)| {
-        tag.contains("/_manifests/tags/") && !keys.contains(&format!("{tag}/current/link"))
-    })
+/// Objects of the bucket.
+struct Objects {
+    all: Vec<ObjectMeta>,
+    keys: HashSet<String>,
+}
+
+impl Objects {
+    async fn list(client: &AmazonS3) -> Self {
+        let all: Vec<ObjectMeta> = client.list(None).try_collect().await.expect("the store lists");
+        let keys = all.iter().map(|object| object.location.to_string());
+        Self {
+            keys: keys.collect(),
+            all,
+        }
+    }
+
+    /// Returns those that nothing removes later.
+    fn lasting(&self) -> impl Iterator<Item = &ObjectMeta> {
+        let newest = self.all.iter().map(|object| object.last_modified).max();
+        let newest = newest.expect("the bucket holds something");
+        self.all.iter().filter(move |object| {
+            let is_young = (newest - object.last_modified).num_seconds() < UNDER_WAY;
+            !(is_young && self.is_under_way(object.location.as_ref()))
+        })
+    }
+
+    /// Returns true for an entry of a tag that does not exist, the note of a deletion, and bytes of an upload without a record.
+    fn is_under_way(&self, key: &str) -> bool {
+        let has = |key: String| self.keys.contains(&key);
+        let is_past_target = key
+            .split_once("/index/")
+            .is_some_and(|(tag, _)| tag.contains("/_manifests/tags/") && !has(format!("{tag}/current/link")));
+        let is_piece = key
+            .split_once(".pieces/")
+            .is_some_and(|(record, _)| record.starts_with(SESSIONS) && !has(record.to_owned()));
+        is_past_target || is_piece || key.contains("/_collect/deleting/")
+    }
 }
 
 fn write(path: &Path, bytes: &[u8]) {

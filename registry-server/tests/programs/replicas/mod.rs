@@ -58,14 +58,14 @@ const WORKERS: u64 = 4;
 /// Duration of the load of a round, or a part of a long load.
 const ROUND: Duration = Duration::from_secs(150);
 /// Number of rounds of a long load.
-const ROUNDS: u32 = 24;
+const ROUNDS: u32 = 12;
 /// Duration of the load that is added if something is missing.
 const MORE: Duration = Duration::from_secs(100);
 
 /// Time from the announcement of a removal to the removal under load. A store is late for a sixth of it at most.
 const DELAY: Duration = Duration::from_secs(24);
 
-/// Time after which no record of a committed upload is left, if somebody lists the uploads. It is twice what it should be.
+/// Time after which no record of a committed upload is left, if collections list the uploads. It is twice what it should be.
 const COMMITTED: Duration = Duration::from_secs(120);
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -238,8 +238,8 @@ impl Run {
         self.tell("removal of what has no tag", began);
     }
 
-    /// Ends the uploads, and lists them until the records are gone that killed servers have left of committed ones. A listing
-    /// removes those that are a minute old. A collection before would remove the blobs that say that they are committed.
+    /// Ends the uploads, until the records are gone that killed servers have left of committed ones. A collection lists the
+    /// uploads, and removes those that are a minute old. One whose blob has gone before is open again.
     fn end_uploads(&self) {
         let deadline = Instant::now() + COMMITTED;
         loop {
@@ -255,6 +255,7 @@ impl Run {
                 return;
             }
             assert!(Instant::now() < deadline, "uploads are left: {left:?}");
+            self.collect(&["garbage-collect", "--quiet"]);
         }
     }
 

@@ -164,7 +164,7 @@ impl Body for ResponseBody {
 }
 
 /// Returns the size hint for `read` bytes followed by a body with the hint `rest`.
-fn with_more(rest: &SizeHint, read: u64) -> SizeHint {
+pub(super) fn with_more(rest: &SizeHint, read: u64) -> SizeHint {
     let mut hint = SizeHint::new();
     if let Some(upper) = rest.upper() {
         hint.set_upper(upper.saturating_add(read));

@@ -3,6 +3,7 @@
 use super::{
     Inner, Registry,
     documents::Documents,
+    last_states::LastStates,
     layer_urls::LayerUrls,
     limits::Limits,
     remedies::{Remedies, Setting},
@@ -339,6 +340,7 @@ impl Builder {
                 operations: AtomicU64::new(0),
                 limits: self.limits,
                 ledger: self.ledger,
+                last_states: LastStates::default(),
                 received: Documents::new(self.limits.document_bytes),
                 sent: Documents::new(self.limits.document_bytes),
                 links: self.links,

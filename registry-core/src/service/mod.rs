@@ -14,6 +14,7 @@ mod file_sender;
 mod head;
 mod hosted;
 mod http;
+mod last_states;
 mod layer_urls;
 mod limits;
 mod manifests;
@@ -25,6 +26,7 @@ mod parts;
 mod referrers;
 mod referrers_tag;
 mod remedies;
+mod repeatable;
 mod restore;
 mod retention;
 mod sessions;
@@ -53,7 +55,8 @@ pub use self::{
 };
 
 use self::{
-    documents::Documents, head::RequestHead, layer_urls::LayerUrls, remedies::Remedies, sessions::Sessions,
+    documents::Documents, head::RequestHead, last_states::LastStates, layer_urls::LayerUrls,
+    remedies::Remedies, sessions::Sessions,
 };
 use crate::{
     auth::{
@@ -103,6 +106,7 @@ struct Inner {
     operations: AtomicU64,
     limits: Limits,
     ledger: UploadLedger,
+    last_states: LastStates,
     /// Memory budgets for documents in flight, per direction.
     received: Documents,
     sent: Documents,
@@ -346,9 +350,18 @@ impl Repository {
 
     /// Returns the upload sessions of the repository, unless the storage or the registry is read-only.
     fn sessions(&self) -> Result<Sessions<'_>, Error> {
+        let Inner {
+            storage,
+            ledger,
+            last_states,
+            ..
+        } = &*self.registry.inner;
+        let abilities = storage.abilities();
+        let is_elsewhere = abilities.shared_sessions && !abilities.exclusive;
         Ok(Sessions {
             write: self.write()?,
-            ledger: &self.registry.inner.ledger,
+            ledger,
+            last_states: is_elsewhere.then_some(last_states),
             repository: &self.name,
         })
     }

@@ -1,5 +1,6 @@
 //! [`Sessions`]: the upload sessions of a repository, counted by the ledger.
 
+use super::last_states::LastStates;
 use crate::{
     digest::Digest,
     error::Error,
@@ -19,6 +20,8 @@ use crate::{
 pub(super) struct Sessions<'a> {
     pub(super) write: &'a dyn StorageWrite,
     pub(super) ledger: &'a UploadLedger,
+    /// `None` if the storage knows its sessions without a request to anybody.
+    pub(super) last_states: Option<&'a LastStates>,
     pub(super) repository: &'a RepositoryName,
 }
 
@@ -32,6 +35,18 @@ impl Sessions<'_> {
         let state = self.write.open_upload(self.repository, new).await?;
         seat.opened(state.id);
         Ok(state)
+    }
+
+    /// Keeps the state that the last call has returned, for the next request of the client.
+    pub(super) fn remember(self, state: &UploadState) {
+        if let Some(states) = self.last_states {
+            states.put(self.repository, state.clone());
+        }
+    }
+
+    /// Returns the state in which this process has left a session. It may be an old one, which the storage refuses.
+    pub(super) fn recall(self, id: &UploadId) -> Option<UploadState> {
+        self.last_states?.take(self.repository, id)
     }
 
     pub(super) async fn find(self, id: &UploadId) -> Result<Option<UploadState>> {
@@ -65,6 +80,7 @@ impl Sessions<'_> {
 
     pub(super) async fn commit(self, state: UploadState, proof: Verified) -> Result<BlobInfo> {
         let id = state.id;
+        drop(self.recall(&id));
         let committed = self.write.commit(self.repository, state, proof).await;
         if committed.is_ok() {
             self.ledger.ended(self.repository, &id);
@@ -73,6 +89,7 @@ impl Sessions<'_> {
     }
 
     pub(super) async fn cancel(self, id: &UploadId) -> Result<bool> {
+        drop(self.recall(id));
         let was_open = self.write.cancel(self.repository, id).await?;
         if was_open {
             self.ledger.ended(self.repository, id);
@@ -103,6 +120,7 @@ mod tests {
         let sessions = Sessions {
             write: storage.write().unwrap(),
             ledger: &ledger,
+            last_states: None,
             repository: &repository,
         };
         let walk = ledger.walk();

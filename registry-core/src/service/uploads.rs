@@ -7,6 +7,7 @@ use super::{
     BlobSource, Permission, Repository,
     body::Capped,
     operation::{Before, Operation},
+    repeatable::Repeatable,
     sessions::Sessions,
 };
 use crate::{
@@ -61,6 +62,7 @@ impl Repository {
         let mut operation = Operation::begin(self);
         operation.ask(Before::OpenUpload(None)).await?;
         let state = sessions.open(new, bounds).await?;
+        sessions.remember(&state);
         operation.end(|| EventKind::UploadOpened { upload: state.id });
         Ok(state)
     }
@@ -108,15 +110,32 @@ impl Repository {
     ) -> Result<u64, Error> {
         self.require_session().await?;
         let sessions = self.sessions()?;
+        let mut operation = Operation::begin(self);
+        let mut body = pin!(Repeatable::new(body));
+        if let Some(state) = sessions.recall(id) {
+            let held = state.offset;
+            let received = self
+                .receive(&mut operation, sessions, state, range, body.as_mut(), None)
+                .await;
+            match received {
+                // The state was perhaps an old one.
+                Err(Error::ChunkOutOfOrder { .. } | Error::UploadUnknown) if body.repeat() => {}
+                received => return Ok(Self::end_append(operation, sessions, &received?.0, held)),
+            }
+        }
         let state = sessions.find(id).await?.ok_or(Error::UploadUnknown)?;
         let held = state.offset;
-        let mut operation = Operation::begin(self);
         let received = self
             .receive(&mut operation, sessions, state, range, body, None)
             .await;
-        let (state, _) = received?;
-        operation.end(|| appended(&state, held));
-        Ok(state.offset)
+        Ok(Self::end_append(operation, sessions, &received?.0, held))
+    }
+
+    /// Returns the number of bytes after an append to a session that held `held` bytes.
+    fn end_append(operation: Operation<'_>, sessions: Sessions<'_>, state: &UploadState, held: u64) -> u64 {
+        sessions.remember(state);
+        operation.end(|| appended(state, held));
+        state.offset
     }
 
     /// Closes a session, optionally with a last chunk. Its bytes become the blob `digest`.
@@ -153,13 +172,22 @@ impl Repository {
     ) -> Result<BlobInfo, Error> {
         self.require_session().await?;
         let sessions = self.sessions()?;
+        let mut operation = Operation::begin(self);
+        let has_body = !body.is_end_stream() || range.is_some();
+        if !has_body && let Some(state) = sessions.recall(id) {
+            let size = state.offset;
+            match self.publish(&mut operation, sessions, state, None, digest).await {
+                // The state was perhaps an old one.
+                Err(Error::DigestMismatch { .. } | Error::ChunkOutOfOrder { .. } | Error::UploadUnknown) => {}
+                published => return Self::end_close(operation, sessions, id, size, published).await,
+            }
+        }
         let Some(state) = sessions.find(id).await? else {
             return self.closed_before(digest).await;
         };
-        let mut operation = Operation::begin(self);
         // The bytes of the body are in the blob if an earlier attempt failed after it was published.
         let is_received = state.published == Some(*digest);
-        let (state, hasher) = if is_received || (body.is_end_stream() && range.is_none()) {
+        let (state, hasher) = if is_received || !has_body {
             (state, None)
         } else {
             let held = state.offset;
@@ -170,10 +198,21 @@ impl Repository {
             received
         };
         let size = state.offset;
-        match self
+        let published = self
             .publish(&mut operation, sessions, state, hasher, digest)
-            .await
-        {
+            .await;
+        Self::end_close(operation, sessions, id, size, published).await
+    }
+
+    /// Ends the close of a session of `size` bytes. A session that can never become the blob ends, too.
+    async fn end_close(
+        operation: Operation<'_>,
+        sessions: Sessions<'_>,
+        id: &UploadId,
+        size: u64,
+        published: Result<BlobInfo, Error>,
+    ) -> Result<BlobInfo, Error> {
+        match published {
             Ok(info) => {
                 operation.end_as_blob(*id, &info);
                 Ok(info)

@@ -74,6 +74,10 @@ pub trait StorageWrite: Send + Sync {
     /// Appends the body, if `state.version` is still current. While one append runs, another is refused at
     /// once.
     ///
+    /// If the sessions are [shared](super::Abilities::shared_sessions), the state may be one that an earlier call has
+    /// returned, although another process has continued the session since. It is refused before more than 256 KiB
+    /// of the body are read, so that the service can try again with the current state.
+    ///
     /// Offset and checkpoint are stored together, at the end and at least every 16 MiB. They survive the
     /// end of the process, but not a power loss.
     ///

@@ -2,6 +2,9 @@
 //!
 //! A short body of known length needs 1 request, or none if it closes the session. Another one needs 1 to claim the
 //! session, 1 for each part with 1 for the record, and 1 at the end.
+//!
+//! The service passes the state that this process has seen last, without a look at the record. A state that is not current
+//! is refused by the claim before the body is read, or with a short body.
 
 use super::{
     record::Stage,

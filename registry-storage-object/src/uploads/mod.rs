@@ -33,6 +33,8 @@ mod memory;
 mod record;
 mod rehash;
 mod removals;
+#[cfg(test)]
+mod replicas;
 mod running;
 mod session;
 mod sweep;

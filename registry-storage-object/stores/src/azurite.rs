@@ -10,13 +10,7 @@ use object_store::{
     azure::{AzureAccessKey, AzureAuthorizer, AzureCredential, MicrosoftAzureBuilder},
     client::HttpRequestBody,
 };
-use rustix::process::Signal;
-use std::{
-    io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{io, net::SocketAddr, path::Path, process::Command};
 
 /// The only account, and its key, which protects nothing.
 const ACCOUNT: &str = "tests";
@@ -73,10 +67,6 @@ impl Program for Azurite {
     fn stores(&self, address: SocketAddr) -> io::Result<()> {
         create(address, "is-it-ready")
     }
-
-    fn leavings(&self, _ports: &[SocketAddr]) -> Vec<PathBuf> {
-        Vec::new()
-    }
 }
 
 /// A server of Azure Blob Storage on a loopback address, with an empty directory of its own. It is killed on drop.
@@ -129,36 +119,6 @@ impl AzureServer {
             .with_endpoint(self.endpoint())
             .with_allow_http(true)
             .with_container_name(container)
-    }
-
-    /// Returns the id of the process.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.0.id()
-    }
-
-    /// Returns the output of the process so far.
-    #[must_use]
-    pub fn output(&self) -> String {
-        self.0.output()
-    }
-
-    /// Stops the process where it is (SIGSTOP): connections are accepted by the system, and nothing is answered.
-    ///
-    /// # Errors
-    ///
-    /// The process has ended.
-    pub fn pause(&self) -> io::Result<()> {
-        self.0.signal(Signal::STOP)
-    }
-
-    /// Lets a paused process continue (SIGCONT).
-    ///
-    /// # Errors
-    ///
-    /// The process has ended.
-    pub fn resume(&self) -> io::Result<()> {
-        self.0.signal(Signal::CONT)
     }
 }
 

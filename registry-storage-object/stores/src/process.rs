@@ -55,8 +55,10 @@ pub(crate) trait Program: Send + Sync + 'static {
     /// It does not, yet.
     fn stores(&self, address: SocketAddr) -> io::Result<()>;
 
-    /// Returns files outside of its directory that it may leave behind.
-    fn leavings(&self, ports: &[SocketAddr]) -> Vec<PathBuf>;
+    /// Returns files outside of its directory that it may leave behind. Most leave none.
+    fn leavings(&self, _ports: &[SocketAddr]) -> Vec<PathBuf> {
+        Vec::new()
+    }
 }
 
 /// An object store as a process, with an empty directory of its own. It is killed on drop.
@@ -110,10 +112,6 @@ impl StoreProcess {
 
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
-    }
-
-    pub(crate) fn output(&self) -> String {
-        self.process.output()
     }
 
     pub(crate) fn kill(&mut self) -> io::Result<()> {

@@ -23,12 +23,6 @@ impl S3Server {
         StoreProcess::start(program).map(Self)
     }
 
-    /// Returns the name of the program.
-    #[must_use]
-    pub fn program(&self) -> &'static str {
-        self.0.name()
-    }
-
     /// Returns the address of its S3 API.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -94,12 +88,6 @@ impl S3Server {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.0.id()
-    }
-
-    /// Returns the output of the process so far.
-    #[must_use]
-    pub fn output(&self) -> String {
-        self.0.output()
     }
 
     /// Stops the process where it is (SIGSTOP): connections are accepted by the system, and nothing is answered.

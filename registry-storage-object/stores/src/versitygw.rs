@@ -5,12 +5,7 @@ use crate::{
     process::Program,
     s3::{self, S3Server},
 };
-use std::{
-    fs, io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, io, net::SocketAddr, path::Path, process::Command};
 
 /// versitygw, of the Go module `github.com/versity/versitygw`, with its posix backend.
 ///
@@ -63,9 +58,5 @@ impl Program for Versitygw {
 
     fn stores(&self, address: SocketAddr) -> io::Result<()> {
         s3::stores(address)
-    }
-
-    fn leavings(&self, _ports: &[SocketAddr]) -> Vec<PathBuf> {
-        Vec::new()
     }
 }

@@ -1,12 +1,8 @@
 //! [`Azure`]: a container of Azure Blob Storage.
 
-use super::network::{Network, host, misfit};
-use crate::bucket::{Clients, Dialect, Observed, Observing, Signing};
-use http::HeaderMap;
-use object_store::{
-    azure::{AzureConfigKey, MicrosoftAzure, MicrosoftAzureBuilder},
-    client::HttpConnector as _,
-};
+use super::network::{Connections, Network, misfit};
+use crate::bucket::{Clients, Dialect};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use registry_core::storage::StorageError;
 use std::{fmt, sync::Arc};
 
@@ -154,30 +150,16 @@ impl Azure {
 
     pub(crate) fn clients(&self) -> Result<Clients, StorageError> {
         let fail = |error| misfit(&format!("the container {}", self.container), error);
-        let client = self.network.client()?;
-        let observed = Arc::new(Observed::default());
-        let connector = Observing::of(Arc::clone(&observed), host(&self.address()));
-        let azure: Arc<MicrosoftAzure> = Arc::new(
-            self.builder()
-                .with_client_options(client.clone())
-                .with_http_connector(connector.clone())
-                .build()
-                .map_err(fail)?,
-        );
-        Ok(Clients {
-            dialect: Dialect::Azure,
-            objects: Arc::clone(&azure) as _,
-            parts: Arc::clone(&azure) as _,
-            pages: Some(Arc::clone(&azure) as _),
-            signer: Some(Signing {
-                bucket: self.container.clone(),
-                signer: azure,
-                http: connector.connect(&client).map_err(fail)?,
-                headers: HeaderMap::new(),
-            }),
-            observed,
-            one: Arc::default(),
-        })
+        let connections = Connections::to(&self.address(), &self.network)?;
+        let azure = self
+            .builder()
+            .with_client_options(connections.options.clone())
+            .with_http_connector(connections.connector.clone())
+            .build()
+            .map_err(fail)?;
+        connections
+            .clients(Dialect::Azure, &self.container, &Arc::new(azure))
+            .map_err(fail)
     }
 }
 

@@ -1,14 +1,10 @@
 //! [`Gcs`]: a bucket of Google Cloud Storage.
 
-use super::network::{Network, host, misfit};
-use crate::bucket::{Clients, Dialect, Observed, Observing, Signing};
-use http::HeaderMap;
+use super::network::{Connections, Network, misfit};
+use crate::bucket::{Clients, Dialect};
 use object_store::{
     StaticCredentialProvider,
-    client::HttpConnector as _,
-    gcp::{
-        GcpCredential, GcpSigningCredential, GoogleCloudStorage, GoogleCloudStorageBuilder, ServiceAccountKey,
-    },
+    gcp::{GcpCredential, GcpSigningCredential, GoogleCloudStorageBuilder, ServiceAccountKey},
 };
 use registry_core::storage::StorageError;
 use std::{fmt, sync::Arc};
@@ -157,33 +153,18 @@ impl Gcs {
 
     pub(crate) fn clients(&self) -> Result<Clients, StorageError> {
         let fail = |error| misfit(&format!("the bucket {}", self.bucket), error);
-        let client = self.network.client()?;
-        let observed = Arc::new(Observed::default());
         let address = self.endpoint.clone().or_else(|| self.identity.store());
-        let address = address.as_deref().unwrap_or(GOOGLE);
-        let connector = Observing::of(Arc::clone(&observed), host(address));
-        let gcs: Arc<GoogleCloudStorage> = Arc::new(
-            self.builder()
-                .map_err(fail)?
-                .with_client_options(client.clone())
-                .with_http_connector(connector.clone())
-                .build()
-                .map_err(fail)?,
-        );
-        Ok(Clients {
-            dialect: Dialect::Gcs,
-            objects: Arc::clone(&gcs) as _,
-            parts: Arc::clone(&gcs) as _,
-            pages: Some(Arc::clone(&gcs) as _),
-            signer: Some(Signing {
-                bucket: self.bucket.clone(),
-                signer: gcs,
-                http: connector.connect(&client).map_err(fail)?,
-                headers: HeaderMap::new(),
-            }),
-            observed,
-            one: Arc::default(),
-        })
+        let connections = Connections::to(address.as_deref().unwrap_or(GOOGLE), &self.network)?;
+        let gcs = self
+            .builder()
+            .map_err(fail)?
+            .with_client_options(connections.options.clone())
+            .with_http_connector(connections.connector.clone())
+            .build()
+            .map_err(fail)?;
+        connections
+            .clients(Dialect::Gcs, &self.bucket, &Arc::new(gcs))
+            .map_err(fail)
     }
 }
 

@@ -1,8 +1,13 @@
 //! [`Network`]: settings of the connections to a store, of whichever vendor.
 
-use object_store::{ClientOptions, RetryConfig};
+use crate::bucket::{Clients, Dialect, Observed, Observing, Signing};
+use http::HeaderMap;
+use object_store::{
+    ClientOptions, ObjectStore, RetryConfig, client::HttpConnector as _, list::PaginatedListStore,
+    multipart::MultipartStore, signer::Signer,
+};
 use registry_core::storage::StorageError;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Name under which requests are sent.
 const USER_AGENT: &str = concat!("registry-storage-object/", env!("CARGO_PKG_VERSION"));
@@ -49,12 +54,58 @@ impl Network {
     }
 }
 
+/// Connections to a store, before its clients are made.
+pub(super) struct Connections {
+    observed: Arc<Observed>,
+    /// The settings of a client, with what it is made of.
+    pub(super) options: ClientOptions,
+    pub(super) connector: Observing,
+}
+
+impl Connections {
+    /// Returns connections whose answers are observed, if they are from the host of `address`.
+    pub(super) fn to(address: &str, network: &Network) -> Result<Self, StorageError> {
+        let observed = Arc::new(Observed::default());
+        Ok(Self {
+            connector: Observing::of(Arc::clone(&observed), host(address)),
+            observed,
+            options: network.client()?,
+        })
+    }
+
+    /// Returns the clients of a bucket, all of which `store` is.
+    pub(super) fn clients<S>(
+        self,
+        dialect: Dialect,
+        bucket: &str,
+        store: &Arc<S>,
+    ) -> object_store::Result<Clients>
+    where
+        S: ObjectStore + MultipartStore + PaginatedListStore + Signer,
+    {
+        Ok(Clients {
+            dialect,
+            objects: Arc::clone(store) as _,
+            parts: Arc::clone(store) as _,
+            pages: Some(Arc::clone(store) as _),
+            signer: Some(Signing {
+                bucket: bucket.to_owned(),
+                signer: Arc::clone(store) as _,
+                http: self.connector.connect(&self.options)?,
+                headers: HeaderMap::new(),
+            }),
+            observed: self.observed,
+            one: Arc::default(),
+        })
+    }
+}
+
 /// Names the store whose settings are refused.
 pub(super) fn misfit(store: &str, error: object_store::Error) -> StorageError {
     StorageError::failed(format!("the settings of {store} do not fit together"), error)
 }
 
 /// Returns the host of a URL, without its port.
-pub(super) fn host(url: &str) -> Option<String> {
+fn host(url: &str) -> Option<String> {
     url.parse::<http::Uri>().ok()?.host().map(str::to_owned)
 }

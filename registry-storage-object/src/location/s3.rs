@@ -2,16 +2,11 @@
 
 use super::{
     classified::Classified,
-    network::{Network, host, misfit},
+    network::{Connections, Network, misfit},
 };
-use crate::bucket::{Clients, Dialect, Observed, Observing, Signing};
+use crate::bucket::{Clients, Dialect};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use object_store::{
-    ObjectStore,
-    aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey},
-    client::HttpConnector as _,
-    multipart::MultipartStore,
-};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use registry_core::storage::StorageError;
 use std::{fmt, sync::Arc};
 
@@ -256,7 +251,7 @@ impl S3 {
         }
     }
 
-    fn builder(&self) -> Result<(AmazonS3Builder, String), StorageError> {
+    fn builder(&self) -> (AmazonS3Builder, String) {
         let variable = |wanted| {
             let mut found = self.variables.iter().filter(|(key, _)| *key == wanted);
             found.next().map(|(_, value)| value.as_str())
@@ -276,7 +271,6 @@ impl S3 {
             .with_endpoint(&address)
             // TLS protects the bytes on their way, and digests what is stored.
             .with_unsigned_payload(address.starts_with("https:"))
-            .with_client_options(self.network.client()?)
             .with_retry(Network::retries());
         if let Some((key, secret)) = &self.key {
             builder = builder.with_access_key_id(key).with_secret_access_key(secret);
@@ -297,7 +291,7 @@ impl S3 {
             ),
             Some(S3Encryption::Kms(key)) => builder.with_sse_kms_encryption(key),
         };
-        Ok((builder, address))
+        (builder, address)
     }
 
     /// Returns the headers of a request that creates an object: those of the encryption, and the storage class.
@@ -329,37 +323,30 @@ impl S3 {
 
     pub(crate) fn clients(&self) -> Result<Clients, StorageError> {
         let fail = |error| misfit(&format!("the bucket {}", self.bucket), error);
-        let (builder, address) = self.builder()?;
-        let observed = Arc::new(Observed::default());
-        let connector = Observing::of(Arc::clone(&observed), host(&address));
-        let builder = builder.with_http_connector(connector.clone());
-        let plain: Arc<AmazonS3> = Arc::new(builder.clone().build().map_err(fail)?);
+        let (builder, address) = self.builder();
+        let connections = Connections::to(&address, &self.network)?;
+        let options = connections.options.clone();
+        let builder = builder.with_http_connector(connections.connector.clone());
+        let plain = builder.clone().with_client_options(options.clone()).build();
+        let plain = Arc::new(plain.map_err(fail)?);
+        let mut clients = connections
+            .clients(Dialect::S3, &self.bucket, &plain)
+            .map_err(fail)?;
         let (mut headers, class) = self.headers()?;
-        let (objects, parts): (Arc<dyn ObjectStore>, Arc<dyn MultipartStore>) = if class.is_empty() {
-            (Arc::clone(&plain) as _, Arc::clone(&plain) as _)
-        } else {
-            let client = self.network.client()?.with_default_headers(class.clone());
+        if !class.is_empty() {
+            let options = options.with_default_headers(class.clone());
             let both = Arc::new(Classified {
-                plain: Arc::clone(&plain),
-                creating: builder.with_client_options(client).build().map_err(fail)?,
+                plain,
+                creating: builder.with_client_options(options).build().map_err(fail)?,
             });
-            (Arc::clone(&both) as _, both)
-        };
+            clients.objects = Arc::clone(&both) as _;
+            clients.parts = both;
+        }
         headers.extend(class);
-        Ok(Clients {
-            dialect: Dialect::S3,
-            objects,
-            parts,
-            pages: Some(Arc::clone(&plain) as _),
-            signer: Some(Signing {
-                bucket: self.bucket.clone(),
-                signer: plain,
-                http: connector.connect(&self.network.client()?).map_err(fail)?,
-                headers,
-            }),
-            observed,
-            one: Arc::default(),
-        })
+        if let Some(signing) = &mut clients.signer {
+            signing.headers = headers;
+        }
+        Ok(clients)
     }
 }
 
@@ -425,7 +412,7 @@ mod tests {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
         };
         let key = |s3: &S3| {
-            let (builder, address) = s3.builder().unwrap();
+            let (builder, address) = s3.builder();
             let key = builder.get_config_value(&AmazonS3ConfigKey::AccessKeyId);
             let token = builder.get_config_value(&AmazonS3ConfigKey::Token);
             (key, token, address)

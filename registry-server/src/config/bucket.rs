@@ -171,12 +171,34 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Keys that all stores have, of one of them.
+/// Values of the keys that all stores have, of one of them.
 struct Common {
     root: String,
     part: u64,
     memory: u64,
     sole: bool,
+}
+
+/// Paths of these keys.
+struct CommonKeys {
+    section: &'static str,
+    root: &'static str,
+    chunk_size: &'static str,
+    upload_memory: &'static str,
+    replicas: &'static str,
+}
+
+/// The [`CommonKeys`] of a section.
+macro_rules! common_keys {
+    ($section:literal) => {
+        CommonKeys {
+            section: $section,
+            root: concat!($section, ".rootdirectory"),
+            chunk_size: concat!($section, ".chunksize"),
+            upload_memory: concat!($section, ".uploadmemory"),
+            replicas: concat!($section, ".replicas"),
+        }
+    };
 }
 
 /// Reads the bucket that is configured, if one is.
@@ -221,23 +243,19 @@ fn part(reader: &Reader<'_>, path: &'static str) -> u64 {
 }
 
 impl Common {
-    fn read(
-        reader: &Reader<'_>,
-        [root, chunk, memory_key, replicas]: [&'static str; 4],
-        section: &str,
-    ) -> Self {
-        let part = part(reader, chunk);
-        let memory = reader.size(memory_key);
-        let sole = reader.optional(replicas, |text| match super::units::count(text)? {
+    fn read(reader: &Reader<'_>, keys: &CommonKeys) -> Self {
+        let part = part(reader, keys.chunk_size);
+        let memory = reader.size(keys.upload_memory);
+        let sole = reader.optional(keys.replicas, |text| match super::units::count(text)? {
             0 => Err("must be at least 1".to_owned()),
             replicas => Ok(replicas == 1),
         });
-        if let (true, Some(value)) = (memory < 2 * part, reader.section(section)) {
+        if let (true, Some(value)) = (memory < 2 * part, reader.section(keys.section)) {
             let what = "must be at least twice `chunksize`";
-            reader.problem(&value.origin, memory_key, what);
+            reader.problem(&value.origin, keys.upload_memory, what);
         }
         Self {
-            root: reader.filled(root).unwrap_or_default(),
+            root: reader.filled(keys.root).unwrap_or_default(),
             part,
             memory,
             sole: sole.unwrap_or(false),
@@ -246,18 +264,9 @@ impl Common {
 }
 
 fn s3(reader: &Reader<'_>) -> Option<(S3, Common)> {
-    const SECTION: &str = "storage.s3";
-    let common = Common::read(
-        reader,
-        [
-            "storage.s3.rootdirectory",
-            "storage.s3.chunksize",
-            "storage.s3.uploadmemory",
-            "storage.s3.replicas",
-        ],
-        SECTION,
-    );
-    let bucket = required(reader, SECTION, "storage.s3.bucket");
+    const KEYS: CommonKeys = common_keys!("storage.s3");
+    let common = Common::read(reader, &KEYS);
+    let bucket = required(reader, KEYS.section, "storage.s3.bucket");
     let secure = reader.switch("storage.s3.secure");
     let endpoint = reader.filled("storage.s3.regionendpoint").map(|text| {
         let scheme = if secure { "https" } else { "http" };
@@ -297,7 +306,7 @@ fn s3(reader: &Reader<'_>) -> Option<(S3, Common)> {
         dual_stack: reader.switch("storage.s3.usedualstack"),
         fips: reader.switch("storage.s3.usefipsendpoint"),
     };
-    reader.section(SECTION).map(|_| (s3, common))
+    reader.section(KEYS.section).map(|_| (s3, common))
 }
 
 fn storage_class(text: &str) -> Result<Option<String>, String> {
@@ -338,19 +347,10 @@ fn s3_key(reader: &Reader<'_>) -> Option<(String, Secret)> {
 }
 
 fn gcs(reader: &Reader<'_>) -> Option<(Gcs, Common)> {
-    const SECTION: &str = "storage.gcs";
+    const KEYS: CommonKeys = common_keys!("storage.gcs");
     const INLINE: &str = "storage.gcs.credentials";
-    let common = Common::read(
-        reader,
-        [
-            "storage.gcs.rootdirectory",
-            "storage.gcs.chunksize",
-            "storage.gcs.uploadmemory",
-            "storage.gcs.replicas",
-        ],
-        SECTION,
-    );
-    let bucket = required(reader, SECTION, "storage.gcs.bucket");
+    let common = Common::read(reader, &KEYS);
+    let bucket = required(reader, KEYS.section, "storage.gcs.bucket");
     let file = reader.path("storage.gcs.keyfile");
     let fields = reader.named("storage.gcs.credentials.*");
     if let (Some(_), false, Some(value)) = (&file, fields.is_empty(), reader.section(INLINE)) {
@@ -375,23 +375,14 @@ fn gcs(reader: &Reader<'_>) -> Option<(Gcs, Common)> {
         key: file.map(GcsKey::File).or(inline),
         user_agent: reader.filled("storage.gcs.useragent"),
     };
-    reader.section(SECTION).map(|_| (gcs, common))
+    reader.section(KEYS.section).map(|_| (gcs, common))
 }
 
 fn azure(reader: &Reader<'_>) -> Option<(Azure, Common)> {
-    const SECTION: &str = "storage.azure";
-    let common = Common::read(
-        reader,
-        [
-            "storage.azure.rootdirectory",
-            "storage.azure.chunksize",
-            "storage.azure.uploadmemory",
-            "storage.azure.replicas",
-        ],
-        SECTION,
-    );
-    let account = required(reader, SECTION, "storage.azure.accountname").unwrap_or_default();
-    let container = required(reader, SECTION, "storage.azure.container").unwrap_or_default();
+    const KEYS: CommonKeys = common_keys!("storage.azure");
+    let common = Common::read(reader, &KEYS);
+    let account = required(reader, KEYS.section, "storage.azure.accountname").unwrap_or_default();
+    let container = required(reader, KEYS.section, "storage.azure.container").unwrap_or_default();
     let realm = reader.text("storage.azure.realm");
     let service = reader
         .filled("storage.azure.serviceurl")
@@ -403,7 +394,7 @@ fn azure(reader: &Reader<'_>) -> Option<(Azure, Common)> {
         service,
         skip_verify: reader.switch("storage.azure.skipverify"),
     };
-    reader.section(SECTION).map(|_| (azure, common))
+    reader.section(KEYS.section).map(|_| (azure, common))
 }
 
 fn azure_login(reader: &Reader<'_>) -> AzureLogin {

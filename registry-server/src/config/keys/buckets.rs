@@ -2,7 +2,8 @@
 
 use super::key::{Form, Key, accepted, honoured, refused};
 
-/// Text for keys that all buckets have.
+/// Texts for keys that several stores have.
+const BUCKET: &str = "name of the bucket, in which the images are in the layout of registry:2";
 const ROOT: &str =
     "directory of the bucket that has the images, such as `team/registry`; by default the whole bucket";
 const CHUNK: &str = "size of the parts of an upload, from `5m` to `5g`; registry:2's default is `10m`";
@@ -17,23 +18,14 @@ const COPIES: &str = "the server copies blobs rarely, and decides by itself in w
 
 /// Keys of the buckets.
 pub(super) const KEYS: &[Key] = &[
-    honoured(
-        "storage.s3.bucket",
-        Form::Text,
-        "",
-        "name of the bucket, in which the images are in the layout of registry:2",
-    ),
-    honoured("storage.s3.rootdirectory", Form::Text, "", ROOT),
-    honoured(
+    text("storage.s3.bucket", BUCKET),
+    root("storage.s3.rootdirectory"),
+    text(
         "storage.s3.region",
-        Form::Text,
-        "",
         "region of Amazon S3, such as `eu-central-1`. By default that of `AWS_REGION`, or else `us-east-1`",
     ),
-    honoured(
+    text(
         "storage.s3.regionendpoint",
-        Form::Text,
-        "",
         "URL of a store that is not Amazon's, such as `https://minio.example.com:9000`",
     ),
     honoured(
@@ -42,34 +34,20 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "puts the bucket into the path of URLs, not into their host. The default is `true` with `regionendpoint`, as in registry:2 (in registry:3 it is `false`), and `false` without",
     ),
-    honoured(
+    text(
         "storage.s3.accesskey",
-        Form::Text,
-        "",
         "access key. Without it the server is identified as the SDKs of Amazon do it: by `AWS_ACCESS_KEY_ID`, a web identity (IRSA), the role of the container or of the instance",
     ),
-    honoured(
-        "storage.s3.secretkey",
-        Form::Secret,
-        "",
-        "secret of the access key",
-    ),
-    honoured(
-        "storage.s3.sessiontoken",
-        Form::Secret,
-        "",
-        "token of temporary credentials",
-    ),
+    secret("storage.s3.secretkey", "secret of the access key"),
+    secret("storage.s3.sessiontoken", "token of temporary credentials"),
     honoured(
         "storage.s3.encrypt",
         Form::Switch,
         "false",
         "lets S3 encrypt what is written, with keys that it manages or with that of `keyid`; by default as the bucket is set",
     ),
-    honoured(
+    text(
         "storage.s3.keyid",
-        Form::Text,
-        "",
         "key of the key management service to encrypt with; requires `encrypt: true`",
     ),
     honoured(
@@ -78,27 +56,23 @@ pub(super) const KEYS: &[Key] = &[
         "true",
         "uses HTTPS if `regionendpoint` does not say `http://`",
     ),
-    honoured("storage.s3.skipverify", Form::Switch, "false", SKIP_VERIFY),
+    skip_verify("storage.s3.skipverify"),
     honoured(
         "storage.s3.v4auth",
         Form::Switch,
         "true",
         "signs requests with version 4 of the signature; `false` is refused, because no store still needs version 2",
     ),
-    honoured("storage.s3.chunksize", Form::Size, "16m", CHUNK),
-    honoured("storage.s3.uploadmemory", Form::Size, "192m", MEMORY),
-    honoured("storage.s3.replicas", Form::Count, "", REPLICAS),
-    honoured(
+    chunk_size("storage.s3.chunksize"),
+    upload_memory("storage.s3.uploadmemory"),
+    replicas("storage.s3.replicas"),
+    text(
         "storage.s3.storageclass",
-        Form::Text,
-        "",
         "storage class in which objects are written, such as `STANDARD_IA` or `INTELLIGENT_TIERING`; by default, and with `NONE`, as the bucket is set. Classes whose objects have to be restored are refused",
     ),
-    honoured("storage.s3.useragent", Form::Text, "", AGENT),
-    honoured(
+    user_agent("storage.s3.useragent"),
+    text(
         "storage.s3.objectacl",
-        Form::Text,
-        "",
         "only `private` is accepted: who may read the bucket is said by its policy",
     ),
     honoured(
@@ -132,88 +106,56 @@ pub(super) const KEYS: &[Key] = &[
         "clients are sent to the store's own address; set `storage.redirect.disable: true` if they cannot reach it",
     ),
     refused("storage.s3aws", "use `storage.s3`, with the same keys"),
-    honoured(
-        "storage.gcs.bucket",
-        Form::Text,
-        "",
-        "name of the bucket, in which the images are in the layout of registry:2",
-    ),
-    honoured("storage.gcs.rootdirectory", Form::Text, "", ROOT),
-    honoured(
+    text("storage.gcs.bucket", BUCKET),
+    root("storage.gcs.rootdirectory"),
+    text(
         "storage.gcs.keyfile",
-        Form::Text,
-        "",
         "file with the key of a service account, in JSON. Without it and `credentials`, the application default credentials count: `GOOGLE_APPLICATION_CREDENTIALS`, or the identity of the workload or instance",
     ),
-    honoured(
+    secret(
         "storage.gcs.credentials.*",
-        Form::Secret,
-        "",
         "key of a service account, with the fields of its JSON file",
     ),
-    honoured("storage.gcs.chunksize", Form::Size, "16m", CHUNK),
-    honoured("storage.gcs.uploadmemory", Form::Size, "192m", MEMORY),
-    honoured("storage.gcs.replicas", Form::Count, "", REPLICAS),
-    honoured("storage.gcs.useragent", Form::Text, "", AGENT),
+    chunk_size("storage.gcs.chunksize"),
+    upload_memory("storage.gcs.uploadmemory"),
+    replicas("storage.gcs.replicas"),
+    user_agent("storage.gcs.useragent"),
     accepted(
         "storage.gcs.maxconcurrency",
         Form::Count,
         "what limits concurrent requests to the store is `uploadmemory`, and the number of requests of clients",
     ),
-    honoured(
-        "storage.azure.accountname",
-        Form::Text,
-        "",
-        "name of the storage account",
-    ),
-    honoured(
+    text("storage.azure.accountname", "name of the storage account"),
+    text(
         "storage.azure.container",
-        Form::Text,
-        "",
         "name of the container, in which the images are in the layout of registry:2",
     ),
-    honoured("storage.azure.rootdirectory", Form::Text, "", ROOT),
-    honoured("storage.azure.accountkey", Form::Secret, "", "key of the account"),
-    honoured(
+    root("storage.azure.rootdirectory"),
+    secret("storage.azure.accountkey", "key of the account"),
+    text(
         "storage.azure.credentials.type",
-        Form::Text,
-        "",
         "`shared_key`, `client_secret` or `default_credentials`: as `AZURE_*` variables say, with a workload or managed identity. The default is `shared_key` if there is an `accountkey`, and `default_credentials` if not",
     ),
-    honoured(
+    text(
         "storage.azure.credentials.clientid",
-        Form::Text,
-        "",
         "client (application) to log in as, for `client_secret`",
     ),
-    honoured(
-        "storage.azure.credentials.tenantid",
-        Form::Text,
-        "",
-        "tenant of the client",
-    ),
-    honoured(
-        "storage.azure.credentials.secret",
-        Form::Secret,
-        "",
-        "secret of the client",
-    ),
+    text("storage.azure.credentials.tenantid", "tenant of the client"),
+    secret("storage.azure.credentials.secret", "secret of the client"),
     honoured(
         "storage.azure.realm",
         Form::Text,
         "core.windows.net",
         "domain of the service, after `ACCOUNT.blob.`",
     ),
-    honoured(
+    text(
         "storage.azure.serviceurl",
-        Form::Text,
-        "",
         "URL of the service, in place of the one that `accountname` and `realm` make",
     ),
-    honoured("storage.azure.skipverify", Form::Switch, "false", SKIP_VERIFY),
-    honoured("storage.azure.chunksize", Form::Size, "16m", CHUNK),
-    honoured("storage.azure.uploadmemory", Form::Size, "192m", MEMORY),
-    honoured("storage.azure.replicas", Form::Count, "", REPLICAS),
+    skip_verify("storage.azure.skipverify"),
+    chunk_size("storage.azure.chunksize"),
+    upload_memory("storage.azure.uploadmemory"),
+    replicas("storage.azure.replicas"),
     accepted(
         "storage.azure.max_retries",
         Form::Count,
@@ -229,3 +171,35 @@ pub(super) const KEYS: &[Key] = &[
         "registry:3 reads it without effect; set `accountname` and `accountkey`",
     ),
 ];
+
+const fn text(path: &'static str, about: &'static str) -> Key {
+    honoured(path, Form::Text, "", about)
+}
+
+const fn secret(path: &'static str, about: &'static str) -> Key {
+    honoured(path, Form::Secret, "", about)
+}
+
+const fn root(path: &'static str) -> Key {
+    text(path, ROOT)
+}
+
+const fn chunk_size(path: &'static str) -> Key {
+    honoured(path, Form::Size, "16m", CHUNK)
+}
+
+const fn upload_memory(path: &'static str) -> Key {
+    honoured(path, Form::Size, "192m", MEMORY)
+}
+
+const fn replicas(path: &'static str) -> Key {
+    honoured(path, Form::Count, "", REPLICAS)
+}
+
+const fn user_agent(path: &'static str) -> Key {
+    text(path, AGENT)
+}
+
+const fn skip_verify(path: &'static str) -> Key {
+    honoured(path, Form::Switch, "false", SKIP_VERIFY)
+}

@@ -188,7 +188,7 @@
 //! | `shared_sessions` | any process continues any upload | replicas behind a balancer without sticky sessions |
 //! | `durable` | a 201 survives a power loss | clients may delete what they have pushed |
 //! | `redirects` | blobs have URLs of their own | `open_blob` answers with a redirect |
-//! | `holders` | you can list who has a blob | mounts without a source |
+//! | `holders` | you can list who has a blob, such as by [`RecentHolders`](registry_core::storage::RecentHolders) | mounts without a source |
 //! | `min_chunk` | small parts are expensive | clients are told to send larger ones |
 //!
 //! The suite tests each ability that you declare, and that the others are refused.

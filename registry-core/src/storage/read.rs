@@ -130,7 +130,8 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// Returns repositories that hold a blob.
     ///
     /// A mount without `from` tries them, each after its own pull decision. The result is a hint: it may be
-    /// incomplete, and it is empty unless [`Abilities::holders`] is declared.
+    /// incomplete, and it is empty unless [`Abilities::holders`] is declared. [`RecentHolders`](super::RecentHolders)
+    /// is such a hint, in memory.
     async fn holders(
         &self,
         digest: &Digest,

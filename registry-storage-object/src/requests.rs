@@ -1,11 +1,15 @@
 //! Numbers of requests to the store, as the documentation states them.
 
-use crate::support::{Remote, digest, name, put, resolve, tag};
+use crate::{
+    Kept, ObjectStorage, keys,
+    support::{Remote, digest, name, put, resolve, tag},
+};
 use bytes::Bytes;
 use object_stores::proxy::{Kind, Seen};
 use registry_core::{
-    Algorithm, Digest, MediaType, Reference, Registry, Repository, service::ManifestPush,
-    storage::Storage as _,
+    Algorithm, Digest, MediaType, Reference, Registry, Repository,
+    service::ManifestPush,
+    storage::{Page, Storage as _},
 };
 
 /// Returns true for a request of the operation itself. The removal of the record of an upload comes some time after the
@@ -99,6 +103,48 @@ async fn push_of_an_image(layer: usize, push_blob: impl AsyncFn(&Repository, &Di
 
     let seen = remote.proxy.seen();
     1 + seen.iter().filter(is_counted).count()
+}
+
+#[tokio::test]
+async fn the_first_page_of_many_tags_takes_as_many_requests_as_pages_and_a_few() {
+    let remote = Remote::start().await;
+    put(&remote.open(true).await, 1, &["v1", "v2"]).await;
+    let options = || ObjectStorage::options().index_all();
+    let storage = remote.open_with(options(), true).await;
+
+    let a = name("a");
+    let page = || storage.tags(&a, Page::first(10));
+    let (first, listed) = requests(&remote, page()).await;
+    let (next, again) = requests(&remote, page()).await;
+
+    for listed in [listed, again] {
+        assert_eq!(listed.unwrap().unwrap().items, [tag("v1"), tag("v2")]);
+    }
+    // The few links that there might be, the prefixes, the parts of time that have notes, and the notes of one or two.
+    assert!(first <= 6, "{first}");
+    assert!(next <= 3, "{next}");
+}
+
+#[tokio::test]
+async fn many_tags_that_are_known_by_their_prefixes_alone_are_listed_with_their_objects() {
+    let mut remote = Remote::start().await;
+    remote.probe.prefixes_vanish = Kept::Never;
+    let options = ObjectStorage::options().index_all();
+    let storage = remote.open_with(options, true).await;
+    let (a, target) = (name("a"), digest(1).to_string());
+    for number in 0..600 {
+        let key = keys::tag(&a, &tag(&format!("v{number}")));
+        storage.store.bucket.put(&key, target.clone()).await.unwrap();
+    }
+    let left = keys::tag_index(&a, &tag("gone"), &digest(1));
+    storage.store.bucket.put(&left, target).await.unwrap();
+
+    let (first, listed) = requests(&remote, storage.tags(&a, Page::first(1000))).await;
+
+    let listed = listed.unwrap().unwrap().items;
+    assert_eq!(listed.len(), 600);
+    assert!(!listed.contains(&tag("gone")));
+    assert!(first <= 10, "{first}");
 }
 
 /// Sends a blob as oras and containerd do.

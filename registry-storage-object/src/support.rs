@@ -1,6 +1,6 @@
 //! Means of the tests of several modules.
 
-use crate::{Gcs, Kept, Location, ObjectStorage, Probe, store::Store};
+use crate::{Gcs, Kept, Location, ObjectOptions, ObjectStorage, Probe, store::Store};
 use object_stores::{GcsFake, HostileProxy};
 use registry_core::{
     Algorithm, Digest, MediaType, Reference, RepositoryName, Tag,
@@ -16,8 +16,8 @@ pub(crate) async fn open(location: &Location) -> ObjectStorage {
 /// A store of another process, with faults in between.
 pub(crate) struct Remote {
     pub(crate) proxy: HostileProxy,
+    pub(crate) probe: Probe,
     fake: GcsFake,
-    probe: Probe,
 }
 
 impl Remote {
@@ -44,12 +44,16 @@ impl Remote {
 
     /// Opens a replica that passes the faults, or one that does not.
     pub(crate) async fn open(&self, passes_faults: bool) -> ObjectStorage {
+        self.open_with(ObjectStorage::options(), passes_faults).await
+    }
+
+    pub(crate) async fn open_with(&self, options: ObjectOptions, passes_faults: bool) -> ObjectStorage {
         let key = match passes_faults {
             true => self.key(),
             false => self.fake.service_account(),
         };
         let bucket = Gcs::new("bucket").key(key);
-        let options = ObjectStorage::options().probed(self.probe.clone());
+        let options = options.probed(self.probe.clone());
         options.open(bucket.into()).await.unwrap()
     }
 }

@@ -11,14 +11,14 @@
 //!
 //! - A prefix vanishes with its last object. It is taken for the tag, except where a note says that the tag was being
 //!   created or removed: a crash may have left the entries of registry:2's list of past targets.
-//! - Otherwise, the link of each tag is looked at before a page first shows it.
+//! - Otherwise, the link of each tag is looked at before a page first shows it. If these are many, all objects are listed.
 //!
 //! Requests for a page:
 //!
 //! - Tags of a repository with few links: 1. There is no index.
 //! - Tags of a larger one: 1 to 3, 1 for each tag that is being created or removed, and 1 for each tag of the page whose
-//!   link has to be looked at. The first page of this process, and the first after [`IDLE`] parts of time without one:
-//!   N / 1,000 for N tags, and [`IDLE`] for the notes.
+//!   link has to be looked at, or 1 for 1,000 objects below all tags if that is less. The first page of this process, and the first after [`IDLE`] parts of time without one:
+//!   N / 1,000 for N tags, 1, and 1 for each of the last [`IDLE`] parts of time that has notes.
 //! - Repositories: 1 to 3, and 2 for each one that is being created or removed. The first page of this process: N / 1,000
 //!   for N repositories, 1 for each directory of their names, and 1 for each repository.
 
@@ -34,7 +34,7 @@ use crate::{
     tags::Link,
 };
 
-use futures_util::{FutureExt as _, future::BoxFuture};
+use futures_util::{FutureExt as _, TryStreamExt as _, future::BoxFuture};
 use registry_core::{
     RepositoryName, Tag,
     storage::{Listing, Page, Result},
@@ -48,6 +48,12 @@ use tokio::time::Instant;
 
 /// Number of parts of time without a page after which an index is made again.
 const IDLE: u64 = 64;
+
+/// Number of objects that a listing shows in the time of one look at another object.
+const LISTED: usize = 10;
+
+/// Number of parts of time above which those without a note are left out.
+const FEW: u64 = 4;
 
 /// Number of names above which a scan is cheaper than a look at each.
 const LOOKS: usize = 500;
@@ -66,6 +72,9 @@ pub(crate) trait Subject: Sync {
 
     /// Returns all names.
     fn scan<'a>(&'a self, store: &'a Store) -> BoxFuture<'a, Result<BTreeMap<Self::Name, Seen>>>;
+
+    /// Returns all names, each by an object of it.
+    fn find_all<'a>(&'a self, store: &'a Store) -> BoxFuture<'a, Result<BTreeSet<Self::Name>>>;
 
     /// Returns true if there is such a name.
     fn look<'a>(&'a self, store: &'a Store, name: &'a Self::Name) -> BoxFuture<'a, Result<bool>>;
@@ -94,6 +103,20 @@ impl Subject for TagsOf<'_> {
             Ok(names
                 .filter_map(|name| Some((Tag::parse(name).ok()?, Seen::Prefix)))
                 .collect())
+        }
+        .boxed()
+    }
+
+    fn find_all<'a>(&'a self, store: &'a Store) -> BoxFuture<'a, Result<BTreeSet<Tag>>> {
+        async move {
+            let directory = keys::tags(self.0);
+            let mut objects = store.bucket.list(&directory);
+            let mut tags = BTreeSet::new();
+            while let Some(object) = objects.try_next().await? {
+                let is_link = object.size > 0;
+                tags.extend(keys::current_tag(&directory, &object.key).filter(|_| is_link));
+            }
+            Ok(tags)
         }
         .boxed()
     }
@@ -135,6 +158,10 @@ impl Subject for Repositories {
             Ok(names.into_iter().map(|name| (name, Seen::Object)).collect())
         }
         .boxed()
+    }
+
+    fn find_all<'a>(&'a self, store: &'a Store) -> BoxFuture<'a, Result<BTreeSet<RepositoryName>>> {
+        async move { Ok(self.scan(store).await?.into_keys().collect()) }.boxed()
     }
 
     fn look<'a>(&'a self, store: &'a Store, name: &'a RepositoryName) -> BoxFuture<'a, Result<bool>> {
@@ -278,8 +305,22 @@ impl<K: Ord + Clone + Send + Sync + 'static> Index<K> {
             if unseen.is_empty() {
                 return Ok(Listing::first(page.limit, shown.map(|(name, _)| name.clone())));
             }
-            self.look_at(store, subject, unseen).await?;
+            // The object may be missing of a name that is in a log.
+            let is_many = unseen.len() > LOOKS && unseen.len() >= self.names.len() / LISTED;
+            match is_many && store.rung != Rung::Log {
+                true => self.see_all(store, subject).await?,
+                false => self.look_at(store, subject, unseen).await?,
+            }
         }
+    }
+
+    /// Finds out which of the names exist of which only a prefix was seen. Others that come meanwhile are in the notes.
+    async fn see_all(&mut self, store: &Store, subject: &impl Subject<Name = K>) -> Result<()> {
+        let found = subject.find_all(store).await?;
+        self.names
+            .retain(|name, seen| *seen == Seen::Object || found.contains(name));
+        self.names.values_mut().for_each(|seen| *seen = Seen::Object);
+        Ok(())
     }
 
     /// Returns all notes that may say something new, or `None` if they are too many.
@@ -295,7 +336,8 @@ impl<K: Ord + Clone + Send + Sync + 'static> Index<K> {
             if first.distance(last) > IDLE {
                 return Ok(None);
             }
-            let lists = first.until(last).map(|slot| {
+            let slots = noted_slots(store, first, last).await?;
+            let lists = slots.into_iter().map(|slot| {
                 let directory = subject.changes(slot);
                 async move { Ok((store.list_all(&directory).await?, directory)) }.boxed()
             });
@@ -313,6 +355,21 @@ impl<K: Ord + Clone + Send + Sync + 'static> Index<K> {
             first = last.next();
         }
     }
+}
+
+/// Returns those of some parts of time that have notes, or all if they are few. What is written meanwhile is of a change that
+/// is not acknowledged yet.
+async fn noted_slots(store: &Store, first: Slot, last: Slot) -> Result<Vec<Slot>> {
+    let slots = first.until(last);
+    if first.distance(last) < FEW {
+        return Ok(slots.collect());
+    }
+    let listed = store.bucket.directory(keys::CHANGES).await?.directories;
+    let names = listed
+        .iter()
+        .filter_map(|path| keys::name_in(keys::CHANGES, path));
+    let noted: BTreeSet<u64> = names.filter_map(|name| name.parse().ok()).collect();
+    Ok(slots.filter(|slot| noted.contains(&slot.0)).collect())
 }
 
 struct Note<K> {

@@ -116,6 +116,21 @@ async fn what_a_process_that_has_died_was_creating_is_not_shown() {
 }
 
 #[tokio::test]
+async fn notes_of_all_parts_of_time_of_an_index_are_read() {
+    for age in [FEW, FEW + 1, IDLE - 4] {
+        let (one, _) = open().await;
+        put(&one, "v1").await;
+        leave_entry(&one, "gone").await;
+        let bucket = &one.store.bucket;
+        let slot = Slot::of(now(bucket).before(Duration::from_secs(age * Slot::SECONDS)));
+        let note = keys::change(&keys::tag_changes(slot.0, &name("a")), false, "gone");
+        bucket.put(&note, "").await.unwrap();
+
+        assert_eq!(tags(&one).await, ["v1"], "{age}");
+    }
+}
+
+#[tokio::test]
 async fn what_processes_have_left_of_tags_is_removed_and_tags_stay() {
     let (one, two) = open().await;
     put(&two, "v1").await;

@@ -1,7 +1,7 @@
 //! [`StoreProcess`]: a program that is an object store, with its data in a directory of its own.
 
 use registry_conformance::tools::{self, Process};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use std::{
     fmt, fs,
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -127,10 +127,21 @@ impl StoreProcess {
         Ok(())
     }
 
-    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+    /// Stops the process where it is, and waits until all of its threads have stopped.
+    pub(crate) fn pause(&self) -> io::Result<()> {
+        let id = self.pid();
+        kill_process(id, Signal::STOP)?;
+        waitid(WaitId::Pid(id), WaitIdOptions::STOPPED)?;
+        Ok(())
+    }
+
+    pub(crate) fn resume(&self) -> io::Result<()> {
+        Ok(kill_process(self.pid(), Signal::CONT)?)
+    }
+
+    fn pid(&self) -> Pid {
         let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
-        let id = id.expect("a child has a process id");
-        Ok(rustix::process::kill_process(id, signal)?)
+        id.expect("a child has a process id")
     }
 }
 

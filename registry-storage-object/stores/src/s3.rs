@@ -6,7 +6,6 @@ use crate::{
     process::{Program, StoreProcess},
 };
 use object_store::aws::AmazonS3Builder;
-use rustix::process::Signal;
 use std::{io, net::SocketAddr};
 
 /// Bucket of the start-up check, which no test uses.
@@ -96,7 +95,7 @@ impl S3Server {
     ///
     /// The process has ended.
     pub fn pause(&self) -> io::Result<()> {
-        self.0.signal(Signal::STOP)
+        self.0.pause()
     }
 
     /// Lets a paused process continue (SIGCONT).
@@ -105,7 +104,7 @@ impl S3Server {
     ///
     /// The process has ended.
     pub fn resume(&self) -> io::Result<()> {
-        self.0.signal(Signal::CONT)
+        self.0.resume()
     }
 
     /// Kills the process at once (SIGKILL). Its data remains, for [`Self::restart`].

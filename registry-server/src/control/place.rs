@@ -106,12 +106,16 @@ impl Place {
                 root.display()
             ));
         }
-        Ok(Self {
+        Ok(Self::at(at, settings))
+    }
+
+    fn at(at: At, settings: Settings) -> Self {
+        Self {
             at,
             settings,
             user: rustix::process::getuid().as_raw(),
             owned: None,
-        })
+        }
     }
 
     /// Runs an operation on the server that owns the directory, or else in this process. Passes each item on.
@@ -155,12 +159,7 @@ impl Place {
                 root.display()
             ));
         }
-        Ok(Self {
-            at,
-            settings,
-            user: rustix::process::getuid().as_raw(),
-            owned: None,
-        })
+        Ok(Self::at(at, settings))
     }
 
     /// Returns true if the storage is a registry. A bucket is one as it is.

@@ -22,7 +22,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, task::JoinHandle};
 
 /// Number of blobs whose recent holders are remembered.
 const HOLDERS: usize = 8192;
@@ -144,16 +144,21 @@ impl Store {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        match tokio::spawn(operation(Arc::clone(self))).await {
-            Ok(outcome) => outcome,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(error) => Err(StorageError::unavailable(
-                    "the runtime is shutting down",
-                    None,
-                    Some(error.into()),
-                )),
-            },
-        }
+        joined(tokio::spawn(operation(Arc::clone(self)))).await
+    }
+}
+
+/// Returns the outcome of a task. Its panic goes on here.
+pub(crate) async fn joined<T>(task: JoinHandle<Result<T>>) -> Result<T> {
+    match task.await {
+        Ok(outcome) => outcome,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(StorageError::unavailable(
+                "the runtime is shutting down",
+                None,
+                Some(error.into()),
+            )),
+        },
     }
 }

@@ -11,7 +11,7 @@ use super::{
     running::Append,
     writer::{HEARTBEAT, Writer},
 };
-use crate::store::Store;
+use crate::store::{Store, joined};
 use bytes::Bytes;
 use registry_core::{
     RepositoryName,
@@ -21,7 +21,6 @@ use registry_core::{
 use std::sync::Arc;
 use tokio::{
     sync::{mpsc, oneshot},
-    task::JoinHandle,
     time::timeout,
 };
 
@@ -87,7 +86,7 @@ async fn receive(
         Err(_) => None,
     };
     drop(tell);
-    let (state, hasher) = join(task).await?;
+    let (state, hasher) = joined(task).await?;
     match broken {
         Some(error) => {
             body.return_hasher(hasher);
@@ -144,19 +143,5 @@ async fn write(
             Some(Message::Broken) => return writer.stop().await,
             None => return writer.leave().await,
         }
-    }
-}
-
-async fn join<T>(task: JoinHandle<Result<T>>) -> Result<T> {
-    match task.await {
-        Ok(outcome) => outcome,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(StorageError::unavailable(
-                "the runtime is shutting down",
-                None,
-                Some(error.into()),
-            )),
-        },
     }
 }

@@ -17,6 +17,7 @@ use registry_core::{
     storage::{NewUpload, Page, Seen, StorageError, StorageWrite as _, UploadBody, UploadState, Verified},
 };
 use std::{
+    collections::BTreeMap,
     pin::pin,
     time::{Duration, SystemTime},
 };
@@ -368,6 +369,51 @@ async fn what_a_process_that_died_has_left_of_a_committed_session_is_removed() {
     listed(&storage).await;
 
     assert!(bucket.head(&record).await.unwrap().is_none());
+}
+
+/// Returns the number of requests of each kind so far, except those that follow later or are about collections.
+fn requests(remote: &Remote) -> BTreeMap<Kind, usize> {
+    let mut requests = BTreeMap::new();
+    for seen in remote.proxy.seen() {
+        if seen.kind != Kind::Delete && !seen.key.contains("/_collect/") {
+            *requests.entry(seen.kind).or_default() += 1;
+        }
+    }
+    requests
+}
+
+#[tokio::test]
+async fn a_small_blob_of_a_known_digest_takes_four_requests() {
+    let remote = Remote::start().await;
+    let storage = remote.open(true).await;
+    let bytes = content(1, 10_000);
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    remote.proxy.forget();
+
+    let new = NewUpload::of(digest, Some(10_000));
+    let state = storage.open_upload(&name("a"), new).await.unwrap();
+    let (state, hasher) = append(&storage, state, bytes, Some(digest)).await;
+    commit(&storage, state, hasher).await;
+
+    // The record, the bytes, the record, the link. The record is removed later, with others.
+    let expected = BTreeMap::from([(Kind::ConditionalPut, 2), (Kind::Put, 2)]);
+    assert_eq!(requests(&remote), expected, "{:#?}", remote.proxy.seen());
+}
+
+#[tokio::test]
+async fn a_blob_whose_digest_is_known_is_not_copied() {
+    let remote = Remote::start().await;
+    let storage = remote.open(true).await;
+    let bytes = content(1, 17 * MIB);
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+
+    let (state, hasher) = append(&storage, opened(&storage).await, bytes, Some(digest)).await;
+    commit(&storage, state, hasher).await;
+
+    assert_eq!(remote.proxy.count(Kind::UploadPart), 2);
+    assert_eq!(remote.proxy.count(Kind::Copy), 0);
+    let blob = storage.blob(&name("a"), &digest).await.unwrap().unwrap();
+    assert_eq!(blob.size, 17 * MIB as u64);
 }
 
 /// Amazon S3 and versitygw refuse a conditional write while another one of the same object is under way.

@@ -259,6 +259,132 @@ class Deletion(Part):
         return "2 the tag points at a record that is gone" if ended and s.new_tag and not s.record else None
 
 
+# The same with marks in the place of notes, on a store with conditions. A version depends on the content alone. The tag of the
+# push is removed like the record: marked, and then removed with this mark.
+
+
+class Late(NamedTuple):
+    key: str  # "record" or "tag"
+    expects: str  # content on which it has an effect; "any"
+    sets: str  # content after that; "" removes
+    awaited: bool = True
+
+
+class MarkState(NamedTuple):
+    record: str = "plain"  # or "", or a mark
+    tag: str = ""
+    flight: tuple = ()
+    deletion: str = "mark"
+    marked: str = ""  # the mark with which the deletion removes the record
+    has_late: bool = False  # the deletion has removed the tag after the record
+    push: str = "begin"
+    doubled: int = 0
+    died: bool = False  # the replica that deletes has died before the push began
+
+
+class Marked(Part):
+    rules = dict(
+        marks=1,  # a removal expects a mark
+        marks_tags=1,  # also that of a tag
+        takes_off=1,  # a push that finds a mark in its record writes record and tag again
+        looks_late=1,  # a deletion that has removed a late tag looks at the record again
+        doubles=1,  # removals that take effect twice
+        doubles_marks=0,  # marks that take effect twice
+        late=1,  # messages under way beside the one that is waited for
+    )
+
+    def first(self):
+        return MarkState(doubled=self.doubles + self.doubles_marks)
+
+    def steps(self, s):
+        if len(s.flight) <= self.late and not any(m.awaited for m in s.flight):
+            yield from self.delete(s)
+        yield from self.messages(s)
+        yield from self.pushes(s)
+        if s.deletion not in ("202", "dead"):
+            flight = tuple(sorted(m._replace(awaited=False) for m in s.flight))
+            yield "the replica that deletes dies", s._replace(
+                deletion="dead", marked="", flight=flight, died=s.push == "begin")
+
+    def free(self, s):
+        used = {s.record, s.tag, s.marked} | {x for m in s.flight for x in (m.expects, m.sets)}
+        return next(mark for mark in "123456789" if mark not in used)
+
+    def sends(self, s, key, expects, sets, deletion):
+        return s._replace(flight=tuple(sorted(s.flight + (Late(key, expects, sets),))), deletion=deletion)
+
+    def delete(self, s):
+        d = s.deletion
+        if d == "mark" and not s.record:
+            yield "deletion finds no record: 202", s._replace(deletion="202")
+        elif d == "mark" and (s.record != "plain" or not self.marks):
+            yield "deletion goes on with a mark", s._replace(marked=s.record, deletion="list")
+        elif d == "mark":
+            yield "deletion marks the record", self.sends(s, "record", "plain", self.free(s), "marking")
+        elif d == "list" and s.tag:
+            yield "deletion finds the tag", s._replace(deletion="tag")
+        elif d == "list":
+            yield "deletion finds no tag", s._replace(deletion="delete")
+        elif d in ("tag", "late tag") and not s.tag:
+            yield "the tag is gone", s._replace(deletion="delete" if d == "tag" else "end")
+        elif d in ("tag", "late tag") and s.tag == "plain" and self.marks_tags:
+            yield "deletion marks the tag", self.sends(s, "tag", "plain", self.free(s), d)
+        elif d in ("tag", "late tag"):
+            yield "deletion removes the tag", self.sends(s, "tag", s.tag, "", d)
+        elif d == "delete":
+            yield "sends DELETE", self.sends(s, "record", s.marked if self.marks else "any", "", "deleting")
+        elif d == "late":
+            yield "lists the tags again", s._replace(deletion="late tag" if s.tag else "end", has_late=bool(s.tag))
+        elif d == "end":
+            again = s.has_late and s.record and self.looks_late
+            yield "deletion ends, or begins again", s._replace(deletion="mark" if again else "202", has_late=False)
+
+    def messages(self, s):
+        for n, m in enumerate(s.flight):
+            rest = s.flight[:n] + s.flight[n + 1:]
+            holds = m.expects in ("any", getattr(s, m.key))
+            after = s._replace(**{m.key: m.sets if holds else getattr(s, m.key)}, flight=rest)
+            answered = self.answered(after) if m.awaited else after
+            yield f"{m.key}: {m.expects} -> {m.sets or 'gone'}", answered
+            if s.doubled and holds and (self.doubles_marks or not m.sets):
+                yield "it takes effect, and is under way a second time", answered._replace(
+                    flight=tuple(sorted(answered.flight + (m._replace(awaited=False),))), doubled=s.doubled - 1)
+            if m.awaited:
+                lost = tuple(sorted(rest + (m._replace(awaited=False),)))
+                yield "its answer is lost", self.answered(s._replace(flight=lost))
+                yield "it expires", self.answered(s._replace(flight=rest))
+            else:
+                yield "it expires", s._replace(flight=rest)
+
+    def answered(self, s):
+        """The deletion goes on by what it reads."""
+        if s.deletion == "marking":
+            return s._replace(deletion="mark")
+        if s.deletion == "deleting":
+            return s._replace(deletion="mark" if s.record else "late", marked="")
+        return s
+
+    def pushes(self, s):
+        p = s.push
+        if p in ("begin", "record"):
+            yield "push writes the record", s._replace(record="plain", push="tag")
+        elif p == "tag":
+            yield "push moves its tag", s._replace(tag="plain", push="look")
+        elif p == "look" and (not s.record or s.record != "plain" and self.takes_off):
+            yield "push looks: the record is gone, or has a mark", s._replace(push="record")
+        elif p == "look":
+            yield "push: 201", s._replace(push="201")
+
+    def fault(self, s):
+        if s.push != "201" or s.flight or s.deletion not in ("202", "dead"):
+            return None
+        if s.tag and not s.record:
+            return "2 the tag points at a record that is gone"
+        if s.deletion == "202" and s.record and not s.tag:
+            return "1 a deletion took the tag of an acknowledged push, and not its record"
+        return "1 an acknowledged push is gone" if s.died and not (s.tag and s.record) else None
+
+
 # The list of an epoch. A collector that has lost the lease writes its list late.
 
 
@@ -311,6 +437,8 @@ GOOD = {
     "ci: deletion beside a push": Deletion(),
     "ci: deletion without notes, its replica lives, nothing is doubled": Deletion(notes=0, dies=0, doubles=0),
     "ci: deletion, tags are listed once because of notes": Deletion(tags_again=0),
+    "ci: deletion with marks beside a push": Marked(),
+    "deletion with marks, more messages": Marked(doubles=2, late=2),
     "ci: list with a name of its own": Listed(),
 }
 BAD = {
@@ -326,6 +454,11 @@ BAD = {
     "ci: bad: deletion: doubled, no notes": Deletion(notes=0, dies=0),
     "ci: bad: deletion: the note goes with the answer": Deletion(waits_end=0, dies=0),
     "ci: bad: deletion: the push looks for notes before its tag only": Deletion(early=1),
+    "ci: bad: deletion with marks: its DELETE expects none": Marked(marks=0),
+    "ci: bad: deletion with marks: tags have none": Marked(marks_tags=0),
+    "ci: bad: deletion with marks: the push passes over one": Marked(takes_off=0),
+    "ci: bad: deletion with marks: a late tag without a look at the record": Marked(looks_late=0),
+    "ci: bad: deletion with marks: a mark is doubled": Marked(doubles_marks=1),
     "ci: bad: list that is written twice": Listed(own_name=0),
 }
 

@@ -1,4 +1,6 @@
-//! Notes of the deletions of manifests that are going on: `_collect/deleting/<name>/<algorithm>/<hex>/<nonce>`.
+//! Notes of the deletions of manifests and blobs that are going on, on stores without preconditions of removals:
+//! `_collect/deleting/<name>/<algorithm>/<hex>/<nonce>`, and `_collect/deleting/<name>/_blobs/…` for blobs. The others have
+//! [marks](crate::marks).
 //!
 //! The removal of a record may take effect late: its answer is lost and the replica dies, or something on the way to the
 //! store sends it twice. Somebody may have pushed the manifest again meanwhile. The pushed tag would point at nothing.
@@ -14,7 +16,13 @@
 //! request afterwards, which the store refuses when it has expired: its note says so, and counts no longer than that, and the
 //! difference seen. One of a deletion that has sent no removal counts no longer. Collections remove old notes.
 //!
-//! Requests: 2 for a deletion. For a put 1, beside another one, and 1 more for each note.
+//! A blob has no tags. Whoever makes its link, or puts a manifest that names it, looks for notes at any time after the begin:
+//! a deletion that writes its note later is going on beside it, and may count as the later one.
+//!
+//! So a deletion whose replica has died makes pushes of the same content fail for the time for which its note counts: 7
+//! minutes and a half at most. It is more than 2 hours on a store that accepts expired requests.
+//!
+//! Requests: 2 for a deletion. For a put 2, and for a blob 1, each beside another one, and 1 more for each note.
 //!
 //! [lateness]: crate::store::Store::lateness
 
@@ -28,7 +36,7 @@ use crate::{
 };
 use registry_core::{
     Digest, RepositoryName,
-    storage::{Result, StorageError},
+    storage::{Needed, Result, StorageError},
 };
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::time::Instant;
@@ -88,17 +96,13 @@ impl Noted {
 }
 
 impl Store {
-    /// Notes that a manifest is being deleted, for requests that are valid for some time. `None` if no request can be late.
-    pub(crate) async fn note_deletion(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        valid: Duration,
-    ) -> Result<Option<Deleting>> {
+    /// Notes in the directory of some content that it is being deleted, for requests that are valid for some time. `None` if
+    /// no request can be late.
+    pub(crate) async fn note_deletion(&self, directory: &str, valid: Duration) -> Result<Option<Deleting>> {
         let Some(fence) = self.fence_of(valid) else {
             return Ok(None);
         };
-        let key = keys::deletion_note(repository, digest, &nonce()?);
+        let key = format!("{directory}/{}", nonce()?);
         let noted = Noted {
             until: fence.expires(),
             has_ended: false,
@@ -119,13 +123,13 @@ impl Store {
             tracing::debug!(
                 key = deleting.key,
                 error = &error as &dyn std::error::Error,
-                "cannot note the end of a deletion; the manifest cannot be pushed for a while"
+                "cannot note the end of a deletion; the content cannot be pushed for a while"
             );
         }
     }
 
-    /// Waits until no removal of a record can take effect that was on its way when this was called. Returns false if there
-    /// is none: then what was read meanwhile stays.
+    /// Waits until no removal of the record of a manifest can take effect that was on its way when this was called. Returns
+    /// false if there is none: then what was read meanwhile stays.
     ///
     /// # Errors
     ///
@@ -135,15 +139,40 @@ impl Store {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<bool> {
+        self.outlast_notes(&keys::deleting(repository, digest)).await
+    }
+
+    /// Does the same for the link of a blob.
+    pub(crate) async fn outlast_deletion_of_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<bool> {
+        self.outlast_notes(&keys::deleting_blob(repository, digest)).await
+    }
+
+    /// Does the same for the links of all blobs of a repository, if a manifest names some.
+    pub(crate) async fn outlast_deletion_of_needs(
+        &self,
+        repository: &RepositoryName,
+        needs: &[Needed],
+    ) -> Result<bool> {
+        match needs.iter().any(|needed| needed.need.admits_blob()) {
+            true => self.outlast_notes(&keys::deleting_blobs(repository)).await,
+            false => Ok(false),
+        }
+    }
+
+    async fn outlast_notes(&self, directory: &str) -> Result<bool> {
         // Without a clock of the store, no request can be late.
-        if self.bucket.observed().latest().is_none() {
+        if self.has_marks() || self.bucket.observed().latest().is_none() {
             return Ok(false);
         }
         let mut began = None;
-        while self.is_being_deleted(repository, digest).await? {
+        while self.has_notes(directory).await? {
             if began.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
                 return Err(StorageError::unavailable(
-                    format!("{digest} of {repository} is being deleted, or a deletion of it has stopped"),
+                    format!("a deletion is going on, or has stopped, as the notes in {directory} say"),
                     Some(RETRY_AFTER),
                     None,
                 ));
@@ -153,8 +182,9 @@ impl Store {
         Ok(began.is_some())
     }
 
-    async fn is_being_deleted(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
-        let notes = self.list_all(&keys::deleting(repository, digest)).await?;
+    /// Returns true if there is a note that counts.
+    async fn has_notes(&self, directory: &str) -> Result<bool> {
+        let notes = self.list_all(directory).await?;
         let (now, age) = (now(&self.bucket), self.notes_last());
         let young = notes.into_iter().filter(|note| !is_older(note, age, now));
         let late = self.lateness() + self.gate.times.margin;

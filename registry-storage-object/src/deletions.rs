@@ -1,12 +1,12 @@
 //! Deletions by request.
 //!
-//! The order: a [note](crate::deleting) of the deletion; the record in the [trash](crate::trash); the tags; the record of the
-//! manifest; the tags again, because somebody may have put one meanwhile. Whoever puts the manifest at the same time looks at its record at the end, and
-//! begins again if it has gone. The record in the trash relies on the content of the manifest, and is published as a push is.
+//! The order: a [mark](crate::marks) in the record of the manifest, or a [note](crate::deleting) of the deletion; the record in
+//! the [trash](crate::trash); the tags; the record of the manifest; the tags again, because somebody may have put one meanwhile.
+//! Whoever puts the manifest at the same time looks at its record at the end, and begins again if it has gone. The record in the trash relies on the content of the manifest, and is published as a push is.
 //!
 //! A deletion that stops may leave tags without a record of their manifest. Another deletion removes them.
 //!
-//! Requests to the store: about twelve for a tag. For a manifest, a listing of all keys of the tags, twice, with 1,000 keys
+//! Requests to the store: about fourteen for a tag. For a manifest, a listing of all keys of the tags, twice, with 1,000 keys
 //! each; each tag has at least two keys.
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     gate::Promised,
     keys,
     links::SECTIONS,
+    marks::{Marked, REMOVAL},
     store::Store,
     tags::{Link, Untagged, Untagging},
 };
@@ -24,9 +25,6 @@ use registry_core::{
     storage::{Deletion, Page, Result, StorageError, StoredManifest, TagExpect},
 };
 use std::{collections::BTreeSet, time::Duration};
-
-/// Validity of the removal of a record. Short, because a put of the manifest waits for the end of it.
-const REMOVAL: Duration = Duration::from_secs(5);
 
 /// A deletion of a manifest, as far as it has come.
 struct ManifestDeletion<'a> {
@@ -37,6 +35,8 @@ struct ManifestDeletion<'a> {
     valid: Duration,
     /// Note of the section, until it sends the removal of the record.
     note: Option<Deleting>,
+    /// The record with the mark of the section, until it is removed.
+    marked: Option<Marked>,
     /// True if its record is in the trash.
     is_recorded: bool,
     /// True if there was such a manifest, or a tag that points at it.
@@ -103,6 +103,7 @@ impl Store {
             how: &how,
             valid: self.moving,
             note: None,
+            marked: None,
             is_recorded: false,
             was_there: false,
             removed: BTreeSet::new(),
@@ -111,6 +112,9 @@ impl Store {
             let section = self.delete_section(&mut deletion).await;
             if let Some(unused) = deletion.note.take() {
                 self.end_deletion(&unused, None).await;
+            }
+            if let Some(unused) = deletion.marked.take() {
+                self.unmark(&unused).await;
             }
             if section? {
                 let ManifestDeletion {
@@ -136,17 +140,14 @@ impl Store {
         // The record in the trash relies on the content, as a push does.
         let promised = [Promised::Manifest(repository, digest)];
         self.gate.promise(&self.bucket, &view, &promised).await?;
-        let link = self.revision_link(repository, digest).await?;
-        if link != Link::None {
-            deletion.note = self.note_deletion(repository, digest, deletion.valid).await?;
-        }
+        let is_there = self.announce_deletion(deletion).await?;
         let (manifest, tags) = tokio::join!(
             self.revision(repository, digest),
             self.tag_of_page(repository, digest, Page::first(usize::MAX))
         );
         let tags = tags?.items;
         // A deletion that has stopped may have left tags without a record.
-        deletion.was_there |= link != Link::None || !tags.is_empty();
+        deletion.was_there |= is_there || !tags.is_empty();
         if !deletion.was_there {
             return Ok(true);
         }
@@ -165,27 +166,54 @@ impl Store {
         // registry:2 may have made it, which then has to exist without manifests, too.
         self.note_repository(repository, &view).await?;
         self.delete_tags_at(deletion, tags).await?;
-        if link != Link::None {
+        if is_there {
             self.note_gone(1).await?;
         }
-        if link != Link::None && !self.remove_revision(deletion, &manifest).await? {
+        if is_there && !self.remove_revision(deletion, &manifest).await? {
             return Ok(false);
         }
         let late = self
             .tag_of_page(repository, digest, Page::first(usize::MAX))
             .await?
             .items;
+        let has_late = !late.is_empty();
         self.delete_tags_at(deletion, late).await?;
         // A put of the manifest may have come meanwhile, whose tag is gone. So it has to come before this deletion.
-        Ok(link != Link::None || self.revision_link(repository, digest).await? == Link::None)
+        Ok((is_there && !has_late) || self.revision_link(repository, digest).await? == Link::None)
     }
 
-    /// Removes the record of a manifest, and its entry as a referrer. Returns false if the time of the note has passed.
+    /// Tells puts of the manifest that its record is about to be removed. Returns false if there is none.
+    async fn announce_deletion(&self, deletion: &mut ManifestDeletion<'_>) -> Result<bool> {
+        let ManifestDeletion {
+            repository, digest, ..
+        } = *deletion;
+        if self.has_marks() {
+            deletion.marked = self.mark_link(&keys::revision(repository, digest)).await?;
+            return Ok(deletion.marked.is_some());
+        }
+        let is_there = self.revision_link(repository, digest).await? != Link::None;
+        if is_there {
+            let notes = keys::deleting(repository, digest);
+            deletion.note = self.note_deletion(&notes, deletion.valid).await?;
+        }
+        Ok(is_there)
+    }
+
+    /// Removes the record of a manifest, and its entry as a referrer. Returns false if the section has to begin again.
     async fn remove_revision(
         &self,
         deletion: &mut ManifestDeletion<'_>,
         manifest: &Result<Option<StoredManifest>>,
     ) -> Result<bool> {
+        if let Some(marked) = &deletion.marked {
+            let is_removed = self
+                .remove_marked_revision(deletion.repository, marked, manifest)
+                .await?;
+            if is_removed {
+                deletion.marked = None;
+            }
+            return Ok(is_removed);
+        }
         let key = keys::revision(deletion.repository, deletion.digest);
         let note = deletion.note.take();
         let until = match &note {
@@ -209,6 +237,54 @@ impl Store {
             self.end_deletion(note, until).await;
         }
         Ok(true)
+    }
+
+    /// Removes a record with a mark. Returns false if somebody has written it meanwhile.
+    async fn remove_marked_revision(
+        &self,
+        repository: &RepositoryName,
+        marked: &Marked,
+        manifest: &Result<Option<StoredManifest>>,
+    ) -> Result<bool> {
+        // Before the record goes: whoever puts the manifest after that writes an entry that stays.
+        let entry = match manifest {
+            Ok(Some(manifest)) => self.mark_referrer(repository, manifest).await?,
+            Ok(None) | Err(_) => None,
+        };
+        let is_removed = self.remove_marked(marked).await;
+        match (&entry, &is_removed) {
+            (None, _) => {}
+            (Some(entry), Ok(true)) => {
+                self.remove_marked(entry).await?;
+            }
+            (Some(entry), Ok(false) | Err(_)) => self.unmark(entry).await,
+        }
+        is_removed
+    }
+
+    /// Removes the link of a blob by request. Puts do not rely on it while the removal may take effect.
+    pub(crate) async fn remove_layer(&self, repository: &RepositoryName, digest: &Digest) -> Result<()> {
+        let key = keys::layer(repository, digest);
+        if self.has_marks() {
+            return self.remove_by_mark(&key).await;
+        }
+        for _ in 0..SECTIONS {
+            let notes = keys::deleting_blob(repository, digest);
+            let Some(note) = self.note_deletion(&notes, self.moving).await? else {
+                return self.remove_link(&key).await;
+            };
+            let until = match self.remove_noted(&key, &note).await? {
+                Removed::Answered(until) => Some(until),
+                Removed::Outlasted => None,
+                Removed::Not => {
+                    self.end_deletion(&note, None).await;
+                    continue;
+                }
+            };
+            self.end_deletion(&note, until).await;
+            return Ok(());
+        }
+        Err(restart(&format!("remove {key}")))
     }
 
     /// Removes a record while the note of the deletion holds.

@@ -53,7 +53,7 @@ pub(crate) const RESCUED: &str = "docker/registry/v2/_collect/rescued";
 pub(crate) const BATCHES: &str = "docker/registry/v2/_collect/batches";
 /// Directory of the notes about manifests that have gone since the last collection.
 pub(crate) const GONE: &str = "docker/registry/v2/_collect/gone";
-/// Directory of the notes of deletions of manifests.
+/// Directory of the notes of deletions of manifests and blobs.
 pub(crate) const DELETING: &str = "docker/registry/v2/_collect/deleting";
 /// Sign that no other program had written to the bucket, or that somebody has asked for a collection.
 pub(crate) const OWN: &str = "docker/registry/v2/_collect/own";
@@ -396,9 +396,15 @@ pub(crate) fn deleting(name: &RepositoryName, digest: &Digest) -> String {
     )
 }
 
-/// Note that a manifest is being deleted.
-pub(crate) fn deletion_note(name: &RepositoryName, digest: &Digest, nonce: &str) -> String {
-    format!("{}/{nonce}", deleting(name, digest))
+/// Directory of the notes that blobs of a repository are being deleted.
+pub(crate) fn deleting_blobs(name: &RepositoryName) -> String {
+    format!("{DELETING}/{}/_blobs", flat(name))
+}
+
+/// Directory of the notes that a blob is being deleted.
+pub(crate) fn deleting_blob(name: &RepositoryName, digest: &Digest) -> String {
+    let directory = deleting_blobs(name);
+    format!("{directory}/{}/{}", digest.algorithm().as_str(), digest.hex())
 }
 
 /// Note that a number of manifests have gone since the last collection.

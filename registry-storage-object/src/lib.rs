@@ -71,6 +71,8 @@ mod inspect;
 mod kept_probe;
 mod keys;
 mod known_manifests;
+#[cfg(test)]
+mod late;
 mod lease;
 mod links;
 mod listing;
@@ -78,6 +80,7 @@ mod location;
 mod lost_tags;
 mod manifest_reads;
 mod manifests;
+mod marks;
 mod names;
 mod needs;
 mod nonce;

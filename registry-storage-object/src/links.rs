@@ -5,19 +5,21 @@
 //!
 //! Requests: a look for a blob needs 2, in parallel, and one more for such another name. For a pusher who asks for a digest
 //! that this process does not know, the link is looked for first: 1 for a new blob. A mount needs 3, and a deletion of a
-//! blob 3.
+//! blob 6. A store without preconditions of removals needs 1 more for a mount and for a new blob, beside the link.
 
 use crate::{
     bucket::{Condition, Fence, Meta, Sent, StoreTime},
     error::restart,
     gate::{Promised, View},
     keys,
+    marks::is_marked,
     scans::at_once,
     store::Store,
+    tags::Link,
 };
 use bytes::Bytes;
 use registry_core::{
-    Algorithm, Digest, RepositoryName,
+    Digest, RepositoryName,
     storage::{BlobInfo, Deletion, Mount, Need, Needed, Result},
 };
 use std::time::{Duration, SystemTime};
@@ -30,12 +32,31 @@ pub(crate) const SECTIONS: usize = 3;
 const UNTOLD: Duration = Duration::from_secs(30);
 
 /// Content that a repository holds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Held {
     /// Digest under which the bytes are stored.
     pub(crate) target: Digest,
     /// The content under the digest by which the repository knows it.
     pub(crate) info: BlobInfo,
+    /// Key of the link, if it has the [mark](crate::marks) of a deletion.
+    pub(crate) marked: Option<String>,
+}
+
+/// A link of some content, as it was read.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    target: Digest,
+    is_marked: bool,
+}
+
+impl Found {
+    fn held(self, link: &str, digest: &Digest, data: &Meta) -> Held {
+        Held {
+            target: self.target,
+            info: known_as(digest, data),
+            marked: self.is_marked.then(|| link.to_owned()),
+        }
+    }
 }
 
 impl Store {
@@ -66,10 +87,22 @@ impl Store {
             }
             held => held,
         };
+        let held = match held {
+            Some(held) => self.keep(held).await?,
+            None => None,
+        };
         if held.is_some() {
             self.holders.add(digest, repository);
         }
         Ok(held)
+    }
+
+    /// Makes sure that no deletion removes the link of content on which somebody relies. Returns `None` if one has.
+    pub(crate) async fn keep(&self, held: Held) -> Result<Option<Held>> {
+        Ok(match &held.marked {
+            Some(link) if !self.keep_link(link).await? => None,
+            _ => Some(held),
+        })
     }
 
     /// Looks for a blob of which a pusher asks. If this process does not know the digest, it is probably new: then the link
@@ -79,14 +112,11 @@ impl Store {
             return self.held(repository, digest).await;
         }
         let link = keys::layer(repository, digest);
-        let Some(target) = self.target(&link, digest).await? else {
+        let Some(found) = self.find_link(&link, digest).await? else {
             return Ok(None);
         };
-        let data = self.stored(&target).await?;
-        Ok(data.map(|meta| Held {
-            target,
-            info: known_as(digest, &meta),
-        }))
+        let data = self.stored(&found.target).await?;
+        Ok(data.map(|meta| found.held(&link, digest, &meta)))
     }
 
     /// Looks for what a manifest needs. Promises nothing.
@@ -116,21 +146,22 @@ impl Store {
 
     /// Looks for content of which the link has this key.
     pub(crate) async fn held_by(&self, link: &str, digest: &Digest) -> Result<Option<Held>> {
-        let (target, data) = tokio::try_join!(self.target(link, digest), self.stored(digest))?;
-        let (target, data) = match target {
+        let (found, data) = tokio::try_join!(self.find_link(link, digest), self.stored(digest))?;
+        let (found, data) = match found {
             None => return Ok(None),
-            Some(target) if target == *digest => (target, data),
+            Some(found) if found.target == *digest => (found, data),
             // A blob of registry:2 under its other name.
-            Some(target) => (target, self.stored(&target).await?),
+            Some(found) => (found, self.stored(&found.target).await?),
         };
-        Ok(data.map(|meta| Held {
-            target,
-            info: known_as(digest, &meta),
-        }))
+        Ok(data.map(|meta| found.held(link, digest, &meta)))
     }
 
-    /// Reads a link. One that has no digest, or a wrong one, counts as absent.
+    /// Reads the target of a link. A link that has no digest, or a wrong one, counts as absent.
     pub(crate) async fn target(&self, link: &str, digest: &Digest) -> Result<Option<Digest>> {
+        Ok(self.find_link(link, digest).await?.map(|found| found.target))
+    }
+
+    async fn find_link(&self, link: &str, digest: &Digest) -> Result<Option<Found>> {
         let Some(found) = self.bucket.get(link).await? else {
             return Ok(None);
         };
@@ -141,7 +172,10 @@ impl Store {
                 "a link contains no digest, or a wrong one; it counts as absent"
             );
         }
-        Ok(target)
+        Ok(target.map(|target| Found {
+            target,
+            is_marked: is_marked(&found.bytes),
+        }))
     }
 
     /// Looks for the bytes of some content, in whichever repository it is.
@@ -169,15 +203,34 @@ impl Store {
         Err(restart(&format!("write {key}")))
     }
 
-    /// Makes a blob, whose bytes are stored, visible in a repository. Returns false like [`publish`](Self::publish).
+    /// Makes a blob, whose bytes are stored, visible in a repository. Returns false like [`publish`](Self::publish), or if a
+    /// deletion has removed it meanwhile.
     pub(crate) async fn link(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
         view: &View,
     ) -> Result<bool> {
+        self.link_to(repository, digest, digest, view).await
+    }
+
+    /// Does the same for a blob whose bytes are stored as `target`.
+    async fn link_to(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        target: &Digest,
+        view: &View,
+    ) -> Result<bool> {
         let link = keys::layer(repository, digest);
-        let published = self.publish(&link, digest.to_string().into(), view).await?;
+        let (published, has_waited) = tokio::join!(
+            self.publish(&link, target.to_string().into(), view),
+            self.outlast_deletion_of_blob(repository, digest)
+        );
+        let mut published = published?;
+        if has_waited? && published {
+            published = self.target(&link, digest).await?.is_some();
+        }
         if published {
             self.holders.add(digest, repository);
         }
@@ -193,9 +246,7 @@ impl Store {
             let Some(held) = self.promised(&view, from, digest).await? else {
                 return Ok(None);
             };
-            let link = keys::layer(to, digest);
-            if self.publish(&link, held.target.to_string().into(), &view).await? {
-                self.holders.add(digest, to);
+            if self.link_to(to, digest, &held.target, &view).await? {
                 return Ok(Some(held.info));
             }
         }
@@ -208,15 +259,14 @@ impl Store {
         digest: &Digest,
         _: Deletion,
     ) -> Result<bool> {
-        let link = keys::layer(repository, digest);
         let found = self.held(repository, digest).await?;
         // A link without its data, or with another content, is removed as well.
-        self.remove_link(&link).await?;
+        self.remove_layer(repository, digest).await?;
         self.holders.remove(digest, repository);
         Ok(found.is_some())
     }
 
-    /// Removes a record by request. The call does not return before the removal can no longer take effect late.
+    /// Removes an object by request. The call does not return before the removal can no longer take effect late.
     pub(crate) async fn remove_link(&self, key: &str) -> Result<()> {
         for _ in 0..SECTIONS {
             let fence = self.fence_of(self.moving);
@@ -285,9 +335,7 @@ impl Store {
 
 /// Returns the digest in a link of some content, or `None` if it cannot be a link of it.
 pub(crate) fn read_link(bytes: &[u8], digest: &Digest) -> Option<Digest> {
-    let target = Digest::parse(str::from_utf8(bytes).ok()?).ok()?;
-    let is_other_name = (digest.algorithm(), target.algorithm()) == (Algorithm::Sha512, Algorithm::Sha256);
-    (target == *digest || is_other_name).then_some(target)
+    Link::of(digest, Some(bytes)).target()
 }
 
 /// Returns false for an object without a byte whose digest is of other content. It counts as absent.
@@ -310,6 +358,7 @@ pub(crate) fn known_as(digest: &Digest, meta: &Meta) -> BlobInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use registry_core::Algorithm;
 
     #[test]
     fn only_the_bare_text_of_the_digest_or_of_its_other_name_is_a_link() {

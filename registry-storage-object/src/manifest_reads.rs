@@ -5,7 +5,7 @@
 //! the content are asked for at once: a client that is told that a manifest exists does not push it again. A manifest whose
 //! bytes say no media type costs one more.
 
-use crate::{gate::Promised, keys, known_manifests::Known, store::Store, tags::Link};
+use crate::{gate::Promised, keys, known_manifests::Known, marks::is_marked, store::Store, tags::Link};
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt as _;
 use registry_core::{
@@ -120,8 +120,14 @@ impl Store {
 
     /// Reads the record of a manifest.
     pub(crate) async fn revision_link(&self, repository: &RepositoryName, digest: &Digest) -> Result<Link> {
+        Ok(self.record(repository, digest).await?.0)
+    }
+
+    /// Reads the record of a manifest. Returns true as well if it has the [mark](crate::marks) of a deletion.
+    pub(crate) async fn record(&self, repository: &RepositoryName, digest: &Digest) -> Result<(Link, bool)> {
         let object = self.bucket.get(&keys::revision(repository, digest)).await?;
-        Ok(Link::of(digest, object.as_ref().map(|object| &object.bytes[..])))
+        let bytes = object.as_ref().map(|object| &object.bytes[..]);
+        Ok((Link::of(digest, bytes), bytes.is_some_and(is_marked)))
     }
 
     /// Reads a manifest by the digest by which its bytes are stored.

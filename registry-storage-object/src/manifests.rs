@@ -5,8 +5,9 @@
 //! If they do, the section begins again.
 //!
 //! The order: content, media type and referrer entry, which nobody sees yet; the record, from which on readers see the
-//! manifest; the tags, in byte order; at last another look at the record, and one for a [deletion](crate::deleting) whose
-//! removal may take effect later. If the record has gone meanwhile, the tags may point at nothing: the section begins again.
+//! manifest; the tags, in byte order; at last another look at the record. If that has gone meanwhile, the tags may point at
+//! nothing: the section begins again. It does as well if the record has the [mark](crate::marks) of a deletion that may have
+//! removed a tag. Stores without preconditions need a look for a [deletion](crate::deleting) whose removal may take effect later.
 //!
 //! Requests to the store: two for each needed item, at once; five for the manifest, and one more each for a referrer, a
 //! media type that the bytes do not say, and a manifest without a layer; up to five for each [tag](crate::tags). A test
@@ -25,7 +26,8 @@ use registry_core::{
     Digest, RepositoryName, Tag,
     storage::{Moved, Needed, PutManifest, PutOutcome, Result, StorageError, TagExpect, TagMove},
 };
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
+use tokio::time::Instant;
 
 /// Progress of a put.
 struct Progress {
@@ -42,6 +44,23 @@ enum Section {
     /// It has to begin again.
     Again,
 }
+
+/// State of the record of a manifest and of its referrer entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Both are there.
+    Recorded,
+    /// A deletion has marked the record.
+    Marked,
+    /// One of them is gone, or is being removed.
+    Gone,
+}
+
+/// Time for which a put waits for the end of a deletion.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Time between two looks at a record that a deletion has marked.
+const STEP: Duration = Duration::from_millis(200);
 
 impl Store {
     pub(crate) async fn put_manifest(
@@ -74,11 +93,16 @@ impl Store {
         let view = self.gate.view(&self.bucket).await?;
         let promised = promised(repository, digest, &put.needs);
         self.gate.promise(&self.bucket, &view, &promised).await?;
-        let (needs, there) = tokio::join!(
-            self.check_needs(repository, &put.needs, put.sizes, view.fence()),
+        let check = || self.check_needs(repository, &put.needs, put.sizes, view.fence());
+        let (needs, has_waited, there) = tokio::join!(
+            check(),
+            self.outlast_deletion_of_needs(repository, &put.needs),
             self.revision_link(repository, digest)
         );
-        let needs = needs?;
+        let needs = match has_waited? {
+            true => check().await?,
+            false => needs?,
+        };
         progress.outcome.wrong_sizes = needs.wrong_sizes;
         progress.outcome.created |= there?.target().is_none();
         if progress.outcome.created {
@@ -99,15 +123,7 @@ impl Store {
         if !self.move_tags(repository, put, &view, progress).await? {
             return Ok(Section::Again);
         }
-        let (is_recorded, has_waited) = tokio::join!(
-            self.is_recorded(repository, put),
-            self.outlast_deletion(repository, digest)
-        );
-        let is_recorded = match has_waited? {
-            true => self.is_recorded(repository, put).await,
-            false => is_recorded,
-        };
-        if is_recorded? {
+        if self.has_stayed(repository, put).await? {
             return Ok(Section::Done);
         }
         progress.begin_again(digest);
@@ -182,13 +198,42 @@ impl Store {
         Ok(true)
     }
 
-    /// Returns true if the manifest is still there, with its referrer entry.
-    async fn is_recorded(&self, repository: &RepositoryName, put: &PutManifest) -> Result<bool> {
-        let (link, has_entry) = tokio::join!(
-            self.revision_link(repository, put.manifest.digest()),
+    /// Returns true if the manifest is there, with its referrer entry, and no deletion removes it that was going on before.
+    async fn has_stayed(&self, repository: &RepositoryName, put: &PutManifest) -> Result<bool> {
+        if self.has_marks() {
+            let began = Instant::now();
+            loop {
+                match self.state(repository, put).await? {
+                    State::Recorded => return Ok(true),
+                    // The deletion is probably going on.
+                    State::Marked if began.elapsed() < PATIENCE => tokio::time::sleep(STEP).await,
+                    // To write it again takes the mark off.
+                    State::Marked | State::Gone => return Ok(false),
+                }
+            }
+        }
+        let (state, has_waited) = tokio::join!(
+            self.state(repository, put),
+            self.outlast_deletion(repository, put.manifest.digest())
+        );
+        let state = match has_waited? {
+            true => self.state(repository, put).await,
+            false => state,
+        };
+        Ok(state? == State::Recorded)
+    }
+
+    async fn state(&self, repository: &RepositoryName, put: &PutManifest) -> Result<State> {
+        let (record, has_entry) = tokio::join!(
+            self.record(repository, put.manifest.digest()),
             self.has_referrer(repository, put)
         );
-        Ok(link? != Link::None && has_entry?)
+        Ok(match (record?, has_entry?) {
+            ((Link::None, _), _) => State::Gone,
+            ((_, true), _) => State::Marked,
+            ((_, false), false) => State::Gone,
+            ((_, false), true) => State::Recorded,
+        })
     }
 }
 

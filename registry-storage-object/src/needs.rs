@@ -4,6 +4,7 @@ use crate::{
     bucket::{Condition, Fence, Meta, Sent},
     keys,
     rung::Rung,
+    scans::at_once,
     store::Store,
 };
 use futures_util::TryStreamExt as _;
@@ -24,7 +25,7 @@ pub(crate) struct Needs {
 }
 
 impl Store {
-    /// Checks that everything a manifest refers to exists. The caller has promised it.
+    /// Checks that everything a manifest refers to exists, and stays. The caller has promised it.
     pub(crate) async fn check_needs(
         &self,
         repository: &RepositoryName,
@@ -40,6 +41,13 @@ impl Store {
             .copied()
             .collect();
         let found = self.look(repository, &needs).await?;
+        let kept = found.into_iter().map(|held| async move {
+            match held {
+                Some(held) => self.keep(held).await,
+                None => Ok(None),
+            }
+        });
+        let found = at_once(kept).await?;
         let (mut checked, mut sound) = (Needs::default(), HashMap::new());
         let (mut missing, mut named) = (Vec::new(), HashSet::new());
         for (needed, held) in needs.iter().zip(found) {

@@ -57,7 +57,7 @@ impl Entry {
         )
     }
 
-    /// Returns the content of the object, which is not read: some stores have no empty ones.
+    /// Returns the content of the object. Only the mark of a deletion in it is of interest.
     pub(super) fn content(&self) -> Bytes {
         self.referrer.to_string().into()
     }

@@ -19,7 +19,14 @@ mod tests;
 
 pub(crate) use self::completed::Completed;
 use self::entry::{Entry, Kind, referrer};
-use crate::{gate::View, keys, scans::at_once, store::Store, tags::Link};
+use crate::{
+    gate::View,
+    keys,
+    marks::{Marked, is_marked},
+    scans::at_once,
+    store::Store,
+    tags::Link,
+};
 use registry_core::{
     Descriptor, Digest, RepositoryName,
     storage::{Listing, Page, PutManifest, Referring, Result, StoredManifest},
@@ -74,11 +81,26 @@ impl Store {
         Ok(self.missing_referrers(repository).await?.len())
     }
 
-    /// Returns true if a manifest that names a subject has its entry.
+    /// Returns true if a manifest that names a subject has its entry, and no deletion removes it.
     pub(crate) async fn has_referrer(&self, repository: &RepositoryName, put: &PutManifest) -> Result<bool> {
         match Entry::of_put(put) {
-            Some(entry) => Ok(self.bucket.head(&entry.key(repository)).await?.is_some()),
+            Some(entry) => {
+                let found = self.bucket.get(&entry.key(repository)).await?;
+                Ok(found.is_some_and(|found| !is_marked(&found.bytes)))
+            }
             None => Ok(true),
+        }
+    }
+
+    /// Marks the entry of a manifest that is about to be deleted, if it has one.
+    pub(crate) async fn mark_referrer(
+        &self,
+        repository: &RepositoryName,
+        manifest: &StoredManifest,
+    ) -> Result<Option<Marked>> {
+        match Entry::of(manifest) {
+            Some(entry) => self.mark_link(&entry.key(repository)).await,
+            None => Ok(None),
         }
     }
 

@@ -4,11 +4,12 @@
 //! it is not written again, except that of a manifest at which a tag still points: a deletion removes the tags first.
 
 use crate::{
-    bucket::{Condition, Sent},
+    bucket::{Condition, Object, Sent},
     error::restart,
     gate::Promised,
     keys,
     links::{SECTIONS, read_link},
+    marks::is_marked,
     scans::{at_once, by_name},
     store::Store,
     tags::{Link, Moving, Origin, Pointer},
@@ -19,9 +20,14 @@ use registry_core::{
     manifest::Manifest,
     storage::{Deletion, Document, Fault, FaultKind, Listing, Page, Record, Result, StorageError, TagExpect},
 };
+use std::time::SystemTime;
 
 /// Name by which the history of a tag says that it was repaired.
 const REPAIR: &str = "registry:repair";
+
+/// Damage of a link that a deletion has marked.
+const LEFT_MARKED: &str =
+    "the link has the mark of a deletion that has stopped, which registry:2 cannot read";
 
 /// Number of records that are looked at before the next ones are.
 const LOOKS: usize = 256;
@@ -71,7 +77,7 @@ impl Store {
         Ok(records.chain([Record::Referrers]).collect())
     }
 
-    pub(super) async fn fault(&self, repository: &RepositoryName, record: &Record) -> Result<Option<Fault>> {
+    pub(crate) async fn fault(&self, repository: &RepositoryName, record: &Record) -> Result<Option<Fault>> {
         let (key, looked) = match record {
             Record::Blob(digest) => {
                 let key = keys::layer(repository, digest);
@@ -116,6 +122,9 @@ impl Store {
             let garbled = fault(FaultKind::Garbled, reason);
             return Ok(Some(garbled.with_mendable(own.is_some())));
         };
+        if is_marked(&link.bytes) && self.is_left(link.modified) {
+            return Ok(Some(fault(FaultKind::Garbled, LEFT_MARKED).with_mendable(true)));
+        }
         let data = match target == *digest {
             true => own,
             false => self.stored(&target).await?,
@@ -159,9 +168,7 @@ impl Store {
         let (pointer, entries) = self.tag_state(repository, tag).await?;
         Ok(match pointer.link {
             Link::To(_) if self.is_left_marked(&pointer) => {
-                let reason =
-                    "the link has the mark of a deletion that has stopped, which registry:2 cannot read";
-                Some(fault(FaultKind::Garbled, reason).with_mendable(true))
+                Some(fault(FaultKind::Garbled, LEFT_MARKED).with_mendable(true))
             }
             Link::To(_) => None,
             Link::Garbled => {
@@ -234,6 +241,10 @@ impl Store {
             {
                 continue;
             }
+            let is_left = |link: &Object| is_marked(&link.bytes) && read_link(&link.bytes, digest).is_some();
+            if there.as_ref().is_some_and(is_left) {
+                return self.keep_link(key).await;
+            }
             let condition = match &there {
                 Some(link) => Condition::Is(link.version.clone()),
                 None => Condition::Absent,
@@ -250,7 +261,12 @@ impl Store {
     /// Returns true if a deletion has marked a tag that cannot be going on any more.
     fn is_left_marked(&self, pointer: &Pointer) -> bool {
         let marked = pointer.modified.filter(|_| pointer.is_marked);
-        marked.is_some_and(|marked| marked + self.settled() < self.now())
+        marked.is_some_and(|marked| self.is_left(marked))
+    }
+
+    /// Returns true if a deletion cannot be going on any more that has written a mark at this time.
+    fn is_left(&self, marked: SystemTime) -> bool {
+        marked + self.settled() < self.now()
     }
 
     /// Removes a tag that names nothing, or makes a lost one point again where it pointed last.
@@ -295,7 +311,7 @@ impl Store {
                 continue;
             }
             self.outlast_deletion(repository, target).await?;
-            if self.revision_link(repository, target).await? != Link::None {
+            if self.keep_link(&keys::revision(repository, target)).await? {
                 return Ok(true);
             }
             // The manifest was deleted meanwhile, with the tags that it had then.

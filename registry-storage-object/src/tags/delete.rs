@@ -67,8 +67,9 @@ impl Store {
                 return self.untag_lost(removal, &entries).await;
             }
             admit(tag, pointer.link.target(), Some(&entries), removal.expect)?;
+            let fence = removal.view.fence();
             let held = match needs_history(removal.expect) {
-                false => Some(pointer),
+                false => self.mark(repository, tag, &pointer, fence).await?,
                 true => {
                     self.hold(repository, tag, &pointer, &entries, removal.view)
                         .await?

@@ -25,7 +25,7 @@ impl Link {
         Digest::parse(text).map_or(Self::Garbled, Self::To)
     }
 
-    /// Reads the link of a manifest or blob, whose key names its digest.
+    /// Reads the link of a manifest or blob, whose key names its digest. It may have a [mark](crate::marks) as well.
     ///
     /// registry:2 links a sha512 to the sha256 of the same bytes. A link to anything else is garbled: its content would be
     /// served under a digest that it does not have.
@@ -33,17 +33,14 @@ impl Link {
         let Some(content) = content else {
             return Self::None;
         };
-        let target = str::from_utf8(content)
-            .ok()
-            .and_then(|text| Digest::parse(text).ok());
-        match target {
-            Some(target) if target == *digest => Self::To(target),
-            Some(target)
+        match Self::of_tag(Some(content)) {
+            Self::To(target) if target == *digest => Self::To(target),
+            Self::To(target)
                 if (digest.algorithm(), target.algorithm()) == (Algorithm::Sha512, Algorithm::Sha256) =>
             {
                 Self::To(target)
             }
-            _ => Self::Garbled,
+            Self::None | Self::Garbled | Self::To(_) => Self::Garbled,
         }
     }
 
@@ -68,13 +65,15 @@ mod tests {
 
         assert_eq!(read(&small, &small.to_string()), Link::To(small));
         assert_eq!(read(&large, &small.to_string()), Link::To(small));
+        assert_eq!(read(&small, &format!("{small} 1")), Link::To(small));
         assert_eq!(Link::of(&small, None), Link::None);
         for garbage in [
             String::new(),
             "x".to_owned(),
             format!("{small}\n"),
-            format!("{small} 1"),
+            "- 1".to_owned(),
             other.to_string(),
+            format!("{other} 1"),
         ] {
             assert_eq!(read(&small, &garbage), Link::Garbled, "{garbage:?}");
         }

@@ -91,8 +91,8 @@ impl Store {
     /// Marks the link of a tag, whose target stays. Returns the tag as it is then, or `None` if it has changed.
     ///
     /// A mark makes a link that nobody else can make. Who puts the tag meanwhile, also with the same manifest, replaces
-    /// it: a removal of the marked link is refused then. Only a deletion of an unchanged tag needs that. The other two
-    /// means tell each put from the one before.
+    /// it: a removal of the marked link is refused then, also one that a replica has sent which has died. Another deletion
+    /// may have marked it before. The other two means tell each put from the one before.
     pub(crate) async fn mark(
         &self,
         repository: &RepositoryName,
@@ -103,6 +103,9 @@ impl Store {
         let (Place::Object(_), Link::To(target), Rung::Conditional) = (&from.at, from.link, self.rung) else {
             return Ok(Some(from.clone()));
         };
+        if from.is_marked {
+            return Ok(Some(from.clone()));
+        }
         let text = Bytes::from(format!("{target} {}", nonce()?));
         match self.replace(repository, tag, from, text.clone(), fence).await? {
             Swapped::Done => {}

@@ -371,9 +371,17 @@ pub(crate) fn batches(epoch: u64) -> String {
     format!("{BATCHES}/{epoch}")
 }
 
+/// Number of batches in a directory of the next function.
+pub(crate) const BATCHES_BESIDE: u64 = 1000;
+
+/// Directory of such a batch. A look lists that of the newest one only.
+pub(crate) fn batches_beside(epoch: u64, number: u64) -> String {
+    format!("{}/{:017}", batches(epoch), number / BATCHES_BESIDE)
+}
+
 /// One of these batches.
 pub(crate) fn batch(epoch: u64, number: u64) -> String {
-    format!("{}/{number:020}", batches(epoch))
+    format!("{}/{number:020}", batches_beside(epoch, number))
 }
 
 /// Result of the probe of one address of the bucket, by the digest of the address.

@@ -18,8 +18,9 @@
 //! Not covered: a copy of an answered removal, made by a proxy, that gets to a node which the collection has never seen, after
 //! all of that time, and whose clock is behind by the same.
 //!
-//! Cost of a look: a GET and a LIST in parallel, and a GET for each announcement that is new to this process, or has one of
-//! the items.
+//! Cost of a look: a GET and a LIST of at most 1,000 keys in parallel, and a GET for each announcement that is new to this
+//! process, or has one of the items that somebody else removes. The first look of a process in an epoch passes over the old
+//! announcements: 1 LIST, and 1 for every 1,000 that are young.
 
 use super::{
     mark::{self, Mark},
@@ -108,6 +109,8 @@ pub(crate) struct Batches {
 #[derive(Debug, Default)]
 struct Seen {
     epoch: u64,
+    /// True if the old announcements were passed over.
+    has_begun: bool,
     /// Number after the last one that was read.
     next: u64,
     /// The ones that may be removing something.
@@ -375,44 +378,98 @@ impl Batches {
         seen.open.clone()
     }
 
-    /// Reads all announcements that were made before the call.
+    /// Reads all announcements that were made before the call, except old ones.
     async fn catch_up(&self, bucket: &Bucket, epoch: u64) -> Result<()> {
         if self.seen().epoch > epoch {
             return Ok(());
         }
-        let next = self.next(epoch);
-        let first = Batch::read(bucket, epoch, next);
-        let (first, (listed, old)) = futures_util::try_join!(first, last_listed(bucket, epoch))?;
-        if first.is_none() && listed.is_none_or(|listed| listed < next) {
-            return Ok(());
-        }
-        let _reading = self.reading.lock().await;
+        self.pass_over_old(bucket, epoch).await?;
         loop {
-            // One after the other beyond the listing, where the first one that is absent is the end.
             let next = self.next(epoch);
-            let end = listed.unwrap_or(next).clamp(next, next + PARALLEL as u64 - 1);
+            let first = Batch::read(bucket, epoch, next);
+            let (first, listed) = futures_util::try_join!(first, Listed::beside(bucket, epoch, next))?;
+            if first.is_none() && listed.last.is_none_or(|last| last < next) {
+                return Ok(());
+            }
+            let _reading = self.reading.lock().await;
+            if !self.read_listed(bucket, epoch, &listed).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads the announcements of a directory. Returns false if there are none beyond it.
+    async fn read_listed(&self, bucket: &Bucket, epoch: u64, listed: &Listed) -> Result<bool> {
+        loop {
+            let next = self.next(epoch);
+            if next >= listed.end {
+                return Ok(true);
+            }
+            // One after the other beyond the listing, where the first one that is absent is the end.
+            let end = listed
+                .last
+                .unwrap_or(next)
+                .clamp(next, next + PARALLEL as u64 - 1);
             let reads = (next..=end).map(|number| Batch::read(bucket, epoch, number));
             let read: Vec<Option<Batch>> = try_join_all(reads).await?;
             // One that was made before an old one is over as well, whatever has become of it.
             let or_over = |(number, batch): (u64, Option<Batch>)| {
-                let is_over = old.is_some_and(|old| number < old);
+                let is_over = listed.last_old.is_some_and(|old| number < old);
                 batch
                     .or_else(|| is_over.then(|| Batch::over(number)))
                     .map(Arc::new)
             };
             let whole: Option<Vec<_>> = (next..).zip(read).map(or_over).collect();
-            match (whole, listed) {
+            match (whole, listed.last) {
                 (Some(batches), _) => self.add(epoch, batches),
-                (None, Some(listed)) if next <= listed => {
+                (None, Some(last)) if next <= last => {
                     let context = format!(
                         "the object store lists announcements of removals in {} that cannot be read",
                         keys::batches(epoch)
                     );
                     return Err(StorageError::unavailable(context, Some(RETRY_AFTER), None));
                 }
-                (None, _) => return Ok(()),
+                (None, _) => return Ok(false),
             }
         }
+    }
+
+    /// Begins after the old announcements of an epoch, which are over.
+    async fn pass_over_old(&self, bucket: &Bucket, epoch: u64) -> Result<()> {
+        let has_begun = {
+            let seen = self.seen();
+            seen.epoch > epoch || (seen.epoch == epoch && (seen.has_begun || seen.next > 0))
+        };
+        if has_begun {
+            return Ok(());
+        }
+        let directory = keys::batches(epoch);
+        let directories = bucket.directory(&directory).await?.directories;
+        let number = |key: &String| keys::name_in(&directory, key)?.parse::<u64>().ok();
+        let mut numbers: Vec<u64> = directories.iter().filter_map(number).collect();
+        numbers.sort_unstable();
+        let mut next = 0;
+        while let Some(number) = numbers.pop() {
+            let first = number.saturating_mul(keys::BATCHES_BESIDE);
+            let listed = Listed::beside(bucket, epoch, first).await?;
+            if let Some(old) = listed.last_old {
+                next = old + 1;
+                break;
+            }
+        }
+        let mut seen = self.seen();
+        if epoch > seen.epoch {
+            *seen = Seen {
+                epoch,
+                ..Seen::default()
+            };
+        }
+        if epoch == seen.epoch {
+            seen.has_begun = true;
+            seen.next = seen.next.max(next);
+        }
+        drop(seen);
+        Ok(())
     }
 
     /// Returns the number of batches in memory.
@@ -452,21 +509,38 @@ impl Batches {
     }
 }
 
-/// Returns the greatest number that a listing shows, and that of the old ones.
-async fn last_listed(bucket: &Bucket, epoch: u64) -> Result<(Option<u64>, Option<u64>)> {
-    let (mut last, mut last_old) = (None, None);
-    let mut listed = bucket.list(&keys::batches(epoch));
-    while let Some(meta) = listed.try_next().await? {
-        let number = meta
-            .key
-            .rsplit_once('/')
-            .and_then(|(_, number)| number.parse().ok());
-        last = last.max(number);
-        if is_old(bucket, StoreTime::of(meta.modified)) {
-            last_old = last_old.max(number);
+/// Announcements in a directory, as a listing shows them.
+#[derive(Debug)]
+struct Listed {
+    /// Number after the last one that belongs to the directory.
+    end: u64,
+    /// Greatest number.
+    last: Option<u64>,
+    /// Greatest number of an old one.
+    last_old: Option<u64>,
+}
+
+impl Listed {
+    /// Lists the directory of a number.
+    async fn beside(bucket: &Bucket, epoch: u64, number: u64) -> Result<Self> {
+        let (mut last, mut last_old) = (None, None);
+        let mut listed = bucket.list(&keys::batches_beside(epoch, number));
+        while let Some(meta) = listed.try_next().await? {
+            let number = meta
+                .key
+                .rsplit_once('/')
+                .and_then(|(_, number)| number.parse().ok());
+            last = last.max(number);
+            if is_old(bucket, StoreTime::of(meta.modified)) {
+                last_old = last_old.max(number);
+            }
         }
+        Ok(Self {
+            end: (number / keys::BATCHES_BESIDE + 1).saturating_mul(keys::BATCHES_BESIDE),
+            last,
+            last_old,
+        })
     }
-    Ok((last, last_old))
 }
 
 /// Returns true if no removal can take effect any more that was announced before a time of the store's clock.

@@ -347,6 +347,45 @@ async fn an_announcement_that_is_lost_or_damaged_is_over_once_it_is_old() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_look_lists_only_the_newest_announcements_and_passes_over_old_ones() {
+    let setting = Setting::link().await;
+    let other = Victim::Data(Digest::of(Algorithm::Sha256, b"other"));
+    let over = setting.dying(&other).await.with_end(End::Over).to_bytes();
+    for number in 0..=keys::BATCHES_BESIDE {
+        let key = keys::batch(0, number);
+        setting.bucket.put(&key, over.clone()).await.unwrap();
+    }
+    let link = Victim::Link(setting.name.clone(), setting.digest);
+    let successor = setting.replica("none");
+    successor.dying(&link).await;
+    let number = keys::BATCHES_BESIDE + 2;
+    let stops = Stops::never();
+    let read = async |bucket: &Bucket, batches: &Batches| {
+        let before = stops.answered();
+        let found = batches.number(bucket, 0).await.unwrap();
+        assert_eq!(found, number);
+        stops.answered() - before
+    };
+    let bucket = tests::bucket(&setting.memory, &stops);
+    let batches = Batches::default();
+    assert!(read(&bucket, &batches).await >= number);
+    assert_eq!(read(&bucket, &batches).await, 2, "a look and a listing");
+    let marks = [Mark::of(&link)];
+    assert!(batches.is_any_dying(&bucket, 0, MARGIN, &marks).await.unwrap());
+
+    let date = SystemTime::now() + Duration::from_secs(4 * 60 * 60);
+    let date = httpdate::fmt_http_date(date).parse().unwrap();
+    let headers = [(http::header::DATE, date)].into_iter().collect();
+    let bucket = tests::bucket(&setting.memory, &stops);
+    bucket.observed().answer(&headers, Instant::now());
+    assert_eq!(
+        read(&bucket, &Batches::default()).await,
+        4,
+        "two listings, and a look"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn announcements_that_are_over_take_no_memory_where_nobody_looks() {
     let setting = Setting::link().await;
     let other = Victim::Data(Digest::of(Algorithm::Sha256, b"other"));

@@ -58,6 +58,11 @@ impl Stops {
         }
     }
 
+    /// Returns the number of requests that a store has answered which never stops.
+    pub(crate) fn answered(&self) -> u64 {
+        u64::MAX - self.left.load(Ordering::SeqCst)
+    }
+
     pub(super) fn around(&self, memory: &Arc<InMemory>) -> Stopping {
         Stopping {
             inner: Arc::clone(memory),

@@ -144,10 +144,16 @@ impl Process {
     }
 
     pub(crate) fn learn(&self, known: Known) {
-        let mut newest = lock(&self.newest_epoch);
-        *newest = known.found().max(*newest);
-        drop(newest);
+        if let Some(epoch) = known.found() {
+            self.learn_epoch(epoch);
+        }
         *lock(&self.known) = Some(known);
+    }
+
+    /// Learns that the bucket has a state of this epoch.
+    pub(crate) fn learn_epoch(&self, epoch: u64) {
+        let mut newest = lock(&self.newest_epoch);
+        *newest = Some(epoch).max(*newest);
     }
 
     /// Returns the epoch of the newest state that was read, if the bucket has one.

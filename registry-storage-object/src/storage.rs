@@ -1,7 +1,7 @@
 //! [`ObjectStorage`]: the public handle of a storage in a bucket.
 
 use crate::{
-    bucket::{Bucket, refusal},
+    bucket::{Bucket, Dialect, refusal},
     kept_probe::KeptProbe,
     keys,
     lease::Lease,
@@ -109,6 +109,10 @@ impl ObjectOptions {
         };
         let storage = ObjectStorage::new(bucket, process, self, Some(&probe), lease);
         storage.store.learn_owner().await?;
+        let store = &storage.store;
+        if store.bucket.dialect() != Dialect::Memory {
+            store.gate.establish(&store.bucket).await?;
+        }
         Ok(storage)
     }
 

@@ -47,6 +47,9 @@ use tokio::time::Instant;
 /// Age of the store's last answer from which on its time is not the begin of a view.
 const STALE: Duration = Duration::from_secs(5);
 
+/// Number of looks for the first state of the collection.
+const ESTABLISHING: usize = 4;
+
 /// Number of objects that are written at once.
 const PARALLEL: usize = 16;
 
@@ -127,6 +130,32 @@ impl Gate {
     /// Reads the state of the collection.
     pub(crate) async fn stored(&self, bucket: &Bucket) -> Result<Stored> {
         Stored::load(bucket, self.rung, &self.process.newest).await
+    }
+
+    /// Makes the first state of the collection, if there is none. So an answer that there is none is known to be wrong
+    /// from then on.
+    pub(crate) async fn establish(&self, bucket: &Bucket) -> Result<()> {
+        let is_certain = matches!(self.rung, Rung::Conditional | Rung::Log);
+        if self.reach == Reach::Readers || !is_certain {
+            return Ok(());
+        }
+        for _ in 0..ESTABLISHING {
+            let stored = self.stored(bucket).await?;
+            if stored.exists() {
+                self.process.learn_epoch(stored.state.epoch);
+                return Ok(());
+            }
+            // Refused if there is one after all. Then it is read again.
+            stored.change(bucket, self.rung, |_| {}).await?;
+        }
+        Err(StorageError::unavailable(
+            format!(
+                "the object store says that there is no state of collections ({}), and that there is one",
+                keys::COLLECTION
+            ),
+            Some(RETRY_AFTER),
+            None,
+        ))
     }
 
     /// Returns the state of the collection, which is fresh, and begins a section.

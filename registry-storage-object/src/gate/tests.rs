@@ -3,10 +3,16 @@ use crate::{
     bucket::MARGIN,
     collect::tests::{self, Stops},
     location::Location,
+    support::{self, Remote},
 };
 use futures_util::TryStreamExt as _;
+use http::StatusCode;
 use object_store::memory::InMemory;
-use registry_core::{Algorithm, storage::Victim};
+use object_stores::proxy::{Fault, Kind, on};
+use registry_core::{
+    Algorithm,
+    storage::{Storage as _, Victim},
+};
 use std::time::SystemTime;
 
 /// A bucket with a collection that has condemned items.
@@ -531,6 +537,36 @@ async fn a_state_that_goes_back_is_refused_also_after_the_end_of_a_run() {
     setting.gate.process.forget().await;
     setting.bucket.delete(keys::COLLECTION).await.unwrap();
     let refused = setting.gate.view(&setting.bucket).await;
+    assert!(
+        matches!(refused, Err(StorageError::Unavailable { .. })),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_process_that_has_just_started_knows_that_there_is_a_state() {
+    let remote = Remote::start().await;
+    let state = || on(Kind::Get).key(keys::COLLECTION);
+    let absent = || Fault::Answer(StatusCode::NOT_FOUND);
+    let first = remote.open(true).await;
+    assert!(
+        first
+            .store
+            .gate
+            .stored(&first.store.bucket)
+            .await
+            .unwrap()
+            .exists()
+    );
+    // Something in front of the store answers in its place, for a while.
+    let rule = remote.proxy.fault(state(), absent());
+
+    let storage = remote.open(true).await;
+
+    assert_eq!(rule.happened(), 1);
+    remote.proxy.fault(state().always(), absent());
+    let blob = Digest::of(Algorithm::Sha256, b"content");
+    let refused = storage.blob(&support::name("a"), &blob).await;
     assert!(
         matches!(refused, Err(StorageError::Unavailable { .. })),
         "{refused:?}"

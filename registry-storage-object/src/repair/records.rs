@@ -274,7 +274,7 @@ impl Store {
         let (pointer, entries) = self.tag_state(repository, tag).await?;
         match pointer.link {
             Link::To(_) if self.is_left_marked(&pointer) => {
-                self.take_mark_off(repository, tag, &pointer).await;
+                self.tidy_link(repository, tag).await?;
                 Ok(true)
             }
             Link::To(_) => Ok(false),

@@ -519,3 +519,30 @@ async fn a_tag_can_be_put_while_the_removal_of_its_past_targets_has_no_answer() 
     let past = storage.store.past_targets(&name("a"), &tag("v1")).await;
     assert!(past.unwrap().is_empty());
 }
+
+/// To take a mark off is a plain write on a store that keeps no preconditions.
+#[tokio::test]
+async fn a_mark_is_taken_off_in_the_turn_of_the_tag() {
+    let remote = Remote::start().await;
+    let storage = remote.open(true).await;
+    let (a, v1) = (name("a"), tag("v1"));
+    put(&storage, 1, &["v1"]).await;
+    let (link, gate) = (keys::tag(&a, &v1), Gate::new());
+    let marked = format!("{} mark", digest(1));
+    storage.store.bucket.put(&link, marked).await.unwrap();
+    let look = on(Kind::Get).key(&link);
+    remote.proxy.fault(look, Fault::DelayAnswer(gate.clone()));
+    let tidying = tokio::spawn({
+        let (storage, a, v1) = (storage.clone(), a.clone(), v1.clone());
+        async move { storage.store.tidy_link(&a, &v1).await }
+    });
+    assert!(gate.reached(1).await);
+
+    let mut turn = std::pin::pin!(storage.store.turns.take(&a, &v1));
+    assert!(futures_util::poll!(&mut turn).is_pending());
+    gate.open();
+
+    tidying.await.unwrap().unwrap();
+    let link = storage.store.bucket.get(&link).await.unwrap().unwrap();
+    assert_eq!(link.bytes, digest(1).to_string());
+}

@@ -142,6 +142,7 @@ impl Store {
     /// Writes the link of a tag as it has to be: without a mark that a deletion has left which has stopped, and as the log
     /// says.
     pub(crate) async fn tidy_link(&self, repository: &RepositoryName, tag: &Tag) -> Result<()> {
+        let _turn = self.turns.take(repository, tag).await;
         let pointer = self.pointer(repository, tag).await?;
         match &pointer.at {
             Place::Log(head) => self.derive_last(repository, tag, head).await,

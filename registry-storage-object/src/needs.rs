@@ -110,7 +110,7 @@ impl Store {
         let condition = Condition::Is(meta.version.clone());
         match (self.bucket.delete_once(&key, &condition, fence).await?, fence) {
             (Sent::Unclear, Some(fence)) if !has_condition => {
-                self.outlast(fence.expires().after(self.lateness()), &key).await?;
+                self.outlast(self.over(fence), &key).await?;
             }
             // The caller counts it as absent, and the next one finds it if it is still there.
             (Sent::Done(_) | Sent::Refused | Sent::Expired | Sent::Unclear, _) => {}

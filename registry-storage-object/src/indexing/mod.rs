@@ -23,7 +23,7 @@
 //!   for N repositories, 1 for each directory of their names, and 1 for each repository.
 
 use crate::{
-    bucket::StoreTime,
+    bucket::{MARGIN, StoreTime},
     gate::now,
     keys,
     names::{Index, Seen, Shared},
@@ -57,9 +57,6 @@ const FEW: u64 = 4;
 
 /// Number of names above which a scan is cheaper than a look at each.
 const LOOKS: usize = 500;
-
-/// Time by which the clocks of two servers of a store may differ.
-const SKEW: Duration = Duration::from_secs(120);
 
 /// Names that an index holds.
 pub(crate) trait Subject: Sync {
@@ -199,7 +196,7 @@ impl<K: Ord + Clone + Send + Sync + 'static> Index<K> {
         let (looked, began) = (Instant::now(), now(&store.bucket));
         // All that [`notes`](Self::notes) reads.
         let noted = Duration::from_secs((IDLE - 1) * Slot::SECONDS);
-        let noted = noted.saturating_sub(store.settled() + 3 * SKEW);
+        let noted = noted.saturating_sub(store.settled() + 3 * MARGIN);
         let mut index = Self {
             names: subject.scan(store).await?,
             synced: began.before(noted),
@@ -325,11 +322,11 @@ impl<K: Ord + Clone + Send + Sync + 'static> Index<K> {
 
     /// Returns all notes that may say something new, or `None` if they are too many.
     async fn notes(&self, store: &Store, subject: &impl Subject<Name = K>) -> Result<Option<Vec<Note<K>>>> {
-        let mut first = Slot::of(self.synced.before(store.settled() + SKEW));
+        let mut first = Slot::of(self.synced.before(store.settled() + MARGIN));
         let mut notes = Vec::new();
         loop {
             // The answers tell the time, which may be later than what was known.
-            let last = Slot::of(now(&store.bucket).after(SKEW));
+            let last = Slot::of(now(&store.bucket).after(MARGIN));
             if first > last {
                 return Ok(Some(notes));
             }

@@ -106,7 +106,7 @@ impl Store {
                 Sent::Expired => {}
                 Sent::Unclear => {
                     if let Some(fence) = fence {
-                        self.outlast(fence.expires(), key).await?;
+                        self.outlast(self.over(fence), key).await?;
                     }
                     match self.bucket.head(key).await? {
                         None => return Ok(true),

@@ -171,7 +171,7 @@ impl Store {
             };
             if let Some(until) = until {
                 let key = keys::tag_index(repository, tag, first);
-                self.outlast(until.after(self.lateness()), &key).await?;
+                self.outlast(until, &key).await?;
             }
             targets = left;
         }
@@ -179,7 +179,7 @@ impl Store {
     }
 
     /// Removes targets from registry:2's list, each with one request, and puts the present one back. Returns those that are
-    /// left, and the time of the store's clock after which the requests without an answer have expired.
+    /// left, and the time of the store's clock after which no request without an answer takes effect.
     async fn try_remove_past_targets(
         &self,
         repository: &RepositoryName,
@@ -195,7 +195,7 @@ impl Store {
             Ok(match sent {
                 Sent::Done(_) | Sent::Refused => None,
                 Sent::Expired => Some((target, None)),
-                Sent::Unclear => Some((target, fence.map(|fence| fence.expires()))),
+                Sent::Unclear => Some((target, fence.map(|fence| self.over(fence)))),
             })
         });
         let left = at_once(removals).await?.into_iter().flatten();

@@ -28,6 +28,10 @@ use tokio::time::Instant;
 /// Number of times a section begins again because its view has become too old.
 pub(crate) const SECTIONS: usize = 3;
 
+/// Time for which a link is written again whose write was refused or has no answer, and the first pause, which doubles.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Time for which the clock of a store may stand, or be unknown.
 const UNTOLD: Duration = Duration::from_secs(30);
 
@@ -188,7 +192,8 @@ impl Store {
     /// if the view has become too old: the section has to begin again.
     pub(crate) async fn publish(&self, key: &str, bytes: Bytes, view: &View) -> Result<bool> {
         self.check_lease().await?;
-        for _ in 0..SECTIONS {
+        let (began, mut pause, mut tries) = (Instant::now(), PAUSE, 0);
+        loop {
             let sent = self
                 .bucket
                 .put_once(key, bytes.clone(), &Condition::Any, view.fence())
@@ -196,11 +201,16 @@ impl Store {
             match sent {
                 Sent::Done(_) => return Ok(true),
                 Sent::Expired => return Ok(false),
-                // Sent again: both writes have the same content.
+                // Sent again: both writes have the same content. Some stores refuse one while another one is under way.
                 Sent::Unclear | Sent::Refused => {}
             }
+            tries += 1;
+            if tries >= SECTIONS && began.elapsed() + pause > PATIENCE {
+                return Err(restart(&format!("write {key}")));
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
         }
-        Err(restart(&format!("write {key}")))
     }
 
     /// Makes a blob, whose bytes are stored, visible in a repository. Returns false like [`publish`](Self::publish), or if a

@@ -19,6 +19,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
 };
+use tokio::time::Instant;
 
 /// Validity of a change of the record.
 const VALID: Duration = Duration::from_secs(60);
@@ -26,6 +27,12 @@ const VALID: Duration = Duration::from_secs(60);
 /// Time after that for which a change without an answer is looked for. One that arrives later changes nothing that
 /// anybody relies on: it still finds the state that it was made for.
 const ACTING: Duration = Duration::from_secs(60);
+
+/// Time for which a change is sent again that the store refuses although nobody has changed the record.
+const CONTENDED: Duration = Duration::from_secs(5);
+
+/// Time after which such a change is sent again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Time between two looks at a record whose change has no answer.
 const STEP: Duration = Duration::from_secs(1);
@@ -197,7 +204,9 @@ impl Stored {
             (Place::Entry(last), Rung::Log) => (keys::collection_entry(last + 1), Condition::Absent),
             (_, Rung::Log) => (keys::collection_entry(0), Condition::Absent),
         };
-        for _ in 0..TRIES {
+        let (began, mut tries) = (Instant::now(), 0);
+        while tries < TRIES {
+            tries += 1;
             let fence = Fence {
                 told: now(bucket),
                 valid: VALID,
@@ -213,8 +222,14 @@ impl Stored {
                 if found.state == state {
                     return Ok(Some(found));
                 }
-                if found.state != self.state || sent == Sent::Refused {
+                if found.state != self.state {
                     return Ok(None);
+                }
+                // Some stores refuse a change while another one is under way, also if that comes to nothing.
+                if sent == Sent::Refused && began.elapsed() < CONTENDED {
+                    tries -= 1;
+                    tokio::time::sleep(PAUSE).await;
+                    break;
                 }
                 // Its answer was lost: it can still arrive.
                 if now(bucket) > fence.expires().after(ACTING) {

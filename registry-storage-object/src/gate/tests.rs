@@ -572,3 +572,19 @@ async fn a_process_that_has_just_started_knows_that_there_is_a_state() {
         "{refused:?}"
     );
 }
+
+#[tokio::test]
+async fn the_state_is_changed_although_the_store_refuses_that_for_a_while() {
+    let remote = Remote::start().await;
+    let storage = remote.open(true).await;
+    let (gate, bucket) = (&storage.store.gate, &storage.store.bucket);
+    let stored = gate.stored(bucket).await.unwrap();
+    let change = on(Kind::ConditionalPut).key(keys::COLLECTION).first(5);
+    let rule = remote
+        .proxy
+        .fault(change, Fault::Answer(StatusCode::PRECONDITION_FAILED));
+
+    let changed = stored.change(bucket, gate.rung, |state| state.epoch += 1).await;
+
+    assert_eq!((changed.unwrap().unwrap().state.epoch, rule.happened()), (1, 5));
+}

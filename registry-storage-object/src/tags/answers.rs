@@ -521,6 +521,26 @@ async fn a_tag_can_be_put_while_the_removal_of_its_past_targets_has_no_answer() 
     assert!(past.unwrap().is_empty());
 }
 
+/// Amazon S3 and versitygw refuse a write while another one of the same object is under way.
+#[tokio::test]
+async fn a_manifest_is_put_although_the_store_refuses_its_writes_for_a_while() {
+    let remote = Remote::start().await;
+    let storage = remote.open(true).await;
+    let record = keys::revision(&name("a"), &digest(1));
+    let writes = [
+        on(Kind::Put).key(record),
+        on(Kind::ConditionalPut).key("/v1/current/link"),
+    ];
+    let refused = Fault::Answer(StatusCode::CONFLICT);
+    let rules = writes.map(|write| remote.proxy.fault(write.first(5), refused.clone()));
+
+    let outcome = put(&storage, 1, &["v1"]).await;
+
+    assert!(outcome.failed.is_none(), "{outcome:?}");
+    assert_eq!(rules.map(|rule| rule.happened()), [5, 5]);
+    assert_eq!(resolve(&storage, "v1").await, Some(digest(1)));
+}
+
 /// To take a mark off is a plain write on a store that keeps no preconditions.
 #[tokio::test]
 async fn a_mark_is_taken_off_in_the_turn_of_the_tag() {

@@ -1,7 +1,7 @@
 //! The removal of a tag.
 
 use super::{
-    ATTEMPTS, Link, Pointer, admit, needs_history,
+    ATTEMPTS, Link, Pointer, admit, needs_history, pause,
     pointer::{Swapped, contended},
 };
 use crate::{
@@ -61,7 +61,8 @@ impl Store {
     async fn untag_in_turn(&self, removal: &Untagging<'_>) -> Result<(Untagged, bool)> {
         let Untagging { repository, tag, .. } = *removal;
         let mut recorded = None;
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
+            pause(attempt).await;
             let (pointer, entries) = self.tag_state(repository, tag).await?;
             if pointer.link == Link::None {
                 return self.untag_lost(removal, &entries).await;

@@ -38,9 +38,14 @@ use registry_core::{
     Digest, RepositoryName, Tag,
     storage::{Result, StorageError, TagExpect},
 };
+use std::time::Duration;
 
 /// Number of attempts to move a tag that other replicas move meanwhile.
-const ATTEMPTS: usize = 20;
+const ATTEMPTS: u32 = 20;
+
+/// Pause before such an attempt, which grows by this up to a limit. Some stores refuse a move while another one is under way.
+const PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(300);
 
 impl Store {
     /// Returns the manifest that a tag points at.
@@ -61,6 +66,13 @@ impl Store {
         // The history first: a put that is in the link, and not in the history, would be overlooked.
         let entries = self.entries(repository, tag).await?;
         Ok((self.pointer(repository, tag).await?, entries))
+    }
+}
+
+/// Waits before an attempt to move a tag, except the first one.
+async fn pause(attempt: u32) {
+    if attempt > 0 {
+        tokio::time::sleep((PAUSE * attempt).min(LONGEST_PAUSE)).await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! The move of a tag to a manifest.
 
 use super::{
-    ATTEMPTS, Link, Pointer, admit, needs_history,
+    ATTEMPTS, Link, Pointer, admit, needs_history, pause,
     pointer::{Swapped, contended},
 };
 use crate::{
@@ -67,7 +67,8 @@ impl Store {
         let Moving { repository, tag, .. } = *moving;
         let _turn = self.turns.take(repository, tag).await;
         let mut was_announced = false;
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
+            pause(attempt).await;
             let pointer = match needs_history(moving.expect) {
                 false => {
                     let pointer = self.pointer(repository, tag).await?;

@@ -207,9 +207,12 @@ impl Run {
         client.read_all();
         self.counts.explained = self.histories.check();
         self.counts.falsified += self.histories.check_the_check();
-        for worker in &mut self.workers {
-            worker.check(self.cluster.address).expect("nobody kills it");
-        }
+        let address = self.cluster.address;
+        thread::scope(|scope| {
+            for worker in &mut self.workers {
+                scope.spawn(move || worker.check(address).expect("nobody kills it"));
+            }
+        });
     }
 
     /// Removes everything that nothing refers to, and compares the bucket with what is reachable.

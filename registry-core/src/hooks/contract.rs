@@ -71,7 +71,8 @@ pub trait Hooks: Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Runs before bytes are appended to an upload session.
+    /// Runs before bytes are appended to an upload session. If another process has continued the session, it may run again in
+    /// the same operation, with what the session holds then.
     ///
     /// # Errors
     ///

@@ -46,6 +46,8 @@ pub(super) struct Operation<'a> {
     context: Option<Context>,
     /// Number of hooks, from the first one on, that let it pass and wait for its end.
     waiting: usize,
+    /// Blob about which they were asked. They are not asked again if a storage has refused an old state of the upload.
+    added: Option<(Digest, u64)>,
     /// True if the repository did not hold the blob that is added. Only known if there are hooks.
     creates: bool,
 }
@@ -58,6 +60,7 @@ impl<'a> Operation<'a> {
             hooks,
             context: (!hooks.is_empty()).then(|| repository.context()),
             waiting: 0,
+            added: None,
             creates: true,
         }
     }
@@ -86,7 +89,11 @@ impl<'a> Operation<'a> {
 
     /// Asks the hooks about a blob of this size that is about to be added.
     pub(super) async fn ask_to_add(&mut self, digest: &Digest, size: u64) -> Result<(), Error> {
+        if self.added == Some((*digest, size)) {
+            return Ok(());
+        }
         self.ask(Before::AddBlob(digest, size)).await?;
+        self.added = Some((*digest, size));
         if self.is_heard() {
             let Repository { registry, name, .. } = self.repository;
             self.creates = registry.storage().blob(name, digest).await?.is_none();

@@ -12,10 +12,14 @@ use std::{
 /// Number of bytes that are kept.
 const KEPT: usize = 256 << 10;
 
+/// Number of chunks that are kept. A client may send each byte as a chunk.
+const CHUNKS: usize = 1 << 10;
+
 /// Body whose first bytes are kept until more are read.
 pub(super) struct Repeatable<'a> {
     body: IncomingBody<'a>,
     kept: Vec<Bytes>,
+    kept_bytes: usize,
     /// Number of kept chunks that were read this time.
     read: usize,
     /// True until something was read that is not kept.
@@ -28,6 +32,7 @@ impl<'a> Repeatable<'a> {
         Self {
             body,
             kept: Vec::new(),
+            kept_bytes: 0,
             read: 0,
             is_whole: true,
             has_ended: false,
@@ -41,11 +46,17 @@ impl<'a> Repeatable<'a> {
     }
 
     fn keep(&mut self, data: Option<&Bytes>) {
-        let length: usize = self.kept.iter().chain(data).map(Bytes::len).sum();
-        self.is_whole &= data.is_some() && length <= KEPT;
+        let bytes = self.kept_bytes.saturating_add(data.map_or(0, Bytes::len));
+        self.is_whole &= data.is_some() && bytes <= KEPT && self.kept.len() < CHUNKS;
         match data {
-            Some(data) if self.is_whole => self.kept.push(data.clone()),
-            _ => self.kept.clear(),
+            Some(data) if self.is_whole => {
+                self.kept.push(data.clone());
+                self.kept_bytes = bytes;
+            }
+            _ => {
+                self.kept.clear();
+                self.kept_bytes = 0;
+            }
         }
         self.read = self.kept.len();
     }
@@ -137,6 +148,9 @@ mod tests {
         let half = || Ok(vec![0; KEPT / 2]);
         assert!(read_again(vec![half(), half(), half()], 2).await.is_some());
         assert!(read_again(vec![half(), half(), half()], 3).await.is_none());
+        let short = |chunks| (0..chunks).map(|_| Ok(vec![0])).collect();
+        assert!(read_again(short(CHUNKS), CHUNKS).await.is_some());
+        assert!(read_again(short(CHUNKS + 1), CHUNKS + 1).await.is_none());
         let broken = vec![half(), Err("it broke off".into()), half()];
         assert!(read_again(broken, 2).await.is_none());
     }

@@ -111,19 +111,33 @@ impl Repository {
         self.require_session().await?;
         let sessions = self.sessions()?;
         let mut operation = Operation::begin(self);
+        let Some(state) = sessions.recall(id) else {
+            let found = sessions.find(id).await?.ok_or(Error::UploadUnknown)?;
+            return self.append_to(operation, sessions, found, range, body).await;
+        };
+        let held = state.offset;
         let mut body = pin!(Repeatable::new(body));
-        if let Some(state) = sessions.recall(id) {
-            let held = state.offset;
-            let received = self
-                .receive(&mut operation, sessions, state, range, body.as_mut(), None)
-                .await;
-            match received {
-                // The state was perhaps an old one.
-                Err(Error::ChunkOutOfOrder { .. } | Error::UploadUnknown) if body.repeat() => {}
-                received => return Ok(Self::end_append(operation, sessions, &received?.0, held)),
-            }
+        let received = self
+            .receive(&mut operation, sessions, state, range, body.as_mut(), None)
+            .await;
+        match received {
+            // The state was perhaps an old one.
+            Err(Error::ChunkOutOfOrder { .. } | Error::UploadUnknown) if body.repeat() => {}
+            received => return Ok(Self::end_append(operation, sessions, &received?.0, held)),
         }
-        let state = sessions.find(id).await?.ok_or(Error::UploadUnknown)?;
+        let found = sessions.find(id).await?.ok_or(Error::UploadUnknown)?;
+        self.append_to(operation, sessions, found, range, body).await
+    }
+
+    /// Appends a chunk to a session in the state in which it was read.
+    async fn append_to(
+        &self,
+        mut operation: Operation<'_>,
+        sessions: Sessions<'_>,
+        state: UploadState,
+        range: Option<ContentRange>,
+        body: IncomingBody<'_>,
+    ) -> Result<u64, Error> {
         let held = state.offset;
         let received = self
             .receive(&mut operation, sessions, state, range, body, None)
@@ -174,17 +188,24 @@ impl Repository {
         let sessions = self.sessions()?;
         let mut operation = Operation::begin(self);
         let has_body = !body.is_end_stream() || range.is_some();
+        let mut mismatch = None;
         if !has_body && let Some(state) = sessions.recall(id) {
-            let size = state.offset;
+            let (size, version) = (state.offset, state.version.clone());
             match self.publish(&mut operation, sessions, state, None, digest).await {
                 // The state was perhaps an old one.
-                Err(Error::DigestMismatch { .. } | Error::ChunkOutOfOrder { .. } | Error::UploadUnknown) => {}
+                Err(error @ Error::DigestMismatch { .. }) => mismatch = Some((version, error)),
+                Err(Error::ChunkOutOfOrder { .. } | Error::UploadUnknown) => {}
                 published => return Self::end_close(operation, sessions, id, size, published).await,
             }
         }
         let Some(state) = sessions.find(id).await? else {
             return self.closed_before(digest).await;
         };
+        if let Some((version, error)) = mismatch
+            && version == state.version
+        {
+            return Self::end_close(operation, sessions, id, state.offset, Err(error)).await;
+        }
         // The bytes of the body are in the blob if an earlier attempt failed after it was published.
         let is_received = state.published == Some(*digest);
         let (state, hasher) = if is_received || !has_body {

@@ -1,9 +1,17 @@
 //! Sessions that a client continues at two replicas in turn. Each has seen another state of them last.
 
 use crate::{Location, support::open};
+use async_trait::async_trait;
 use bytes::Bytes;
 use registry_core::{
-    Algorithm, Digest, Error, Registry, Repository, UploadId, protocol::ContentRange, service::BlobSource,
+    Algorithm, Digest, Error, Registry, Repository, UploadId,
+    hooks::{Context, HookError, Hooks},
+    protocol::ContentRange,
+    service::BlobSource,
+};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
 const MIB: usize = 1 << 20;
@@ -82,6 +90,46 @@ async fn a_session_is_closed_with_the_bytes_that_another_replica_has_received() 
 
         assert_eq!(closed.unwrap().size, content.len() as u64);
     }
+}
+
+/// Counts the questions about blobs.
+#[derive(Debug, Default)]
+struct Asked(AtomicUsize);
+
+#[async_trait]
+impl Hooks for Asked {
+    async fn before_add_blob(&self, _: &Context, _: &Digest, _: u64) -> Result<(), HookError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_close_that_reads_the_session_again_asks_once_about_the_blob() {
+    let location = Location::memory();
+    let asked = Arc::new(Asked::default());
+    let hooked = Registry::builder(open(&location).await)
+        .hooks(Arc::clone(&asked))
+        .build();
+    let a = hooked.repository("a").unwrap();
+    let b = Registry::builder(open(&location).await)
+        .build()
+        .repository("a")
+        .unwrap();
+    let id = opened(&a).await;
+    a.append(&id, None, "one").await.unwrap();
+    // The bytes are the same, the record is another one.
+    b.append(
+        &id,
+        None,
+        BlobSource::stream(futures_util::stream::empty::<std::io::Result<Bytes>>()),
+    )
+    .await
+    .unwrap();
+
+    close(&a, &id, b"one").await.unwrap();
+
+    assert_eq!(asked.0.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]

@@ -226,7 +226,10 @@ impl Stored {
                     return Ok(None);
                 }
                 // Some stores refuse a change while another one is under way, also if that comes to nothing.
-                if sent == Sent::Refused && began.elapsed() < CONTENDED {
+                if sent == Sent::Refused {
+                    if began.elapsed() >= CONTENDED {
+                        return Ok(None);
+                    }
                     tries -= 1;
                     tokio::time::sleep(PAUSE).await;
                     break;

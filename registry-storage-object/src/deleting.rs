@@ -38,7 +38,10 @@ use registry_core::{
     Digest, RepositoryName,
     storage::{Needed, Result, StorageError},
 };
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    collections::HashSet,
+    time::{Duration, UNIX_EPOCH},
+};
 use tokio::time::Instant;
 
 /// Time for which a put waits for a deletion.
@@ -151,25 +154,41 @@ impl Store {
         self.outlast_notes(&keys::deleting_blob(repository, digest)).await
     }
 
-    /// Does the same for the links of all blobs of a repository, if a manifest names some.
+    /// Does the same for the links of the blobs that a manifest names.
     pub(crate) async fn outlast_deletion_of_needs(
         &self,
         repository: &RepositoryName,
         needs: &[Needed],
     ) -> Result<bool> {
-        match needs.iter().any(|needed| needed.need.admits_blob()) {
-            true => self.outlast_notes(&keys::deleting_blobs(repository)).await,
-            false => Ok(false),
+        let blobs = needs.iter().filter(|needed| needed.need.admits_blob());
+        let named: HashSet<String> = blobs
+            .map(|needed| keys::deleting_blob(repository, &needed.digest))
+            .collect();
+        if named.is_empty() {
+            return Ok(false);
         }
+        // One listing shows the notes of all blobs of the repository.
+        let is_named = |note: &str| note.rsplit_once('/').is_some_and(|(of, _)| named.contains(of));
+        self.outlast_those(&keys::deleting_blobs(repository), is_named)
+            .await
     }
 
     async fn outlast_notes(&self, directory: &str) -> Result<bool> {
+        self.outlast_those(directory, |_| true).await
+    }
+
+    /// Outlasts the deletions whose notes have such keys.
+    async fn outlast_those(
+        &self,
+        directory: &str,
+        counts: impl Fn(&str) -> bool + Send + Sync,
+    ) -> Result<bool> {
         // Without a clock of the store, no request can be late.
         if self.has_marks() || self.bucket.observed().latest().is_none() {
             return Ok(false);
         }
         let mut began = None;
-        while self.has_notes(directory).await? {
+        while self.has_notes(directory, &counts).await? {
             if began.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
                 return Err(StorageError::unavailable(
                     format!("a deletion is going on, or has stopped, as the notes in {directory} say"),
@@ -182,9 +201,10 @@ impl Store {
         Ok(began.is_some())
     }
 
-    /// Returns true if there is a note that counts.
-    async fn has_notes(&self, directory: &str) -> Result<bool> {
-        let notes = self.list_all(directory).await?;
+    /// Returns true if there is a note with such a key that still counts.
+    async fn has_notes(&self, directory: &str, counts: impl Fn(&str) -> bool) -> Result<bool> {
+        let mut notes = self.list_all(directory).await?;
+        notes.retain(|note| counts(&note.key));
         let (now, age) = (now(&self.bucket), self.notes_last());
         let young = notes.into_iter().filter(|note| !is_older(note, age, now));
         let late = self.lateness() + self.gate.times.margin;

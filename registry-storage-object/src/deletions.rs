@@ -292,7 +292,12 @@ impl Store {
         let fence = self.fence_of(REMOVAL);
         let fence = fence.filter(|fence| fence.expires() < note.fence.expires());
         let fence = fence.unwrap_or(note.fence);
-        match self.bucket.delete_once(key, &Condition::Any, Some(fence)).await? {
+        let sent = self.bucket.delete_once(key, &Condition::Any, Some(fence)).await;
+        if sent.is_err() {
+            // It has no effect.
+            self.end_deletion(note, None).await;
+        }
+        match sent? {
             Sent::Done(_) | Sent::Refused => Ok(Removed::Answered(fence.expires())),
             Sent::Expired => Ok(Removed::Not),
             Sent::Unclear => {

@@ -117,6 +117,12 @@ impl Store {
                 Link::Garbled => {}
             }
         }
+        for link in self.left_marks.take() {
+            // On other stores, a link could come back that is removed meanwhile. Its content is read nevertheless.
+            if self.has_marks() {
+                self.keep_link(&link).await?;
+            }
+        }
         let now = Slot::of(now(&self.bucket));
         for directory in self.bucket.directory(keys::CHANGES).await?.directories {
             let slot = keys::name_in(keys::CHANGES, &directory).and_then(|name| name.parse().ok());

@@ -19,6 +19,7 @@ use crate::{
     gate::now,
     keys,
     links::read_link,
+    marks::is_marked,
     rung::Rung,
     scans::{Holding, at_once, by_name},
     storage::ObjectStorage,
@@ -267,6 +268,9 @@ impl Store {
             // It is being removed. What it named stays until the next look.
             return Ok(Ok(*digest));
         };
+        if is_marked(&read.bytes) && self.is_left(link.modified) {
+            self.left_marks.add(&link.key);
+        }
         Ok(read_link(&read.bytes, digest)
             .ok_or_else(|| format!("{} contains no digest, or a wrong one", link.key)))
     }

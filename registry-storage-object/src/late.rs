@@ -13,8 +13,8 @@ use object_stores::proxy::{Fault, Gate, Kind, On, Rule, on};
 use registry_core::{
     Algorithm, Digest, MediaType, Registry, RepositoryName,
     storage::{
-        Deletion, FaultKind, Mount, Need, Needed, PutManifest, PutOutcome, Record, Result, StorageError,
-        StorageRepair as _, StorageWrite as _, TagExpect,
+        Deletion, FaultKind, Mount, Need, Needed, Page, PutManifest, PutOutcome, Record, Result,
+        StorageError, StorageInspect as _, StorageRepair as _, StorageWrite as _, TagExpect,
     },
 };
 use std::{
@@ -367,13 +367,16 @@ async fn without_preconditions_a_push_waits_for_the_end_of_a_deletion_of_its_blo
     let remote = Remote::start().await;
     let storage = replica(&remote, Rung::Log).await;
     let blob = push_blob(&storage, b"content").await.unwrap();
-    push_blob(&storage, b"other").await.unwrap();
+    let other = push_blob(&storage, b"other").await.unwrap();
     let removal = on(Kind::Delete).key(keys::layer(&name("a"), &blob));
     let deletion = async move |replica| delete_blob(replica, blob).await;
     let held = Held::begin(&remote, Rung::Log, removal, deletion).await;
 
     let (a, b): (RepositoryName, RepositoryName) = (name("a"), name("b"));
     push_blob(&storage, b"other").await.unwrap();
+    put_naming(&storage, vec![Needed::new(other, 5, Need::Blob)])
+        .await
+        .unwrap();
     let needs = vec![Needed::new(blob, 7, Need::Blob)];
     let (pushed, named, mounted, elsewhere) = tokio::join!(
         push_blob(&storage, b"content"),
@@ -423,17 +426,52 @@ async fn a_mark_that_a_deletion_has_left_is_taken_off_by_a_repair() {
         let going_on = storage.store.fault(&a, record).await.unwrap();
         assert!(going_on.is_none(), "{going_on:?}");
     }
-    // The store's clock goes on.
-    let date = SystemTime::now() + Duration::from_secs(3600);
-    let date = httpdate::fmt_http_date(date).parse().unwrap();
-    let headers = [(http::header::DATE, date)].into_iter().collect();
-    storage.store.bucket.observed().answer(&headers, Instant::now());
+    pass_an_hour(&storage);
     for (record, key, target) in links {
         let left = storage.store.fault(&a, &record).await.unwrap().unwrap();
         assert!(left.kind == FaultKind::Garbled && left.mendable, "{left:?}");
         assert!(storage.mend(&a, &record).await.unwrap());
 
         let link = storage.store.bucket.get(&key).await.unwrap().unwrap();
+        assert_eq!(link.bytes, target.to_string());
+    }
+}
+
+/// Lets the store's clock go on.
+fn pass_an_hour(storage: &ObjectStorage) {
+    let date = SystemTime::now() + Duration::from_secs(3600);
+    let date = httpdate::fmt_http_date(date).parse().unwrap();
+    let headers = [(http::header::DATE, date)].into_iter().collect();
+    storage.store.bucket.observed().answer(&headers, Instant::now());
+}
+
+#[tokio::test]
+async fn a_mark_that_a_deletion_has_left_is_taken_off_by_a_collection() {
+    let storage = open(&Location::memory()).await;
+    put(&storage, 1, &[]).await;
+    let blob = push_blob(&storage, b"content").await.unwrap();
+    let (a, store) = (name("a"), &storage.store);
+    let links = [
+        (keys::revision(&a, &digest(1)), digest(1)),
+        (keys::layer(&a, &blob), blob),
+    ];
+    for (key, _) in &links {
+        store.mark_link(key).await.unwrap();
+    }
+    let inspect = async || {
+        let blobs = storage.held_blobs(&a, Page::first(10)).await.unwrap();
+        let manifests = storage.manifests(&a, Page::first(10)).await.unwrap();
+        assert_eq!((blobs.items.len(), manifests.items.len()), (1, 1));
+    };
+
+    inspect().await;
+    assert!(store.left_marks.take().is_empty(), "its deletion may be going on");
+    pass_an_hour(&storage);
+    inspect().await;
+    store.trim_changes().await.unwrap();
+
+    for (key, target) in links {
+        let link = store.bucket.get(&key).await.unwrap().unwrap();
         assert_eq!(link.bytes, target.to_string());
     }
 }

@@ -3,7 +3,7 @@
 use crate::bucket::StoreTime;
 use registry_core::{RepositoryName, Tag};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -81,7 +81,7 @@ impl Noted {
 #[derive(Debug, Default)]
 pub(crate) struct Leftovers(Mutex<BTreeMap<(RepositoryName, Tag), Vec<String>>>);
 
-/// Number of tags whose entries are remembered. The next inspection finds the others.
+/// Number of remains of a kind that are remembered. The next inspection finds the others.
 const LEFTOVERS: usize = 10_000;
 
 impl Leftovers {
@@ -93,6 +93,23 @@ impl Leftovers {
     }
 
     pub(crate) fn take(&self) -> BTreeMap<(RepositoryName, Tag), Vec<String>> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Keys of links of manifests and blobs with a mark of a replica that has died, as an inspection finds them.
+#[derive(Debug, Default)]
+pub(crate) struct LeftMarks(Mutex<BTreeSet<String>>);
+
+impl LeftMarks {
+    pub(crate) fn add(&self, key: &str) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() < LEFTOVERS {
+            all.insert(key.to_owned());
+        }
+    }
+
+    pub(crate) fn take(&self) -> BTreeSet<String> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     known_manifests::KnownManifests,
     lease::Lease,
     names::Indexes,
-    noted::{Leftovers, Noted},
+    noted::{LeftMarks, Leftovers, Noted},
     options::ObjectOptions,
     probe::{Kept, Probe},
     process::Process,
@@ -57,6 +57,7 @@ pub(crate) struct Store {
     pub(crate) kept: KeptListings,
     pub(crate) noted: Noted,
     pub(crate) leftovers: Leftovers,
+    pub(crate) left_marks: LeftMarks,
     pub(crate) indexes: Indexes,
     /// Content of manifests.
     pub(crate) known_manifests: KnownManifests,
@@ -129,6 +130,7 @@ impl Store {
             kept: KeptListings::default(),
             noted: Noted::default(),
             leftovers: Leftovers::default(),
+            left_marks: LeftMarks::default(),
             indexes: Indexes::default(),
         }
     }

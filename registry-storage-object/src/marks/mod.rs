@@ -10,13 +10,14 @@
 //! whose mark has gone begins again.
 //!
 //! registry:2 cannot read a link that has a mark. A deletion that fails takes its mark off, and one that finds a mark goes on
-//! with it. The mark of a replica that has died stays until the content is pushed, named by a manifest, or asked for by a
-//! pusher, or until a repair. Reads pass over it.
+//! with it. The mark of a replica that has died stays until the content is pushed, named by a manifest, or, if it is a blob,
+//! asked for, or until a collection or a repair. Reads pass over it.
 //!
 //! Stores without preconditions of removals have [notes](crate::deleting) instead.
 //!
 //! Not covered: something on the way to the store writes a mark a second time after the push, while the removal by a replica
-//! that has died is on its way as well.
+//! that has died is on its way as well. And a client that pushes a manifest without a tag, asks for it first and finds it, while
+//! such a removal is on its way, which it is for some seconds: a look would hold up the deletion of a manifest that is pulled.
 //!
 //! Requests: 3 for a mark, and 1 or 2 for the removal. 2 to take one off.
 

@@ -265,7 +265,7 @@ impl Store {
     }
 
     /// Returns true if a deletion cannot be going on any more that has written a mark at this time.
-    fn is_left(&self, marked: SystemTime) -> bool {
+    pub(crate) fn is_left(&self, marked: SystemTime) -> bool {
         marked + self.settled() < self.now()
     }
 

@@ -1,6 +1,5 @@
 //! [`Call`]: a request in the terms of object stores, and its [`Kind`].
 
-use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use percent_encoding::percent_decode_str;
 
@@ -57,7 +56,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn of(request: &Request<Bytes>) -> Self {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
         let uri = request.uri();
         let path = decoded(uri.path());
         let path = path.trim_start_matches('/');
@@ -133,6 +132,7 @@ fn decoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
 
     fn call(method: &str, target: &str, header: Option<&str>) -> (Kind, String) {
         let mut request = Request::builder().method(method).uri(target);

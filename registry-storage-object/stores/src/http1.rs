@@ -21,9 +21,12 @@ use tokio::{
 /// Number of connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// Answers requests whose bodies are read. `None` closes the connection without an answer.
+/// The body of a request, which may be on its way. Fails if the client gives up before its end.
+pub(crate) type Arriving = BoxFuture<'static, io::Result<Bytes>>;
+
+/// Answers requests. `None` closes the connection without an answer.
 pub(crate) type Answerer =
-    Arc<dyn Fn(Request<Bytes>) -> BoxFuture<'static, Option<Response<Bytes>>> + Send + Sync>;
+    Arc<dyn Fn(Request<Arriving>) -> BoxFuture<'static, Option<Response<Bytes>>> + Send + Sync>;
 
 /// An HTTP/1 server on a loopback address. It runs on a thread of its own, so that a test may block.
 pub(crate) struct HttpServer {
@@ -144,7 +147,10 @@ async fn serve(stream: TcpStream, answerer: Answerer) {
         let answerer = Arc::clone(&answerer);
         async move {
             let (parts, body) = request.into_parts();
-            let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+            let body: Arriving = Box::pin(async {
+                let body = body.collect().await.map_err(io::Error::other)?;
+                Ok(body.to_bytes())
+            });
             // A task of its own: a request that has arrived takes effect, even if the client gives up.
             let answered = tokio::spawn(answerer(Request::from_parts(parts, body))).await;
             match answered.map_err(io::Error::other)? {

@@ -60,8 +60,12 @@ impl GcsFake {
         });
         let answering = Arc::clone(&shared);
         let server = HttpServer::start(Arc::new(move |request| {
-            let response = answering.answer(&request);
-            Box::pin(async move { Some(response) })
+            let answering = Arc::clone(&answering);
+            Box::pin(async move {
+                let (parts, body) = request.into_parts();
+                let request = Request::from_parts(parts, body.await.ok()?);
+                Some(answering.answer(&request))
+            })
         }))?;
         Ok(Self { server, shared })
     }

@@ -1,8 +1,26 @@
-//! Removes the conditions of a request, although they may be signed.
+//! Removes the conditions of a request, although they may be signed, and checks them in the place of a store.
 
-use crate::{call::CONDITIONS, keys::KEYS};
+use crate::{call::CONDITIONS, http1, keys::KEYS};
 use bytes::Bytes;
-use http::{Request, Uri, header};
+use http::{Method, Request, Uri, header, request::Parts};
+use std::net::SocketAddr;
+
+/// Asks the store for the object, and returns true if the conditions of S3 hold that a request has.
+pub(super) async fn holds(store: SocketAddr, parts: &Parts) -> bool {
+    let mut look = Request::new(Bytes::new());
+    *look.method_mut() = Method::HEAD;
+    *look.uri_mut() = Uri::try_from(parts.uri.path()).expect("the path of a URL is a URL");
+    if let Some(host) = parts.headers.get(header::HOST) {
+        look.headers_mut().insert(header::HOST, host.clone());
+    }
+    let Ok(found) = http1::send(store, sign(look)).await else {
+        return false;
+    };
+    let (is_there, tag) = (found.status().is_success(), found.headers().get(header::ETAG));
+    let expected = parts.headers.get(header::IF_MATCH);
+    let is_expected = expected.is_none_or(|expected| is_there && tag == Some(expected));
+    is_expected && !(is_there && parts.headers.contains_key(header::IF_NONE_MATCH))
+}
 
 /// Returns the request without conditions. If one of them was signed, the request is signed anew.
 pub(super) fn without(request: Request<Bytes>) -> Request<Bytes> {

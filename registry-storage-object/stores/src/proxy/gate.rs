@@ -14,6 +14,7 @@ pub struct Gate(Arc<watch::Sender<State>>);
 struct State {
     open: bool,
     reached: usize,
+    left: usize,
 }
 
 impl Gate {
@@ -36,6 +37,20 @@ impl Gate {
         matches!(time::timeout(PATIENCE, reached).await, Ok(Ok(_)))
     }
 
+    /// Waits until `by` requests that the store received when the gate opened were answered, for at most a minute; returns
+    /// true if they were. [`Fault::AnswerBeforeEffect`](super::Fault) and [`Fault::Double`](super::Fault) send such requests.
+    #[must_use]
+    pub async fn left(&self, by: usize) -> bool {
+        let mut state = self.0.subscribe();
+        let left = state.wait_for(|state| state.left >= by);
+        matches!(time::timeout(PATIENCE, left).await, Ok(Ok(_)))
+    }
+
+    /// Counts a request that was answered after the gate.
+    pub(super) fn leave(&self) {
+        self.0.send_modify(|state| state.left += 1);
+    }
+
     /// Counts an exchange, and waits until the gate is open.
     pub(super) async fn pass(&self) {
         self.0.send_modify(|state| state.reached += 1);
@@ -53,10 +68,11 @@ impl Default for Gate {
 
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let State { open, reached } = *self.0.borrow();
+        let State { open, reached, left } = *self.0.borrow();
         f.debug_struct("Gate")
             .field("open", &open)
             .field("reached", &reached)
+            .field("left", &left)
             .finish()
     }
 }

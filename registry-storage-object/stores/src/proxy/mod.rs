@@ -24,7 +24,7 @@ pub use self::{
 use self::rule::{Acting, Rules};
 use crate::{
     call::Call,
-    http1::{self, HttpServer},
+    http1::{self, Arriving, HttpServer},
     xml,
 };
 use bytes::Bytes;
@@ -34,6 +34,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 /// A proxy in front of an object store, with the faults that a test chooses. It ends when it is dropped.
@@ -180,7 +181,7 @@ impl Log {
 }
 
 /// Records a request, and what becomes of it.
-async fn exchange(shared: &Shared, request: Request<Bytes>) -> Option<Response<Bytes>> {
+async fn exchange(shared: &Shared, request: Request<Arriving>) -> Option<Response<Bytes>> {
     let call = Call::of(&request);
     let number = shared.log().arrive(&call);
     let answered = act(shared, &call, request).await;
@@ -191,19 +192,38 @@ async fn exchange(shared: &Shared, request: Request<Bytes>) -> Option<Response<B
 }
 
 /// Applies the rules that match a request.
-async fn act(shared: &Shared, call: &Call, mut request: Request<Bytes>) -> Option<Response<Bytes>> {
+async fn act(shared: &Shared, call: &Call, request: Request<Arriving>) -> Option<Response<Bytes>> {
     let acting = Acting(shared.rules.matching(call));
+    let (parts, body) = request.into_parts();
+    let (mut checks, mut holds) = (false, true);
+    if acting.faults().any(|fault| matches!(fault, Fault::CheckEarly)) {
+        (checks, holds) = (true, condition::holds(shared.upstream, &parts).await);
+    }
+    let mut request = Request::from_parts(parts, body.await.ok()?);
+    if !holds {
+        return Some(canned(StatusCode::PRECONDITION_FAILED));
+    }
+    if checks {
+        request = condition::without(request);
+    }
     for fault in acting.faults() {
         match fault {
             Fault::Delay(gate) => gate.pass().await,
             Fault::Answer(status) => return Some(canned(*status)),
+            Fault::AnswerBeforeEffect(status, gate) => {
+                send_later(shared.upstream, gate.clone(), request);
+                return Some(canned(*status));
+            }
             Fault::Cut => return None,
             Fault::IgnoreConditions => request = condition::without(request),
             Fault::Repeat(repeat) => repeat.record(&request),
-            Fault::DelayAnswer(_)
+            Fault::Double(gate) => send_later(shared.upstream, gate.clone(), request.clone()),
+            Fault::CheckEarly
+            | Fault::DelayAnswer(_)
             | Fault::AnswerAfterEffect(_)
             | Fault::CutAfterEffect
-            | Fault::OmitKeys(_) => {}
+            | Fault::OmitKeys(_)
+            | Fault::WrongDate(_) => {}
         }
     }
     let Ok(mut response) = http1::send(shared.upstream, request).await else {
@@ -215,16 +235,41 @@ async fn act(shared: &Shared, call: &Call, mut request: Request<Bytes>) -> Optio
             Fault::AnswerAfterEffect(status) => return Some(canned(*status)),
             Fault::CutAfterEffect => return None,
             Fault::OmitKeys(parts) => response = omit(response, parts),
-            Fault::Delay(_) | Fault::Answer(_) | Fault::Cut | Fault::IgnoreConditions | Fault::Repeat(_) => {}
+            Fault::WrongDate(ahead) => date(&mut response, *ahead),
+            Fault::CheckEarly
+            | Fault::Delay(_)
+            | Fault::Answer(_)
+            | Fault::AnswerBeforeEffect(..)
+            | Fault::Cut
+            | Fault::IgnoreConditions
+            | Fault::Repeat(_)
+            | Fault::Double(_) => {}
         }
     }
     Some(response)
+}
+
+/// Sends a request once a gate is open. Nobody receives the answer.
+fn send_later(store: SocketAddr, gate: Gate, request: Request<Bytes>) {
+    tokio::spawn(async move {
+        gate.pass().await;
+        let _ = http1::send(store, request).await;
+        gate.leave();
+    });
+}
+
+/// Sets the date of an answer to the present time of a clock that is ahead.
+fn date(response: &mut Response<Bytes>, ahead: Duration) {
+    let date = httpdate::fmt_http_date(SystemTime::now() + ahead);
+    let date = date.parse().expect("a date is a value of a header");
+    response.headers_mut().insert(header::DATE, date);
 }
 
 /// Returns an answer that the store has not given.
 fn canned(status: StatusCode) -> Response<Bytes> {
     let code = match status {
         StatusCode::SERVICE_UNAVAILABLE => "SlowDown",
+        StatusCode::PRECONDITION_FAILED => "PreconditionFailed",
         _ => "InternalError",
     };
     let body = format!("<Error><Code>{code}</Code><Message>the proxy answers {status}</Message></Error>");

@@ -1,21 +1,24 @@
 //! The proxy in front of real servers.
 
 use crate::{Test, VERSITYGW, list, on_each_server, on_server, read, round_trip, send, wait_for};
-use http::{Method, StatusCode};
+use http::{Method, Request, StatusCode};
 use libtest_mimic::Trial;
 use object_store::{
-    Error, ObjectStore as _, ObjectStoreExt as _, PutMode, RetryConfig, aws::AmazonS3, path::Path,
-    signer::SignedUrlOptions,
+    ClientOptions, Error, ObjectStore as _, ObjectStoreExt as _, PutMode, RetryConfig, UpdateVersion,
+    aws::AmazonS3,
+    client::{HttpConnector as _, HttpRequestBody, ReqwestConnector},
+    path::Path,
+    signer::{SignedUrlOptions, Signer as _},
 };
 use object_stores::{
     S3Server,
     proxy::{Fault, Gate, HostileProxy, Kind, Repeat, on, on_any},
 };
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub(crate) fn trials() -> Vec<Trial> {
     // What depends on the server: its signatures and its XML.
-    let everywhere: [(&str, Test); 3] = [
+    let everywhere: [(&str, Test); 4] = [
         (
             "without_rules_everything_passes_and_is_counted",
             everything_passes,
@@ -25,8 +28,12 @@ pub(crate) fn trials() -> Vec<Trial> {
             "conditions_are_ignored_although_they_are_signed",
             conditions_are_ignored,
         ),
+        (
+            "conditions_are_checked_before_the_body_is_there",
+            conditions_are_checked_early,
+        ),
     ];
-    let once: [(&str, Test); 7] = [
+    let once: [(&str, Test); 10] = [
         (
             "a_delayed_request_takes_effect_after_the_client_gave_up",
             a_delayed_request,
@@ -38,6 +45,9 @@ pub(crate) fn trials() -> Vec<Trial> {
             a_connection_is_cut,
         ),
         ("a_deletion_is_sent_again", a_deletion_is_sent_again),
+        ("an_answer_comes_before_the_effect", an_answer_before_the_effect),
+        ("a_request_is_doubled", a_request_is_doubled),
+        ("the_date_of_an_answer_is_wrong", a_wrong_date),
         ("an_outage_is_answered_until_it_ends", an_outage),
         (
             "connections_are_refused_until_they_are_accepted",
@@ -217,6 +227,95 @@ fn conditions_are_ignored(server: &mut S3Server) {
             }
         }
     });
+}
+
+fn conditions_are_checked_early(server: &mut S3Server) {
+    let (proxy, store) = in_front_of(server);
+    let direct = server.client("bucket").build().unwrap();
+    let (gate, path) = (Gate::new(), Path::from("key"));
+    proxy.fault(on(Kind::ConditionalPut).always(), Fault::CheckEarly);
+    proxy.fault(on(Kind::ConditionalPut), Fault::Delay(gate.clone()));
+
+    wait_for(async {
+        let put = path.clone();
+        let slow = store.clone();
+        let slow =
+            tokio::spawn(async move { slow.put_opts(&put, "slow".into(), PutMode::Create.into()).await });
+        assert!(gate.reached(1).await);
+        let quick = direct.put_opts(&path, "quick".into(), PutMode::Create.into());
+        let quick = quick.await.unwrap();
+        gate.open();
+        slow.await.unwrap().unwrap();
+        assert_eq!(read(&direct, &path).await, b"slow");
+
+        let again = store.put_opts(&path, "x".into(), PutMode::Create.into()).await;
+        assert!(matches!(again, Err(Error::AlreadyExists { .. })), "{again:?}");
+        let stale = PutMode::Update(quick.into());
+        let stale = store.put_opts(&path, "x".into(), stale.into()).await;
+        assert!(matches!(stale, Err(Error::Precondition { .. })), "{stale:?}");
+        let present = direct.head(&path).await.unwrap();
+        let present = PutMode::Update(UpdateVersion {
+            e_tag: present.e_tag,
+            version: present.version,
+        });
+        store.put_opts(&path, "x".into(), present.into()).await.unwrap();
+    });
+}
+
+fn an_answer_before_the_effect(server: &mut S3Server) {
+    let (proxy, store) = in_front_of(server);
+    let (gate, path) = (Gate::new(), Path::from("key"));
+    let fault = Fault::AnswerBeforeEffect(StatusCode::SERVICE_UNAVAILABLE, gate.clone());
+    proxy.fault(on(Kind::Put), fault);
+
+    wait_for(async {
+        store.put(&path, "late".into()).await.unwrap_err();
+        assert!(matches!(store.head(&path).await, Err(Error::NotFound { .. })));
+        gate.open();
+        assert!(gate.left(1).await);
+        assert_eq!(read(&store, &path).await, b"late");
+    });
+}
+
+fn a_request_is_doubled(server: &mut S3Server) {
+    let (proxy, store) = in_front_of(server);
+    let (gate, path) = (Gate::new(), Path::from("key"));
+    proxy.fault(on(Kind::Put), Fault::Double(gate.clone()));
+
+    wait_for(async {
+        store.put(&path, "first".into()).await.unwrap();
+        assert_eq!(read(&store, &path).await, b"first");
+        store.put(&path, "second".into()).await.unwrap();
+        gate.open();
+        assert!(gate.left(1).await);
+        assert_eq!(read(&store, &path).await, b"first");
+    });
+}
+
+fn a_wrong_date(server: &mut S3Server) {
+    let (proxy, store) = in_front_of(server);
+    let hour = Duration::from_secs(3600);
+    proxy.fault(on(Kind::Get), Fault::WrongDate(hour));
+    let path = Path::from("key");
+
+    wait_for(async {
+        for expected in [hour, Duration::ZERO] {
+            let url = store.signed_url(Method::GET, &path, hour).await.unwrap();
+            let ahead = ahead_of_now(url.as_str()).await;
+            assert!(ahead.abs_diff(expected) < Duration::from_secs(60), "{ahead:?}");
+        }
+    });
+}
+
+/// Returns the time by which the date of an answer is ahead.
+async fn ahead_of_now(url: &str) -> Duration {
+    let settings = ClientOptions::new().with_allow_http(true);
+    let client = ReqwestConnector::default().connect(&settings).unwrap();
+    let request = Request::get(url).body(HttpRequestBody::empty()).unwrap();
+    let answered = client.execute(request).await.unwrap();
+    let date = answered.headers().get("date").unwrap().to_str().unwrap();
+    let date = httpdate::parse_http_date(date).unwrap();
+    date.duration_since(SystemTime::now()).unwrap_or_default()
 }
 
 fn an_outage(server: &mut S3Server) {

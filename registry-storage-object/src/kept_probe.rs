@@ -1,12 +1,15 @@
 //! [`KeptProbe`]: the result of a probe, kept in the bucket for the next openings.
 //!
 //! A probe takes seconds, because it races and waits until URLs expire. A replica that was killed should serve again at once,
-//! and so should a command. So a result that lets replicas in is kept for a day, for each address of the bucket: another
+//! and so should a command. So a result is kept for a day, for each address of the bucket: another
 //! gateway may keep other promises.
 //!
 //! It counts only if the store refuses to create the record once more: so a store that ignores preconditions is found out although
 //! another one had its address before. A record that was copied with its bucket does not count either: it was not written
 //! when the store says.
+//!
+//! A store that looks and then writes is found out by chance. So an opening that probes again remembers the races that an
+//! earlier one has lost: replicas on one bucket have to move records by the same means. A probe that is asked for begins anew.
 //!
 //! Cost of an opening with a result: a GET and a PUT.
 
@@ -14,7 +17,10 @@ use crate::{
     bucket::{Bucket, Condition, MARGIN, Sent, StoreTime},
     gate::now,
     keys,
-    probe::{Kept, LASTS, Probe},
+    probe::{
+        LASTS,
+        kept::{Kept, Probe},
+    },
 };
 use bytes::Bytes;
 use registry_core::{Algorithm, Digest, storage::Result};
@@ -22,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Version of the probe. Results of another one do not count.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Validity of a URL that nobody asks for.
 const UNUSED: Duration = Duration::from_secs(60);
@@ -62,7 +68,7 @@ impl<'a> KeptProbe<'a> {
         }))
     }
 
-    /// Reads the result, if there is one that still counts.
+    /// Reads the result, if there is one that still counts and lets replicas in.
     ///
     /// A failure is that of a store that the probe will report.
     pub(crate) async fn read(&self) -> Option<Probe> {
@@ -71,17 +77,22 @@ impl<'a> KeptProbe<'a> {
         if !record.counts(StoreTime::of(found.modified), now(self.bucket)) {
             return None;
         }
-        let probe = record.probe()?;
+        let probe = record.probe().filter(Probe::supports_replicas)?;
         let again = Bytes::from_static(b"written by a trial: this store ignores preconditions");
         let sent = self.bucket.put_once(&self.key, again, &Condition::Absent, None);
         matches!(sent.await, Ok(Sent::Refused)).then_some(probe)
     }
 
-    /// Keeps a result that lets replicas in, and forgets an earlier one otherwise.
+    /// Reads the result of the last probe, however old it is.
+    pub(crate) async fn read_earlier(&self) -> Option<Probe> {
+        let found = self.bucket.get(&self.key).await.ok()??;
+        let record: Record = serde_json::from_slice(&found.bytes).ok()?;
+        let modified = StoreTime::of(found.modified);
+        record.counts(modified, modified).then(|| record.probe())?
+    }
+
+    /// Keeps a result.
     pub(crate) async fn write(&self, probe: &Probe) -> Result<()> {
-        if !probe.supports_replicas() {
-            return self.bucket.delete(&self.key).await;
-        }
         let record = Record {
             version: VERSION,
             written: now(self.bucket).since(StoreTime::default()).as_secs(),
@@ -135,7 +146,7 @@ fn parse(text: &str) -> Option<Kept> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Gcs, ObjectStorage, support::Remote};
+    use crate::{Gcs, Location, ObjectStorage, support::Remote};
     use object_stores::proxy::{Fault, Kind, on};
 
     #[test]
@@ -171,6 +182,30 @@ mod tests {
             ..record
         };
         assert!(!newer.counts(at(1_000_001), at(1_000_002)));
+    }
+
+    #[tokio::test]
+    async fn an_opening_remembers_the_races_that_an_earlier_probe_has_lost() {
+        let remote = Remote::start().await;
+        let location = || Location::from(Gcs::new("bucket").key(remote.key()));
+        let raced = Probe {
+            create: Kept::Races {
+                racers: 16,
+                winners: 2,
+            },
+            ..ObjectStorage::options().probe(&Location::memory()).await.unwrap()
+        };
+        let bucket = location().bucket("").unwrap();
+        let record = KeptProbe::of(&bucket).await.unwrap().unwrap();
+        record.write(&raced).await.unwrap();
+
+        let refused = open(&remote).await.unwrap_err();
+
+        assert!(refused.to_string().contains("2 of 16"), "{refused}");
+        // Who asks for a probe wants to know what is true now.
+        let probe = ObjectStorage::options().probe(&location()).await.unwrap();
+        assert!(probe.supports_replicas(), "{probe}");
+        open(&remote).await.unwrap();
     }
 
     async fn open(remote: &Remote) -> Result<ObjectStorage> {

@@ -1,6 +1,6 @@
 //! [`ObjectOptions`]: settings of a storage in a bucket.
 
-use crate::probe::Probe;
+use crate::probe::kept::Probe;
 use std::time::Duration;
 
 /// Settings of an [`ObjectStorage`](crate::ObjectStorage).

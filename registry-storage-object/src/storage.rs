@@ -8,7 +8,7 @@ use crate::{
     location::Location,
     nonce::nonce,
     options::ObjectOptions,
-    probe::Probe,
+    probe::kept::Probe,
     process::Process,
     store::Store,
 };
@@ -117,7 +117,8 @@ impl ObjectOptions {
     }
 
     /// Finds out what the object store can do, by trying it below a directory of its own, which it removes. Takes some
-    /// seconds, because it waits until a signed URL expires. Openings take the result for a day.
+    /// seconds, because it waits until a signed URL expires. Openings take the result for a day. It replaces what earlier
+    /// probes have found.
     ///
     /// # Errors
     ///
@@ -130,7 +131,11 @@ impl ObjectOptions {
         let bucket = location.bucket(&self.root)?;
         let found = async {
             bucket.any(keys::TOP).await?;
-            probe_and_keep(&bucket, KeptProbe::of(&bucket).await?).await
+            let probe = Probe::run(&bucket).await?;
+            if let Some(record) = KeptProbe::of(&bucket).await? {
+                record.write(&probe).await?;
+            }
+            Ok(probe)
         };
         found.await.map_err(refusal)
     }
@@ -143,13 +148,15 @@ async fn probe_or_kept(bucket: &Bucket) -> Result<Probe> {
     {
         return Ok(probe);
     }
-    probe_and_keep(bucket, record).await
-}
-
-async fn probe_and_keep(bucket: &Bucket, record: Option<KeptProbe<'_>>) -> Result<Probe> {
-    let probe = Probe::run(bucket).await?;
-    if let Some(record) = record {
-        record.write(&probe).await?;
+    let Some(record) = record else {
+        return Probe::run(bucket).await;
+    };
+    // Before a probe removes old records.
+    let earlier = record.read_earlier().await;
+    let mut probe = Probe::run(bucket).await?;
+    if let Some(earlier) = earlier {
+        probe.remember_races(earlier);
     }
+    record.write(&probe).await?;
     Ok(probe)
 }

@@ -9,7 +9,7 @@ use crate::{
     names::Indexes,
     noted::{LeftMarks, Leftovers, Noted},
     options::ObjectOptions,
-    probe::{Kept, Probe},
+    probe::kept::{Kept, Probe},
     process::Process,
     referrers::Completed,
     rung::Rung,

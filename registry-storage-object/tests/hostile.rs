@@ -8,15 +8,17 @@ use http::StatusCode;
 use libtest_mimic::{Arguments, Trial};
 use object_stores::{
     HostileProxy, S3Server, SeaweedFs, Versitygw,
-    proxy::{Fault, Kind, on, on_any},
+    proxy::{Fault, Gate, Kind, on, on_any},
 };
 use registry_conformance::tools;
 use registry_core::{
     Algorithm, Digest, MediaType, Reference, RepositoryName, Tag,
-    storage::{PutManifest, Storage as _, StorageError, StorageWrite as _, TagExpect, TagMove, Verified},
+    storage::{
+        Deletion, PutManifest, Storage as _, StorageError, StorageWrite as _, TagExpect, TagMove, Verified,
+    },
 };
 use registry_storage_object::{Kept, Location, ObjectStorage, S3};
-use std::{io, pin::Pin, process::ExitCode, sync::Arc};
+use std::{io, pin::Pin, process::ExitCode, sync::Arc, time::Duration};
 
 const BUCKET: &str = "hostile";
 
@@ -38,7 +40,7 @@ fn main() -> ExitCode {
         (SeaweedFs::PROGRAM, SeaweedFs::start),
         (Versitygw::PROGRAM, Versitygw::start),
     ];
-    let tests: [(&str, Test); 3] = [
+    let tests: [(&str, Test); 7] = [
         (
             "a_store_that_ignores_conditions_is_found_out_each_time",
             |server, proxy| Box::pin(ignored(server, proxy)),
@@ -47,6 +49,21 @@ fn main() -> ExitCode {
             "two_replicas_lose_no_move_of_a_tag_if_deletions_ignore_conditions",
             |server, proxy| Box::pin(counted(server, proxy)),
         ),
+        (
+            "a_store_that_checks_too_early_is_found_out_each_time",
+            |server, proxy| Box::pin(early(server, proxy)),
+        ),
+        (
+            "deletions_that_check_too_early_are_found_out_each_time",
+            |server, proxy| Box::pin(removed_early(server, proxy)),
+        ),
+        (
+            "a_move_that_lands_long_after_its_503_is_refused",
+            |server, proxy| Box::pin(late(server, proxy)),
+        ),
+        ("a_removal_that_lands_twice_removes_once", |server, proxy| {
+            Box::pin(doubled(server, proxy))
+        }),
         ("a_404_of_a_proxy_is_an_outage", |server, proxy| {
             Box::pin(foreign(server, proxy))
         }),
@@ -69,8 +86,16 @@ fn main() -> ExitCode {
 }
 
 fn location(server: &S3Server, proxy: &HostileProxy) -> Location {
+    at(server, proxy.endpoint())
+}
+
+fn direct(server: &S3Server) -> Location {
+    at(server, server.endpoint())
+}
+
+fn at(server: &S3Server, endpoint: String) -> Location {
     S3::new(BUCKET)
-        .endpoint(proxy.endpoint())
+        .endpoint(endpoint)
         .region(server.region())
         .credentials(server.access_key(), server.secret())
         .path_style()
@@ -166,6 +191,92 @@ async fn counted(server: &S3Server, proxy: &HostileProxy) {
     starts.sort();
     starts.dedup();
     assert_eq!(starts.len(), moves, "two moves started at one target");
+}
+
+async fn early(server: &S3Server, proxy: &HostileProxy) {
+    proxy.fault(on(Kind::ConditionalPut).always(), Fault::CheckEarly);
+    let location = location(server, proxy);
+    for _ in 0..PROBES {
+        let probe = ObjectStorage::options().probe(&location).await.unwrap();
+        assert!(matches!(probe.create, Kept::Races { .. }), "{probe}");
+        assert!(matches!(probe.update, Kept::Races { .. }), "{probe}");
+        assert!(!probe.supports_replicas(), "{probe}");
+    }
+}
+
+async fn removed_early(server: &S3Server, proxy: &HostileProxy) {
+    proxy.fault(on(Kind::ConditionalDelete).always(), Fault::CheckEarly);
+    let location = location(server, proxy);
+    for _ in 0..PROBES {
+        let probe = ObjectStorage::options().probe(&location).await.unwrap();
+        assert_eq!((&probe.create, &probe.update), (&Kept::Always, &Kept::Always));
+        assert!(matches!(probe.delete, Kept::Races { .. }), "{probe}");
+    }
+}
+
+/// Opens a replica behind the proxy, and another one beside it.
+async fn open_both(server: &S3Server, proxy: &HostileProxy) -> (ObjectStorage, ObjectStorage) {
+    let probe = ObjectStorage::options().probe(&direct(server)).await.unwrap();
+    let open = |location| ObjectStorage::options().probed(probe.clone()).open(location);
+    let through = open(location(server, proxy)).await.unwrap();
+    (through, open(direct(server)).await.unwrap())
+}
+
+/// Returns the target of the tag as its link has it, which a numbered log would hide.
+async fn linked(server: &S3Server) -> Option<Digest> {
+    let options = ObjectStorage::options().read_only();
+    target(&options.open(direct(server)).await.unwrap())
+        .await
+        .unwrap()
+}
+
+/// The store forgets nothing of the first request. The link has the same version again when it lands.
+async fn late(server: &S3Server, proxy: &HostileProxy) {
+    let (through, beside) = open_both(server, proxy).await;
+    put(&through, 1, TagExpect::Any).await.unwrap();
+    let (gate, link) = (
+        Gate::new(),
+        on(Kind::ConditionalPut).or(Kind::Put).key("/current/link"),
+    );
+    let fault = Fault::AnswerBeforeEffect(StatusCode::SERVICE_UNAVAILABLE, gate.clone());
+    let rule = proxy.fault(link, fault);
+    // One node has a wrong clock. Were it believed, the move would wait for an hour.
+    proxy.fault(
+        on(Kind::Get).always(),
+        Fault::WrongDate(Duration::from_secs(3600)),
+    );
+
+    put(&through, 2, TagExpect::Any).await.unwrap();
+
+    assert_eq!(rule.happened(), 1);
+    assert_eq!(linked(server).await, Some(*image(2).digest()));
+    put(&beside, 1, TagExpect::Any).await.unwrap();
+    gate.open();
+    assert!(gate.left(1).await);
+    assert_eq!(linked(server).await, Some(*image(1).digest()));
+    assert_eq!(target(&beside).await.unwrap(), Some(*image(1).digest()));
+}
+
+/// The link has the same version again when the second removal lands.
+async fn doubled(server: &S3Server, proxy: &HostileProxy) {
+    let (through, beside) = open_both(server, proxy).await;
+    put(&through, 1, TagExpect::Any).await.unwrap();
+    let link = on(Kind::ConditionalDelete).or(Kind::Delete).key("/current/link");
+    let gate = Gate::new();
+    proxy.fault(link.clone(), Fault::Double(gate.clone()));
+    let rule = proxy.fault(link, Fault::AnswerAfterEffect(StatusCode::SERVICE_UNAVAILABLE));
+
+    let (name, tag) = (name(), tag());
+    let removed = through.delete_tag(&name, &tag, TagExpect::Any, Deletion::new());
+
+    assert!(removed.await.unwrap().is_some());
+    assert_eq!(rule.happened(), 1);
+    assert_eq!(linked(server).await, None);
+    put(&beside, 1, TagExpect::Any).await.unwrap();
+    gate.open();
+    assert!(gate.left(1).await);
+    assert_eq!(linked(server).await, Some(*image(1).digest()));
+    assert_eq!(target(&beside).await.unwrap(), Some(*image(1).digest()));
 }
 
 async fn foreign(server: &S3Server, proxy: &HostileProxy) {

@@ -9,9 +9,11 @@
 
 mod busy;
 mod clock;
+mod connecting;
 mod dates;
 mod error;
 mod foreign;
+pub(crate) mod held;
 mod observed;
 mod once;
 mod parts;
@@ -23,6 +25,7 @@ mod time;
 use self::error::failed;
 pub(crate) use self::{
     clock::MARGIN,
+    connecting::Connecting,
     error::RETRY_AFTER,
     observed::{Observed, Observing},
     once::{Condition, Fence, Sent},
@@ -74,6 +77,8 @@ pub(crate) struct Signing {
     pub(crate) http: HttpClient,
     /// Headers of every write, such as those for encryption.
     pub(crate) headers: http::HeaderMap,
+    /// Settings of further connections.
+    pub(crate) connecting: Connecting,
 }
 
 /// A bucket, or the part of it below a root directory.

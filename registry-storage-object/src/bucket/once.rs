@@ -515,6 +515,11 @@ mod tests {
                 signer: Arc::new(Plain),
                 http: HttpClient::new(Answers(Mutex::new(answers))),
                 headers: http::HeaderMap::new(),
+                connecting: crate::bucket::Connecting {
+                    user_agent: http::HeaderValue::from_static("test"),
+                    accept_invalid_certificates: false,
+                    timeout: PATIENCE,
+                },
             }),
             ..clients(&memory, &Stops::never())
         };

@@ -1,6 +1,6 @@
 //! [`Network`]: settings of the connections to a store, of whichever vendor.
 
-use crate::bucket::{Clients, Dialect, Observed, Observing, Signing};
+use crate::bucket::{Clients, Connecting, Dialect, Observed, Observing, Signing};
 use http::HeaderMap;
 use object_store::{
     ClientOptions, ObjectStore, RetryConfig, client::HttpConnector as _, list::PaginatedListStore,
@@ -21,27 +21,23 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// Returns the settings of a client.
-    ///
-    /// The bucket bounds the time for an answer, by what was asked.
-    pub(super) fn client(&self) -> Result<ClientOptions, StorageError> {
+    /// Returns the settings of connections.
+    fn connecting(&self) -> Result<Connecting, StorageError> {
         let agent = match self.user_agent.as_deref() {
             Some(text) => format!("{USER_AGENT} {text}"),
             None => USER_AGENT.to_owned(),
         };
-        let agent = http::HeaderValue::from_str(&agent).map_err(|error| {
+        let user_agent = http::HeaderValue::from_str(&agent).map_err(|error| {
             StorageError::failed(
                 "the user agent for the object store cannot be sent in a header",
                 error,
             )
         })?;
-        Ok(ClientOptions::new()
-            .with_user_agent(agent)
-            .with_allow_invalid_certificates(self.accept_invalid_certificates)
-            .with_allow_http(true)
-            .with_connect_timeout(Duration::from_secs(3))
-            .with_timeout_disabled()
-            .with_read_timeout_disabled())
+        Ok(Connecting {
+            user_agent,
+            accept_invalid_certificates: self.accept_invalid_certificates,
+            timeout: Duration::from_secs(3),
+        })
     }
 
     /// Returns how requests are repeated that may be.
@@ -57,6 +53,7 @@ impl Network {
 /// Connections to a store, before its clients are made.
 pub(super) struct Connections {
     observed: Arc<Observed>,
+    connecting: Connecting,
     /// The settings of a client, with what it is made of.
     pub(super) options: ClientOptions,
     pub(super) connector: Observing,
@@ -66,10 +63,12 @@ impl Connections {
     /// Returns connections whose answers are observed, if they are from the host of `address`.
     pub(super) fn to(address: &str, network: &Network) -> Result<Self, StorageError> {
         let observed = Arc::new(Observed::default());
+        let connecting = network.connecting()?;
         Ok(Self {
             connector: Observing::of(Arc::clone(&observed), host(address)),
             observed,
-            options: network.client()?,
+            options: options(&connecting),
+            connecting,
         })
     }
 
@@ -93,11 +92,23 @@ impl Connections {
                 signer: Arc::clone(store) as _,
                 http: self.connector.connect(&self.options)?,
                 headers: HeaderMap::new(),
+                connecting: self.connecting,
             }),
             observed: self.observed,
             one: Arc::default(),
         })
     }
+}
+
+/// Returns the settings of a client. The bucket bounds the time for an answer, by what was asked.
+fn options(connecting: &Connecting) -> ClientOptions {
+    ClientOptions::new()
+        .with_user_agent(connecting.user_agent.clone())
+        .with_allow_invalid_certificates(connecting.accept_invalid_certificates)
+        .with_allow_http(true)
+        .with_connect_timeout(connecting.timeout)
+        .with_timeout_disabled()
+        .with_read_timeout_disabled()
 }
 
 /// Names the store whose settings are refused.

@@ -1,48 +1,20 @@
-//! What the probe tries.
+//! The trials of the probe.
 
-use super::{Kept, Probe};
-use crate::bucket::{Bucket, Condition, Meta, Sent, Version};
+use super::{
+    kept::{Kept, Probe},
+    races::Race,
+    setting::Trial,
+};
+use crate::bucket::{Condition, Meta, Sent};
 use bytes::Bytes;
-use futures_util::{TryStreamExt as _, future::join_all};
-use registry_core::storage::{Result, StorageError};
-use std::sync::atomic::{AtomicBool, Ordering};
+use futures_util::TryStreamExt as _;
+use registry_core::storage::Result;
 
-/// Number of simultaneous writers of a race.
-const RACERS: usize = 16;
-/// Least number of races of a kind. A store that looks and then writes lets two writers win in some races only, so there are
-/// more as long as the probe waits for its URLs to expire.
-const ROUNDS: usize = 4;
-const MOST_ROUNDS: usize = 32;
-/// Number of bytes that a racer writes. A store takes some time to receive them, in which others may look.
-const RACING: usize = 16 << 10;
-
-/// The bucket under trial, with a directory for it.
-pub(super) struct Trial<'a> {
-    bucket: &'a Bucket,
-    directory: &'a str,
-    /// True until expired URLs have been tried.
-    is_waiting: AtomicBool,
-}
-
-/// Number of winners, or why no request was accepted.
-enum Raced {
-    Winners(usize),
-    Refused(String),
-}
-
-impl<'a> Trial<'a> {
-    pub(super) const fn new(bucket: &'a Bucket, directory: &'a str) -> Self {
-        Self {
-            bucket,
-            directory,
-            is_waiting: AtomicBool::new(true),
-        }
-    }
-
+impl Trial<'_> {
     pub(super) async fn all(&self) -> Result<Probe> {
         let expiry = async {
             let found = self.expiry().await;
-            self.is_waiting.store(false, Ordering::Relaxed);
+            let _ = self.refuses_expired.set(matches!(found, Ok(Kept::Always)));
             found
         };
         let (expiry, create, update, delete, order, listed) = tokio::join!(
@@ -65,80 +37,6 @@ impl<'a> Trial<'a> {
         })
     }
 
-    fn key(&self, name: &str) -> String {
-        format!("{}/{name}", self.directory)
-    }
-
-    async fn put(&self, key: &str, text: &str, condition: &Condition) -> Result<Sent> {
-        let bytes = Bytes::copy_from_slice(text.as_bytes());
-        self.bucket.put_once(key, bytes, condition, None).await
-    }
-
-    /// Writes a key and returns its version.
-    async fn version(&self, key: &str, text: &str) -> Result<Version> {
-        self.bucket
-            .put(key, Bytes::copy_from_slice(text.as_bytes()))
-            .await?;
-        let found = self.bucket.head(key).await?;
-        found.map(|meta| meta.version).ok_or_else(|| {
-            StorageError::unavailable(
-                format!("the object store does not have {key}, which was just written"),
-                None,
-                None,
-            )
-        })
-    }
-
-    /// Sends the same conditional write from all racers at once.
-    async fn race(&self, key: &str, condition: &Condition) -> Raced {
-        let racers = (0..RACERS).map(|racer| async move {
-            let text = format!("{racer:0RACING$}");
-            self.put(key, &text, condition).await
-        });
-        let (mut winners, mut unclear, mut refusal) = (0, 0, None);
-        for sent in join_all(racers).await {
-            match sent {
-                Ok(Sent::Done(_)) => winners += 1,
-                Ok(Sent::Unclear) => unclear += 1,
-                Ok(Sent::Refused | Sent::Expired) => {}
-                Err(error) => refusal = Some(error.to_string()),
-            }
-        }
-        match refusal {
-            Some(message) if winners == 0 => Raced::Refused(message),
-            // The winner may be one whose answer was lost.
-            _ if winners == 0 && unclear > 0 => Raced::Winners(1),
-            _ => Raced::Winners(winners),
-        }
-    }
-
-    /// Lets writers race for one key after the other. `before` gives the condition for a key.
-    async fn races<F>(&self, name: &str, before: impl Fn(String) -> F) -> Result<Kept>
-    where
-        F: Future<Output = Result<Condition>>,
-    {
-        let mut worst = 1;
-        for round in 0..MOST_ROUNDS {
-            if round >= ROUNDS && !self.is_waiting.load(Ordering::Relaxed) {
-                break;
-            }
-            let key = self.key(&format!("{name}-{round}"));
-            let condition = before(key.clone()).await?;
-            match self.race(&key, &condition).await {
-                Raced::Refused(message) => return Ok(Kept::Refused(message)),
-                Raced::Winners(winners) if winners != 1 => worst = winners.max(worst),
-                Raced::Winners(_) => {}
-            }
-        }
-        Ok(match worst {
-            1 => Kept::Always,
-            winners => Kept::Races {
-                racers: RACERS,
-                winners,
-            },
-        })
-    }
-
     async fn create(&self) -> Result<Kept> {
         let key = self.key("create");
         self.bucket.put(&key, Bytes::from_static(b"first")).await?;
@@ -147,7 +45,7 @@ impl<'a> Trial<'a> {
             Ok(_) => return Ok(Kept::Never),
             Err(error) => return Ok(Kept::Refused(error.to_string())),
         }
-        self.races("create", |_| async { Ok(Condition::Absent) }).await
+        self.races("create", Race::Create).await
     }
 
     async fn update(&self) -> Result<Kept> {
@@ -171,8 +69,7 @@ impl<'a> Trial<'a> {
                 return Ok(Kept::Never);
             }
         }
-        let unchanged = |key: String| async move { Ok(Condition::Is(self.version(&key, "first").await?)) };
-        self.races("update", unchanged).await
+        self.races("update", Race::Update).await
     }
 
     async fn delete(&self) -> Result<Kept> {
@@ -188,7 +85,9 @@ impl<'a> Trial<'a> {
             return Ok(Kept::Never);
         }
         match self.bucket.delete_once(&key, &Condition::Is(second), None).await {
-            Ok(Sent::Done(_)) if self.bucket.head(&key).await?.is_none() => Ok(Kept::Always),
+            Ok(Sent::Done(_)) if self.bucket.head(&key).await?.is_none() => {
+                self.races("delete", Race::Delete).await
+            }
             Ok(_) => Ok(Kept::Refused(
                 "a deletion of an object that has not changed".to_owned(),
             )),

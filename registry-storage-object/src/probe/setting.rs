@@ -1,0 +1,51 @@
+//! [`Trial`]: the bucket under trial.
+
+use crate::bucket::{Bucket, Condition, Sent, Version, held::Holding};
+use bytes::Bytes;
+use registry_core::storage::{Result, StorageError};
+use std::sync::OnceLock;
+
+/// The bucket under trial, with a directory for it.
+pub(super) struct Trial<'a> {
+    pub(super) bucket: &'a Bucket,
+    directory: &'a str,
+    /// The same bucket, for races.
+    pub(super) holding: Holding,
+    /// The outcome of trying expired URLs, once it is known.
+    pub(super) refuses_expired: OnceLock<bool>,
+}
+
+impl<'a> Trial<'a> {
+    pub(super) fn new(bucket: &'a Bucket, directory: &'a str) -> Result<Self> {
+        Ok(Self {
+            bucket,
+            directory,
+            holding: bucket.holding()?,
+            refuses_expired: OnceLock::new(),
+        })
+    }
+
+    pub(super) fn key(&self, name: &str) -> String {
+        format!("{}/{name}", self.directory)
+    }
+
+    pub(super) async fn put(&self, key: &str, text: &str, condition: &Condition) -> Result<Sent> {
+        let bytes = Bytes::copy_from_slice(text.as_bytes());
+        self.bucket.put_once(key, bytes, condition, None).await
+    }
+
+    /// Writes a key and returns its version.
+    pub(super) async fn version(&self, key: &str, text: &str) -> Result<Version> {
+        self.bucket
+            .put(key, Bytes::copy_from_slice(text.as_bytes()))
+            .await?;
+        let found = self.bucket.head(key).await?;
+        found.map(|meta| meta.version).ok_or_else(|| {
+            StorageError::unavailable(
+                format!("the object store does not have {key}, which was just written"),
+                None,
+                None,
+            )
+        })
+    }
+}

@@ -4,10 +4,10 @@
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::{BodyExt as _, Full};
-use libtest_mimic::{Arguments, Failed};
+use libtest_mimic::{Arguments, Failed, Trial};
 use object_stores::{
-    HostileProxy, S3Server, Versitygw,
-    proxy::{Fault, on_any},
+    HostileProxy, S3Server, SeaweedFs, Versitygw,
+    proxy::{Fault, Kind, on_any},
 };
 use registry_conformance::tools;
 use registry_core::{
@@ -17,8 +17,8 @@ use registry_core::{
         BlobBody, NewUpload, ReadBlob, StorageError, StorageWrite as _, UploadBody, UploadState, Verified,
     },
 };
-use registry_storage_object::{ObjectStorage, S3};
-use std::{pin::pin, process::ExitCode};
+use registry_storage_object::{Location, ObjectStorage, S3};
+use std::{io, pin::pin, process::ExitCode};
 
 const BUCKET: &str = "uploads";
 
@@ -27,19 +27,38 @@ const PART: usize = 5 << 20;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let name = "a_blob_arrives_whatever_answer_is_lost";
-    let trial = tools::trial(name, &[Versitygw::PROGRAM], || {
-        let server = Versitygw::start().map_err(Failed::from)?;
+    let (weed, versitygw) = (
+        (SeaweedFs::PROGRAM, SeaweedFs::start as Start),
+        (Versitygw::PROGRAM, Versitygw::start as Start),
+    );
+    let trials = vec![
+        trial("a_blob_arrives_whatever_answer_is_lost", versitygw, lost_answers),
+        trial("a_large_blob_is_copied_in_parts", weed, large_blob),
+        trial("a_large_blob_is_copied_in_parts", versitygw, large_blob),
+        trial("a_replica_outlives_another_one_of_its_process", weed, one_dropped),
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Starts a store.
+type Start = fn() -> io::Result<S3Server>;
+
+fn trial<F>(name: &'static str, (program, start): (&'static str, Start), test: fn(Setting) -> F) -> Trial
+where
+    F: Future<Output = ()> + 'static,
+{
+    tools::trial(format!("{program}::{name}"), &[program], move || {
+        let server = start().map_err(Failed::from)?;
         let runtime = tokio::runtime::Runtime::new().map_err(Failed::from)?;
-        runtime.block_on(async { lost_answers(Setting::of(server).await).await });
+        runtime.block_on(async { test(Setting::of(server).await).await });
         Ok(())
-    });
-    libtest_mimic::run(&arguments, vec![trial]).exit_code()
+    })
 }
 
 /// A storage behind a proxy, with its store.
 struct Setting {
     proxy: HostileProxy,
+    location: Location,
     storage: ObjectStorage,
     repository: RepositoryName,
     _server: S3Server,
@@ -53,10 +72,13 @@ impl Setting {
             .endpoint(proxy.endpoint())
             .region(server.region())
             .credentials(server.access_key(), server.secret())
+            .largest_copy(PART as u64)
             .path_style();
+        let location = Location::from(location);
         let options = ObjectStorage::options().part_size(PART as u64);
         Self {
-            storage: options.open(location.into()).await.unwrap(),
+            storage: options.open(location.clone()).await.unwrap(),
+            location,
             proxy,
             repository: RepositoryName::parse("a").unwrap(),
             _server: server,
@@ -134,4 +156,39 @@ async fn lost_answers(setting: Setting) {
             );
         }
     }
+}
+
+/// Its digest is not known before its last byte, so it is written elsewhere first.
+async fn large_blob(setting: Setting) {
+    let bytes = content(2 * PART + 1);
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+
+    setting.push(&bytes).await;
+
+    assert_eq!(setting.proxy.count(Kind::UploadPartCopy), 3);
+    assert_eq!(setting.proxy.count(Kind::Copy), 0);
+    assert!(setting.read(&digest).await == bytes);
+}
+
+async fn one_dropped(setting: Setting) {
+    let options = ObjectStorage::options().part_size(PART as u64);
+    let other = options.open(setting.location.clone()).await.unwrap();
+    let bytes = content(PART + 1);
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    let new = NewUpload::hashed_by(Algorithm::Sha256);
+    let state = other.open_upload(&setting.repository, new).await.unwrap();
+    let source = pin!(Full::new(bytes.slice(..PART)).map_err(|never| match never {}));
+    let mut body = UploadBody::new(source, &state, None);
+    let state = other.append(&setting.repository, state, &mut body).await.unwrap();
+    drop(other);
+
+    let state = setting.storage.upload(&setting.repository, &state.id).await;
+    let state = setting
+        .append(state.unwrap().unwrap(), bytes.slice(PART..))
+        .await
+        .unwrap();
+    let hasher = Hasher::resume(state.checkpoint.as_ref().unwrap());
+    setting.commit(state, hasher).await.unwrap();
+
+    assert!(setting.read(&digest).await == bytes);
 }

@@ -29,7 +29,7 @@ pub(crate) use self::{
     error::RETRY_AFTER,
     observed::{Observed, Observing},
     once::{Condition, Fence, Sent},
-    parts::Part,
+    parts::{LARGEST_COPY, Part},
     refusal::refusal,
     time::StoreTime,
 };
@@ -63,6 +63,8 @@ pub(crate) struct Clients {
     /// `None` for memory, whose calls cannot be late.
     pub(crate) signer: Option<Signing>,
     pub(crate) observed: Arc<Observed>,
+    /// Size of the largest object that is copied with one request.
+    pub(crate) largest_copy: u64,
     /// Makes a look and a write one step, where the store has no condition for it and no other process.
     pub(crate) one: Arc<tokio::sync::Mutex<()>>,
 }

@@ -12,10 +12,10 @@ use object_store::{ObjectStoreExt as _, PutPayload, multipart::PartId};
 use registry_core::storage::{Result, StorageError};
 use std::{fmt::Write as _, ops::Range};
 
-/// Size of the largest object that is copied with one request.
-const LARGEST_COPY: u64 = 5 << 30;
+/// Size of the largest object that Amazon copies with one request.
+pub(crate) const LARGEST_COPY: u64 = 5 << 30;
 
-/// Number of bytes that one request of a copy in parts copies.
+/// Maximum number of bytes that one request of a copy in parts copies.
 const COPIED_AT_ONCE: u64 = 1 << 30;
 
 /// Maximum number of such requests at once.
@@ -178,7 +178,7 @@ impl Bucket {
     /// Copies an object of this size within the store, whatever is at the target. Returns false if there is
     /// none. A large one is copied in parts.
     pub(crate) async fn copy_whole(&self, from: &str, to: &str, size: u64) -> Result<bool> {
-        if size <= LARGEST_COPY || self.dialect() != Dialect::S3 {
+        if size <= self.clients.largest_copy || self.dialect() != Dialect::S3 {
             return self.copy(from, to).await;
         }
         let multipart = self.create_multipart(to).await?;
@@ -190,9 +190,10 @@ impl Bucket {
     }
 
     async fn copy_parts(&self, from: &str, to: &str, size: u64, multipart: &str) -> Result<bool> {
-        let starts = (0..size.div_ceil(COPIED_AT_ONCE)).map(|number| number * COPIED_AT_ONCE);
+        let at_once = self.clients.largest_copy.clamp(1, COPIED_AT_ONCE);
+        let starts = (0..size.div_ceil(at_once)).map(|number| number * at_once);
         let copy = |(number, start): (usize, u64)| async move {
-            let end = size.min(start + COPIED_AT_ONCE);
+            let end = size.min(start + at_once);
             let part = self.copy_part(from, to, multipart, number, start..end).await?;
             Ok::<_, StorageError>(part.map(|part| (number, part)))
         };

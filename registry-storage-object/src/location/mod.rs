@@ -13,7 +13,7 @@ pub use self::{
 };
 
 use crate::{
-    bucket::{Bucket, Clients, Dialect, Observed},
+    bucket::{Bucket, Clients, Dialect, LARGEST_COPY, Observed},
     process::{Process, Processes},
 };
 use object_store::memory::InMemory;
@@ -55,6 +55,7 @@ impl Location {
                 pages: None,
                 signer: None,
                 observed: Arc::new(Observed::default()),
+                largest_copy: LARGEST_COPY,
                 one: Arc::clone(one),
             },
         };

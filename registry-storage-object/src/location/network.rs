@@ -1,6 +1,6 @@
 //! [`Network`]: settings of the connections to a store, of whichever vendor.
 
-use crate::bucket::{Clients, Connecting, Dialect, Observed, Observing, Signing};
+use crate::bucket::{Clients, Connecting, Dialect, LARGEST_COPY, Observed, Observing, Signing};
 use http::HeaderMap;
 use object_store::{
     ClientOptions, ObjectStore, RetryConfig, client::HttpConnector as _, list::PaginatedListStore,
@@ -95,6 +95,7 @@ impl Connections {
                 connecting: self.connecting,
             }),
             observed: self.observed,
+            largest_copy: LARGEST_COPY,
             one: Arc::default(),
         })
     }

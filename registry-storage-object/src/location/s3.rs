@@ -4,7 +4,7 @@ use super::{
     classified::Classified,
     network::{Connections, Network, misfit},
 };
-use crate::bucket::{Clients, Dialect};
+use crate::bucket::{Clients, Dialect, LARGEST_COPY};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use registry_core::storage::StorageError;
@@ -35,6 +35,7 @@ pub struct S3 {
     hosts: Hosts,
     encryption: Option<S3Encryption>,
     storage_class: Option<String>,
+    largest_copy: u64,
     network: Network,
 }
 
@@ -99,6 +100,7 @@ impl S3 {
             hosts: Hosts::default(),
             encryption: None,
             storage_class: None,
+            largest_copy: LARGEST_COPY,
             network: Network::default(),
         }
     }
@@ -183,6 +185,16 @@ impl S3 {
     pub fn fips(mut self) -> Self {
         self.hosts.fips = true;
         self
+    }
+
+    /// Sets the size of the largest object that the store copies with one request, in bytes. A larger one is copied in parts
+    /// of this size, and of 1 GiB at most. The default is 5 GiB, as with Amazon; stores require at least 5 MiB.
+    #[must_use]
+    pub fn largest_copy(self, bytes: u64) -> Self {
+        Self {
+            largest_copy: bytes,
+            ..self
+        }
     }
 
     /// Lets S3 encrypt what is written. The default is the bucket's own setting.
@@ -343,6 +355,7 @@ impl S3 {
             clients.parts = both;
         }
         headers.extend(class);
+        clients.largest_copy = self.largest_copy;
         if let Some(signing) = &mut clients.signer {
             signing.headers = headers;
         }

@@ -6,7 +6,7 @@ mod stops;
 
 pub(crate) use self::stops::Stops;
 use crate::{
-    bucket::{Bucket, Clients, Dialect, Observed},
+    bucket::{Bucket, Clients, Dialect, LARGEST_COPY, Observed},
     gate::{Gate, Reach, Times},
     options::ObjectOptions,
     process::Processes,
@@ -42,6 +42,7 @@ pub(crate) fn clients(memory: &Arc<InMemory>, stops: &Stops) -> Clients {
         pages: None,
         signer: None,
         observed: Arc::new(Observed::default()),
+        largest_copy: LARGEST_COPY,
         one: Arc::default(),
     }
 }

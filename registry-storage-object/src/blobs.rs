@@ -1,25 +1,19 @@
 //! Blobs as readers see them.
 //!
-//! Requests: 2 for a blob, in parallel, whole or in part.
+//! Requests: 2 for a blob, in parallel, whole or in part. A large one takes more: see [`Reading`].
 
 use crate::{
     bucket::{Chunks, Meta},
     keys,
     links::{is_whole, known_as},
+    reading::Reading,
     store::Store,
 };
-use bytes::Bytes;
-use futures_util::StreamExt as _;
-use http_body::{Body, Frame, SizeHint};
 use registry_core::{
     Digest, RepositoryName,
-    storage::{BlobBody, BlobInfo, BlobRead, Content, ReadBlob, Result, StorageError},
+    storage::{BlobBody, BlobInfo, BlobRead, Content, ReadBlob, Result},
 };
-use std::{
-    ops::Range,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::ops::Range;
 
 impl Store {
     /// Looks for a blob for a pusher, who is promised that it stays.
@@ -66,10 +60,7 @@ impl Store {
             Some(target) => self.open(&target, how).await?,
         };
         Ok(opened.map(|(meta, range, chunks)| {
-            let body = Streamed {
-                left: range.end - range.start,
-                chunks,
-            };
+            let body = Reading::new(&self.bucket, &meta, range.clone(), chunks, &self.read_ahead);
             let content = Content::stream(Box::pin(body));
             BlobRead::new(known_as(digest, &meta), range, BlobBody::Content(content))
         }))
@@ -95,47 +86,5 @@ impl Store {
         let range = how.resolve(meta.size)?;
         let found = self.bucket.read(&key, range.clone()).await?;
         Ok(found.map(|chunks| (meta, range, chunks)))
-    }
-}
-
-/// A stream of known length.
-struct Streamed {
-    left: u64,
-    chunks: Chunks,
-}
-
-impl Body for Streamed {
-    type Data = Bytes;
-    type Error = StorageError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
-        if self.left == 0 {
-            return Poll::Ready(None);
-        }
-        self.chunks.poll_next_unpin(context).map(|next| match next {
-            None => {
-                let missing = std::mem::take(&mut self.left);
-                Some(Err(StorageError::internal(format!(
-                    "the object store ended a blob {missing} bytes too early"
-                ))))
-            }
-            Some(Err(error)) => {
-                self.left = 0;
-                Some(Err(error))
-            }
-            Some(Ok(mut bytes)) => {
-                bytes.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
-                self.left -= bytes.len() as u64;
-                Some(Ok(Frame::data(bytes)))
-            }
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
     }
 }

@@ -91,6 +91,7 @@ mod options;
 mod planes;
 mod probe;
 mod process;
+mod reading;
 mod referrers;
 mod repair;
 #[cfg(test)]

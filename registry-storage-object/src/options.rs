@@ -11,6 +11,12 @@ pub struct ObjectOptions {
     pub(crate) part_memory: u64,
     pub(crate) equal_parts: bool,
     pub(crate) manifest_memory: u64,
+    pub(crate) read_memory: u64,
+    pub(crate) read_ahead: usize,
+    /// Size of a range that is read ahead.
+    pub(crate) read_range: u64,
+    /// Bytes that a client takes in a second, at least, if something is read ahead of it. Every store sends one answer as fast.
+    pub(crate) read_pace: u64,
     pub(crate) read_only: bool,
     pub(crate) sole_replica: bool,
     pub(crate) punctual: bool,
@@ -30,6 +36,10 @@ impl ObjectOptions {
             part_memory: 192 << 20,
             equal_parts: false,
             manifest_memory: 32 << 20,
+            read_memory: 128 << 20,
+            read_ahead: 3,
+            read_range: 16 << 20,
+            read_pace: 16 << 20,
             read_only: false,
             sole_replica: false,
             punctual: false,
@@ -45,6 +55,16 @@ impl ObjectOptions {
     #[cfg(test)]
     pub(crate) fn index_all(self) -> Self {
         Self { few_links: 0, ..self }
+    }
+
+    /// Reads ahead of every client, in smaller ranges.
+    #[cfg(test)]
+    pub(crate) fn read_ranges_of(self, bytes: u64) -> Self {
+        Self {
+            read_range: bytes,
+            read_pace: 1,
+            ..self
+        }
     }
 
     /// Sets the directory of the bucket that has the content, such as `team/registry`. The default is the whole bucket.
@@ -93,6 +113,26 @@ impl ObjectOptions {
     pub fn manifest_memory(self, bytes: u64) -> Self {
         Self {
             manifest_memory: bytes,
+            ..self
+        }
+    }
+
+    /// Sets the memory for what is read ahead of all clients that pull large blobs, in bytes. The default is 128 MiB. Without
+    /// memory, a pull goes on as one request to the store.
+    #[must_use]
+    pub fn read_memory(self, bytes: u64) -> Self {
+        Self {
+            read_memory: bytes,
+            ..self
+        }
+    }
+
+    /// Sets the number of ranges, of 16 MiB each, that are read ahead of one client while it pulls a large blob. The default is
+    /// 3, and 0 reads each blob by one request.
+    #[must_use]
+    pub fn read_ahead(self, ranges: usize) -> Self {
+        Self {
+            read_ahead: ranges,
             ..self
         }
     }

@@ -11,6 +11,7 @@ use crate::{
     options::ObjectOptions,
     probe::kept::{Kept, Probe},
     process::Process,
+    reading::ReadAhead,
     referrers::Completed,
     rung::Rung,
     tags::VALID,
@@ -38,6 +39,8 @@ pub(crate) struct Store {
     pub(crate) gate: Gate,
     /// Memory for the parts of uploads.
     pub(crate) part_memory: PartMemory,
+    /// Memory for the ranges of blobs that are read ahead.
+    pub(crate) read_ahead: ReadAhead,
     pub(crate) known_sessions: KnownSessions,
     /// Appends of this process.
     pub(crate) running_appends: Running,
@@ -112,6 +115,7 @@ impl Store {
             completed_referrers: Completed::default(),
             bucket,
             part_memory: PartMemory::new(options.part_memory),
+            read_ahead: ReadAhead::new(&options),
             known_sessions: KnownSessions::default(),
             running_appends: Running::default(),
             removals: Removals::default(),

@@ -39,7 +39,10 @@ use object_store::{
     GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutPayload, UpdateVersion,
     client::HttpClient, list::PaginatedListStore, multipart::MultipartStore, path::Path, signer::Signer,
 };
-use registry_core::{RangeSpec, storage::Result};
+use registry_core::{
+    RangeSpec,
+    storage::{Result, StorageError},
+};
 use std::{fmt, ops::Range, sync::Arc, time::SystemTime};
 
 /// The vendor's protocol.
@@ -111,6 +114,12 @@ impl From<Version> for Stored {
 }
 
 impl Version {
+    /// Returns true if the same entity tag means the same bytes.
+    pub(crate) fn is_strong(&self) -> bool {
+        let tag = self.0.e_tag.as_deref();
+        tag.is_some_and(|tag| !tag.starts_with("W/"))
+    }
+
     /// Returns a text that identifies the version.
     pub(crate) fn text(&self) -> String {
         format!(
@@ -254,6 +263,27 @@ impl Bucket {
             .map_err(move |error| failed("read", &key, error))
             .boxed();
         Ok(Some((meta, chunks)))
+    }
+
+    /// Reads a range of an object that another request has begun to read, and of no other one.
+    pub(crate) async fn read_same(&self, of: &Meta, range: Range<u64>) -> Result<Chunks> {
+        let options = GetOptions::new()
+            .with_range(Some(GetRange::Bounded(range)))
+            .with_if_match(of.version.0.e_tag.clone());
+        let found = self.clients.objects.get_opts(&self.path(&of.key), options).await;
+        let key = of.key.clone();
+        match found {
+            Ok(found) if found.meta.e_tag == of.version.0.e_tag && found.meta.size == of.size => Ok(found
+                .into_stream()
+                .map_err(move |error| failed("read", &key, error))
+                .boxed()),
+            Ok(_) | Err(object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. }) => {
+                Err(StorageError::internal(format!(
+                    "{key} was replaced or removed while it was read"
+                )))
+            }
+            Err(error) => Err(failed("read", &key, error)),
+        }
     }
 
     /// Writes an object, whatever is there. May be repeated, so that an earlier try lands after a later write.

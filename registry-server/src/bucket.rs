@@ -95,7 +95,9 @@ fn options(bucket: &Bucket) -> ObjectOptions {
     let options = ObjectStorage::options()
         .root(&bucket.root)
         .part_size(bucket.part)
-        .part_memory(bucket.memory);
+        .part_memory(bucket.memory)
+        .read_ahead(bucket.reading.ahead)
+        .read_memory(bucket.reading.memory);
     let options = match bucket.collection_delay {
         Some(delay) => options.collection_delay(delay),
         None => options,

@@ -31,6 +31,8 @@ pub(crate) struct Bucket {
     pub(crate) part: u64,
     /// Maximum number of bytes in the parts of all uploads.
     pub(crate) memory: u64,
+    /// Reading of large blobs ahead of clients.
+    pub(crate) reading: Reading,
     /// True if no other server writes to the bucket.
     pub(crate) sole: bool,
     /// Time between the announcement of a removal and the removal, if it is shorter than usual.
@@ -39,6 +41,15 @@ pub(crate) struct Bucket {
     pub(crate) redirects: Option<Duration>,
     /// Variables of the environment by which stores know who asks.
     pub(crate) identity: Identity,
+}
+
+/// Reading of large blobs ahead of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// Maximum number of ranges ahead of one client.
+    pub(crate) ahead: usize,
+    /// Maximum number of bytes ahead of all clients.
+    pub(crate) memory: u64,
 }
 
 impl Bucket {
@@ -176,6 +187,7 @@ struct Common {
     root: String,
     part: u64,
     memory: u64,
+    reading: Reading,
     sole: bool,
 }
 
@@ -185,6 +197,8 @@ struct CommonKeys {
     root: &'static str,
     chunk_size: &'static str,
     upload_memory: &'static str,
+    read_ahead: &'static str,
+    read_memory: &'static str,
     replicas: &'static str,
 }
 
@@ -196,6 +210,8 @@ macro_rules! common_keys {
             root: concat!($section, ".rootdirectory"),
             chunk_size: concat!($section, ".chunksize"),
             upload_memory: concat!($section, ".uploadmemory"),
+            read_ahead: concat!($section, ".readahead"),
+            read_memory: concat!($section, ".readmemory"),
             replicas: concat!($section, ".replicas"),
         }
     };
@@ -215,6 +231,7 @@ pub(super) fn bucket(reader: &Reader<'_>) -> Option<Bucket> {
         root: common.root,
         part: common.part,
         memory: common.memory,
+        reading: common.reading,
         sole: common.sole,
         collection_delay,
         redirects,
@@ -258,6 +275,10 @@ impl Common {
             root: reader.filled(keys.root).unwrap_or_default(),
             part,
             memory,
+            reading: Reading {
+                ahead: reader.count(keys.read_ahead),
+                memory: reader.size(keys.read_memory),
+            },
             sole: sole.unwrap_or(false),
         }
     }

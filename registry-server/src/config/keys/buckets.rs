@@ -8,6 +8,9 @@ const ROOT: &str =
     "directory of the bucket that has the images, such as `team/registry`; by default the whole bucket";
 const CHUNK: &str = "size of the parts of an upload, from `5m` to `5g`; registry:2's default is `10m`";
 const MEMORY: &str = "extension: maximum memory for the parts of all uploads; a further upload waits. At least twice `chunksize`";
+const AHEAD: &str = "extension: number of ranges of 16 MiB that are read ahead of a fast client that pulls a large blob; `0` reads each \
+     blob by one request";
+const READING: &str = "extension: maximum memory for what is read ahead of all clients; without memory, a pull goes on as one request";
 const REPLICAS: &str = "extension: `1` says that one server at a time writes to the bucket. A store that ignores preconditions needs it, and \
      the server then refuses to be a second one as far as it can tell. By default any number of servers, and such a store is \
      refused";
@@ -65,6 +68,8 @@ pub(super) const KEYS: &[Key] = &[
     ),
     chunk_size("storage.s3.chunksize"),
     upload_memory("storage.s3.uploadmemory"),
+    read_ahead("storage.s3.readahead"),
+    read_memory("storage.s3.readmemory"),
     replicas("storage.s3.replicas"),
     text(
         "storage.s3.storageclass",
@@ -118,6 +123,8 @@ pub(super) const KEYS: &[Key] = &[
     ),
     chunk_size("storage.gcs.chunksize"),
     upload_memory("storage.gcs.uploadmemory"),
+    read_ahead("storage.gcs.readahead"),
+    read_memory("storage.gcs.readmemory"),
     replicas("storage.gcs.replicas"),
     user_agent("storage.gcs.useragent"),
     accepted(
@@ -155,6 +162,8 @@ pub(super) const KEYS: &[Key] = &[
     skip_verify("storage.azure.skipverify"),
     chunk_size("storage.azure.chunksize"),
     upload_memory("storage.azure.uploadmemory"),
+    read_ahead("storage.azure.readahead"),
+    read_memory("storage.azure.readmemory"),
     replicas("storage.azure.replicas"),
     accepted(
         "storage.azure.max_retries",
@@ -190,6 +199,14 @@ const fn chunk_size(path: &'static str) -> Key {
 
 const fn upload_memory(path: &'static str) -> Key {
     honoured(path, Form::Size, "192m", MEMORY)
+}
+
+const fn read_ahead(path: &'static str) -> Key {
+    honoured(path, Form::Count, "3", AHEAD)
+}
+
+const fn read_memory(path: &'static str) -> Key {
+    honoured(path, Form::Size, "128m", READING)
 }
 
 const fn replicas(path: &'static str) -> Key {

@@ -39,7 +39,8 @@ fn a_bucket_of_s3_is_read_with_all_of_its_keys() {
                 sessiontoken: token\n    encrypt: true\n    keyid: arn:key\n    secure: true\n    skipverify: true\n    v4auth: true\n    \
                 chunksize: 10485760\n    multipartcopychunksize: 33554432\n    multipartcopymaxconcurrency: 100\n    \
                 multipartcopythresholdsize: 33554432\n    storageclass: standard_ia\n    useragent: mine\n    objectacl: private\n    \
-                accelerate: true\n    usedualstack: true\n    usefipsendpoint: true\n    loglevel: off\n    replicas: 1\n    uploadmemory: 64m\n";
+                accelerate: true\n    usedualstack: true\n    usefipsendpoint: true\n    loglevel: off\n    replicas: 1\n    uploadmemory: 64m\n    \
+                readahead: 1\n    readmemory: 8m\n";
 
     let bucket = bucket(text, &[]);
 
@@ -63,6 +64,7 @@ fn a_bucket_of_s3_is_read_with_all_of_its_keys() {
         (bucket.part, bucket.memory, bucket.sole),
         (10 << 20, 64 << 20, true)
     );
+    assert_eq!((bucket.reading.ahead, bucket.reading.memory), (1, 8 << 20));
     assert_eq!(bucket.redirects, Some(Duration::from_secs(1200)));
     assert_eq!(bucket.store, Store::S3(Box::new(wanted)));
 }

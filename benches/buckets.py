@@ -73,6 +73,27 @@ def large(server, scratch):
     return {**figures, "peak": server.peak()}
 
 
+def pull(server, scratch):
+    """Blobs of 1 GiB, which the first server of all has pushed, so that both are asked for the same ones."""
+    stored, times, connection = scratch / "stored", [], Connection(server.port)
+    if not stored.exists():
+        for number in range(3):
+            path, digest = layer(scratch, GIB, number)
+            connection.push("bench/app", digest, path)
+            path.unlink()
+            with stored.open("a") as file:
+                print(digest, file=file)
+        os.sync()
+    digests = stored.read_text().split()
+    begun = server.cpu()
+    for digest in digests:
+        begun_at = time.monotonic()
+        connection.ask("GET", f"/v2/bench/app/blobs/{digest}")
+        times.append(time.monotonic() - begun_at)
+    connection.close()
+    return {"wall": statistics.median(times), "cpu": (server.cpu() - begun) / len(digests)}
+
+
 def manifest(server, scratch):
     connection = Connection(server.port)
     connection.ask("PUT", "/v2/bench/app/manifests/latest", MANIFEST, 201, Content_Type=INDEX)
@@ -161,6 +182,7 @@ MEASURES = {
         + [("patch_wall", "s/GiB", None, 1 / 1.5), ("patch_cpu", "s/GiB", None, None)]
         + [("pull_wall", "s/GiB", None, 1 / 1.2), ("pull_cpu", "s/GiB", None, None), ("peak", "MiB", None, None)],
     ),
+    "pull": (pull, False, [("wall", "s/GiB", None, 1 / 1.2), ("cpu", "s/GiB", None, None)]),
     "manifest": (manifest, False, [("rate", "requests/s", None, -2), ("cpu", "us/request", None, None)]),
     "small": (
         small,

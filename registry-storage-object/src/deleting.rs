@@ -1,4 +1,4 @@
-//! Notes of the deletions of manifests and blobs that are going on, on stores without preconditions of removals:
+//! Notes of the deletions of manifests and blobs that are going on, on stores that do not keep preconditions of removals:
 //! `_collect/deleting/<name>/<algorithm>/<hex>/<nonce>`, and `_collect/deleting/<name>/_blobs/…` for blobs. The others have
 //! [marks](crate::marks).
 //!

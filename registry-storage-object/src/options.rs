@@ -15,8 +15,10 @@ pub struct ObjectOptions {
     pub(crate) read_ahead: usize,
     /// Size of a range that is read ahead.
     pub(crate) read_range: u64,
-    /// Bytes that a client takes in a second, at least, if something is read ahead of it. Every store sends one answer as fast.
+    /// Bytes that a client takes in a second, at least, if something is read ahead of it.
     pub(crate) read_pace: u64,
+    /// Bytes of one answer that the store sends in a second, at most, if something is read ahead from it.
+    pub(crate) store_pace: u64,
     pub(crate) read_only: bool,
     pub(crate) sole_replica: bool,
     pub(crate) punctual: bool,
@@ -40,6 +42,7 @@ impl ObjectOptions {
             read_ahead: 3,
             read_range: 16 << 20,
             read_pace: 16 << 20,
+            store_pace: 128 << 20,
             read_only: false,
             sole_replica: false,
             punctual: false,
@@ -57,12 +60,13 @@ impl ObjectOptions {
         Self { few_links: 0, ..self }
     }
 
-    /// Reads ahead of every client, in smaller ranges.
+    /// Reads ahead of every client from every store, in smaller ranges.
     #[cfg(test)]
     pub(crate) fn read_ranges_of(self, bytes: u64) -> Self {
         Self {
             read_range: bytes,
             read_pace: 1,
+            store_pace: u64::MAX,
             ..self
         }
     }
@@ -128,7 +132,7 @@ impl ObjectOptions {
     }
 
     /// Sets the number of ranges, of 16 MiB each, that are read ahead of one client while it pulls a large blob. The default is
-    /// 3, and 0 reads each blob by one request.
+    /// 3, and 0 reads each blob by one request. Nothing is read ahead if the store sends one answer at 128 MiB/s or more.
     #[must_use]
     pub fn read_ahead(self, ranges: usize) -> Self {
         Self {

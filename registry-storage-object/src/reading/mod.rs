@@ -1,12 +1,13 @@
 //! [`Reading`]: the bytes of a blob on their way to a client.
 //!
-//! One request to the store reads a blob to its end. Stores limit the rate of one answer, so a fast client gets a large blob
-//! by several requests: while it takes one range, the next ones are received into memory. The stream does that itself,
+//! One request to the store reads a blob to its end. Some stores limit the rate of one answer. A fast client of such a store
+//! gets a large blob by several requests: while it takes one range, the next ones are received into memory. The stream does that itself,
 //! without a task, so that everything that was read ahead is dropped with it.
 //!
 //! - A range is read ahead only if there is [memory](ReadAhead) for it. Nobody waits for memory: without it, the stream
 //!   takes one answer after the other.
-//! - Nothing is read ahead of a slow client, which would occupy memory for nothing. See [`Pace`].
+//! - Nothing is read ahead of a slow client, which would occupy memory for nothing, and nothing from a fast store, which would
+//!   work more. See [`Pace`].
 //! - All ranges are of one object: each answer has the entity tag of the first one.
 //! - An answer that breaks off is asked for again, once. If that fails, the stream ends with an error.
 //!
@@ -17,7 +18,10 @@ mod segment;
 #[cfg(test)]
 mod tests;
 
-use self::{pace::Pace, segment::Segment};
+use self::{
+    pace::{Pace, Rates},
+    segment::Segment,
+};
 use crate::{
     bucket::{Bucket, Chunks, Meta},
     options::ObjectOptions,
@@ -46,8 +50,7 @@ pub(crate) struct ReadAhead {
     range: u64,
     /// Maximum number of ranges ahead of each client.
     ranges: usize,
-    /// Bytes that a fast client takes in a second, at least.
-    fast: u64,
+    rates: Rates,
 }
 
 impl ReadAhead {
@@ -57,7 +60,10 @@ impl ReadAhead {
             memory: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
             range: options.read_range,
             ranges: options.read_ahead,
-            fast: options.read_pace,
+            rates: Rates {
+                client: options.read_pace,
+                store: options.store_pace,
+            },
         }
     }
 }
@@ -103,7 +109,7 @@ impl Reading {
                 bucket: bucket.clone(),
                 object: object.clone(),
                 settings: settings.clone(),
-                pace: Pace::new(settings.range, settings.fast),
+                pace: Pace::new(settings.range, settings.rates),
             }),
         }
     }
@@ -131,9 +137,13 @@ impl Reading {
         }
     }
 
-    /// Asks for the ranges after those that are being read, if the client is fast.
+    /// Asks for the ranges after those that are being read, if that is of use.
     fn look_ahead(&mut self) {
-        let Some(source) = self.source.as_ref().filter(|source| source.pace.is_fast) else {
+        let Some(source) = self
+            .source
+            .as_ref()
+            .filter(|source| source.pace.is_ahead_of_use())
+        else {
             return;
         };
         let range = source.settings.range;
@@ -166,7 +176,7 @@ impl Source {
 
     /// Returns the end of the next request if nothing is ahead.
     fn end_of_next(&self, start: u64, end: u64) -> u64 {
-        match self.pace.is_fast {
+        match self.pace.is_ahead_of_use() {
             // There is no memory now. More can be read ahead later, without an answer that is cut short.
             true => end.min(start + self.settings.range),
             false => end,

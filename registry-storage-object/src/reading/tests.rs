@@ -34,7 +34,10 @@ fn settings(permits: usize) -> ReadAhead {
         memory: Arc::new(Semaphore::new(permits)),
         range: 4,
         ranges: 2,
-        fast: 16 << 20,
+        rates: Rates {
+            client: 16 << 20,
+            store: u64::MAX,
+        },
     }
 }
 

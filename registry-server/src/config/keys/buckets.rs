@@ -8,8 +8,8 @@ const ROOT: &str =
     "directory of the bucket that has the images, such as `team/registry`; by default the whole bucket";
 const CHUNK: &str = "size of the parts of an upload, from `5m` to `5g`; registry:2's default is `10m`";
 const MEMORY: &str = "extension: maximum memory for the parts of all uploads; a further upload waits. At least twice `chunksize`";
-const AHEAD: &str = "extension: number of ranges of 16 MiB that are read ahead of a fast client that pulls a large blob; `0` reads each \
-     blob by one request";
+const AHEAD: &str = "extension: number of ranges of 16 MiB that are read ahead of a fast client that pulls a large blob from a slow store; \
+     `0` reads each blob by one request";
 const READING: &str = "extension: maximum memory for what is read ahead of all clients; without memory, a pull goes on as one request";
 const REPLICAS: &str = "extension: `1` says that one server at a time writes to the bucket. A store that ignores preconditions needs it, and \
      the server then refuses to be a second one as far as it can tell. By default any number of servers, and such a store is \

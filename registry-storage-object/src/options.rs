@@ -42,7 +42,7 @@ impl ObjectOptions {
             read_ahead: 3,
             read_range: 16 << 20,
             read_pace: 16 << 20,
-            store_pace: 128 << 20,
+            store_pace: 96 << 20,
             read_only: false,
             sole_replica: false,
             punctual: false,
@@ -132,7 +132,7 @@ impl ObjectOptions {
     }
 
     /// Sets the number of ranges, of 16 MiB each, that are read ahead of one client while it pulls a large blob. The default is
-    /// 3, and 0 reads each blob by one request. Nothing is read ahead if the store sends one answer at 128 MiB/s or more.
+    /// 3, and 0 reads each blob by one request. Nothing is read ahead if the store sends one answer at 96 MiB/s or more.
     #[must_use]
     pub fn read_ahead(self, ranges: usize) -> Self {
         Self {

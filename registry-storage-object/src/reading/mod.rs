@@ -11,7 +11,7 @@
 //! - All ranges are of one object: each answer has the entity tag of the first one.
 //! - An answer that breaks off is asked for again, once. If that fails, the stream ends with an error.
 //!
-//! Requests: 1 more for each range that is read ahead, none for a blob of less than 3 ranges.
+//! Requests: 1 more for each range that is read ahead, none for a blob of less than 4 ranges.
 
 mod pace;
 mod segment;
@@ -39,7 +39,7 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Number of ranges from which on a blob is large.
-const LARGE: u64 = 3;
+const LARGE: u64 = 4;
 
 /// Settings and memory that the streams of a storage share.
 #[derive(Clone, Debug)]

@@ -3,6 +3,9 @@
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// Number of judgements in a row by which a store is slow. Some stores begin an answer slowly.
+const SLOW: u32 = 2;
+
 /// Rates, in bytes in a second.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rates {
@@ -21,6 +24,8 @@ pub(super) struct Pace {
     rates: Rates,
     /// True if the client is fast, and the store was slow as long as nothing was read ahead.
     is_ahead_of_use: bool,
+    /// Number of judgements in a row for which the store was slow.
+    slow: u32,
     /// Bytes since the last judgement.
     given: u64,
     /// Time that the client took for them.
@@ -42,6 +47,7 @@ impl Pace {
             window,
             rates,
             is_ahead_of_use: false,
+            slow: 0,
             given: 0,
             taken: Duration::ZERO,
             awaited: Duration::ZERO,
@@ -64,9 +70,12 @@ impl Pace {
         self.last = Some(Step::Asked(Instant::now()));
         if self.given >= self.window {
             let is_client_fast = self.taken <= time(self.given, self.rates.client);
-            let is_store_slow = self.awaited >= time(self.given, self.rates.store);
+            self.slow = match self.awaited >= time(self.given, self.rates.store) {
+                true => self.slow + 1,
+                false => 0,
+            };
             // Once something is read ahead, the store seems fast.
-            self.is_ahead_of_use = is_client_fast && (self.is_ahead_of_use || is_store_slow);
+            self.is_ahead_of_use = is_client_fast && (self.is_ahead_of_use || self.slow >= SLOW);
             (self.given, self.taken, self.awaited) = (0, Duration::ZERO, Duration::ZERO);
         }
     }
@@ -96,6 +105,12 @@ mod tests {
         store: 2000,
     };
 
+    /// Gives 10 bytes twice, in two pieces, and returns the judgement of them.
+    async fn judge_twice(pace: &mut Pace, store: u64, client: u64) -> bool {
+        judge(pace, store, client).await;
+        judge(pace, store, client).await
+    }
+
     /// Gives 10 bytes in two pieces, and returns the judgement of them.
     async fn judge(pace: &mut Pace, store: u64, client: u64) -> bool {
         for _ in 0..2 {
@@ -121,7 +136,7 @@ mod tests {
         ] {
             let mut pace = Pace::new(10, RATES);
             assert_eq!(
-                judge(&mut pace, store, client).await,
+                judge_twice(&mut pace, store, client).await,
                 expected,
                 "{store} {client}"
             );
@@ -131,9 +146,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_stays_of_use_until_the_client_is_slow() {
         let mut pace = Pace::new(10, RATES);
-        assert!(judge(&mut pace, 3, 5).await);
+        assert!(judge_twice(&mut pace, 3, 5).await);
         assert!(judge(&mut pace, 0, 5).await, "there are bytes in memory");
         assert!(!judge(&mut pace, 3, 6).await);
         assert!(!judge(&mut pace, 0, 5).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_begins_slowly_is_fast() {
+        let mut pace = Pace::new(10, RATES);
+        for store in [300, 2, 3, 2] {
+            assert!(!judge(&mut pace, store, 5).await);
+        }
     }
 }

@@ -145,6 +145,12 @@ impl Counts {
                 if is_long { 1 + seconds / 150 } else { 0 },
             );
         }
+        let moves = self.operations.get(&Operation::PutShared).copied();
+        require(
+            "moves of shared tags".to_owned(),
+            moves.unwrap_or_default(),
+            seconds / 4,
+        );
         let all: u64 = self.operations.values().sum();
         require("acknowledged operations".to_owned(), all, 100 + 5 * seconds);
         require("falsified histories".to_owned(), self.falsified as u64, 1);

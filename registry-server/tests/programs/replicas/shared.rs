@@ -27,11 +27,12 @@ use crate::{
 
 /// Number of clients.
 pub(super) const CLIENTS: u64 = 3;
-/// Number of tags.
+/// Number of tags that are moved at a time.
 const TAGS: u64 = 3;
 /// Number of targets that are pushed again and again, under any tag.
 const OLD: u64 = 3;
-/// Number of unanswered requests on a tag from which on a round only reads it. Each one doubles the work of the check.
+/// Number of unanswered requests on a tag from which on a round only reads it, and moves another one. Each one doubles the work of
+/// the check.
 const UNANSWERED: usize = 2;
 
 /// Time after which a client gives up.
@@ -79,10 +80,20 @@ impl Histories {
         history.calls.extend(call.map(|call| (number, call)));
     }
 
-    fn is_only_read(&self, tag: &str) -> bool {
+    /// Returns the number of the tag in a row that is moved now. Those before it are only read.
+    fn moved(&self, row: u64) -> u64 {
         let tags = self.lock();
-        tags.get(tag)
-            .is_some_and(|history| history.unanswered.len() >= UNANSWERED)
+        let is_only_read = |number: &u64| {
+            tags.get(&tag(row, *number))
+                .is_some_and(|history| history.unanswered.len() >= UNANSWERED)
+        };
+        (0..)
+            .find(|number| !is_only_read(number))
+            .expect("few requests are unanswered")
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.lock().keys().cloned().collect()
     }
 
     /// Notes that nothing sent so far takes effect any more.
@@ -134,28 +145,38 @@ pub(super) struct Client<'a> {
 impl Client<'_> {
     /// Works until that is over.
     pub(super) fn work(&mut self, told: &Sender<Progress>, is_over: &AtomicBool) {
-        while !is_over.load(Ordering::SeqCst) {
-            let tag = format!("shared-{}", self.numbers.below(TAGS));
-            let is_read = self.numbers.below(2) == 0 || self.histories.is_only_read(&tag);
-            let (operation, answered) = if is_read {
-                (Operation::ReadShared, self.read(&tag))
-            } else if self.numbers.below(6) == 0 {
-                (Operation::DeleteShared, self.delete(&tag))
-            } else {
-                (Operation::PutShared, self.put(&tag))
-            };
-            _ = told.send(match answered {
+        let tell = |operation, is_answered| {
+            _ = told.send(match is_answered {
                 true => Progress::Acknowledged(operation),
                 false => Progress::Unanswered,
             });
+        };
+        while !is_over.load(Ordering::SeqCst) {
+            let row = self.numbers.below(TAGS);
+            let moved = self.histories.moved(row);
+            if self.numbers.below(2) == 0 {
+                let read = tag(row, self.numbers.below(moved + 1));
+                tell(Operation::ReadShared, self.read(&read));
+                continue;
+            }
+            let moved = tag(row, moved);
+            let (operation, mut is_answered) = match self.numbers.below(6) {
+                0 => (Operation::DeleteShared, self.delete(&moved)),
+                _ => (Operation::PutShared, self.put(&moved)),
+            };
+            tell(operation, is_answered);
+            // While the store is away, nobody answers, and each move is one more that may have taken effect.
+            while !is_answered && !is_over.load(Ordering::SeqCst) {
+                is_answered = self.read(&moved);
+                tell(Operation::ReadShared, is_answered);
+            }
         }
     }
 
     /// Reads each tag at each replica.
     pub(super) fn read_all(&mut self) {
-        for tag in 0..TAGS {
+        for tag in self.histories.names() {
             for index in 0..self.addresses.len() {
-                let tag = format!("shared-{tag}");
                 let number = self.histories.begin(&tag);
                 let answer = self.get(self.addresses[index], &tag);
                 let seen = seen(answer).expect("nobody kills the replicas");
@@ -263,6 +284,11 @@ pub(super) fn send(
     http::try_request_within(PATIENCE, address, method, target, headers, body)
         .ok()
         .filter(|answer| answer.status < 500)
+}
+
+/// Returns the name of a tag in a row.
+fn tag(row: u64, number: u64) -> String {
+    format!("shared-{row}-{number}")
 }
 
 fn path(rest: &str) -> String {

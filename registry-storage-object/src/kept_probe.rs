@@ -23,7 +23,10 @@ use crate::{
     },
 };
 use bytes::Bytes;
-use registry_core::{Algorithm, Digest, storage::Result};
+use registry_core::{
+    Algorithm, Digest,
+    storage::{Result, StorageError},
+};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -101,6 +104,26 @@ impl<'a> KeptProbe<'a> {
         let bytes = serde_json::to_vec(&record).expect("a record of texts and numbers is valid JSON");
         self.bucket.put(&self.key, bytes).await
     }
+}
+
+/// Returns the result of a probe, with the races that an earlier one has lost.
+///
+/// # Errors
+///
+/// [`StorageError::Denied`] if replicas that run since then move their records by other means.
+pub(crate) fn agreed(mut probe: Probe, earlier: Option<Probe>) -> Result<Probe> {
+    let Some(earlier) = earlier else {
+        return Ok(probe);
+    };
+    let means = earlier.rung();
+    probe.remember_races(earlier);
+    if means.is_some() && probe.rung().is_some() && means != probe.rung() {
+        return Err(StorageError::denied(format!(
+            "the object store keeps other promises than an earlier check has found, and servers that run since then keep their \
+             records at other keys: stop all servers of this bucket, run `registry storage check`, and start them again\n{probe}"
+        )));
+    }
+    Ok(probe)
 }
 
 impl Record {
@@ -206,6 +229,49 @@ mod tests {
         let probe = ObjectStorage::options().probe(&location()).await.unwrap();
         assert!(probe.supports_replicas(), "{probe}");
         open(&remote).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_lost_is_no_missing_ability() {
+        let remote = Remote::start().await;
+        for (kind, key) in [
+            (Kind::ConditionalPut, "/create"),
+            (Kind::ConditionalPut, "/update"),
+            (Kind::ConditionalDelete, "/delete"),
+        ] {
+            let one = remote.proxy.fault(on(kind).key(key).first(1), Fault::Cut);
+            let opened = open(&remote).await;
+            assert_eq!(one.happened(), 1, "{key}");
+            assert!(
+                matches!(opened, Err(StorageError::Unavailable { .. })),
+                "{key}: {opened:?}"
+            );
+        }
+        open(&remote).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_opening_keeps_to_the_means_of_an_earlier_probe() {
+        let all = ObjectStorage::options().probe(&Location::memory()).await.unwrap();
+        let logs = Probe {
+            delete: Kept::Never,
+            ..all.clone()
+        };
+        let refused = agreed(all.clone(), Some(logs.clone())).unwrap_err();
+        assert!(
+            refused.to_string().contains("`registry storage check`"),
+            "{refused}"
+        );
+        assert!(agreed(logs.clone(), Some(all.clone())).is_err());
+
+        agreed(logs.clone(), Some(logs.clone())).unwrap();
+        agreed(logs, None).unwrap();
+        // No replicas were let in.
+        let none = Probe {
+            create: Kept::Never,
+            ..all.clone()
+        };
+        agreed(all, Some(none)).unwrap();
     }
 
     async fn open(remote: &Remote) -> Result<ObjectStorage> {

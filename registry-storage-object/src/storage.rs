@@ -2,7 +2,7 @@
 
 use crate::{
     bucket::{Bucket, Dialect, refusal},
-    kept_probe::KeptProbe,
+    kept_probe::{KeptProbe, agreed},
     keys,
     lease::Lease,
     location::Location,
@@ -153,10 +153,7 @@ async fn probe_or_kept(bucket: &Bucket) -> Result<Probe> {
     };
     // Before a probe removes old records.
     let earlier = record.read_earlier().await;
-    let mut probe = Probe::run(bucket).await?;
-    if let Some(earlier) = earlier {
-        probe.remember_races(earlier);
-    }
+    let probe = agreed(Probe::run(bucket).await?, earlier)?;
     record.write(&probe).await?;
     Ok(probe)
 }

@@ -36,6 +36,7 @@ impl Probe {
         // What others left is of names that nobody uses again. A probe takes seconds.
         let now = now(bucket);
         let left: Vec<_> = bucket.list(keys::PROBE).try_collect().await.unwrap_or_default();
+        let mut over = Vec::new();
         for object in left {
             let lasts = match object.key.starts_with(keys::KEPT_PROBES) {
                 true => REMEMBERED,
@@ -43,9 +44,10 @@ impl Probe {
             };
             let is_old = now.since(StoreTime::of(object.modified)) > lasts;
             if is_old || object.key.starts_with(&directory) {
-                let _ = bucket.delete(&object.key).await;
+                over.push(object.key);
             }
         }
+        let _ = bucket.delete_all(over.into_iter()).await;
         found
     }
 }

@@ -7,7 +7,7 @@
 //!   both win, each time.
 //! - Many writes end at the same moment. A store that looks when it has all bytes lets several win, sometimes.
 
-use super::{kept::Kept, setting::Trial};
+use super::{kept::Kept, setting::Trial, trials::unanswered};
 use crate::bucket::{Condition, Sent};
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -42,6 +42,9 @@ const READY: Duration = Duration::from_secs(1);
 /// Time in which a write overtakes another one. A store may also let it wait.
 const OVERTAKING: Duration = Duration::from_secs(1);
 
+/// Number of races in a row without a winner after which the probe fails.
+const UNANSWERED: usize = 3;
+
 /// Kind of a race.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Race {
@@ -60,30 +63,28 @@ struct Raced {
     written: usize,
     /// True if a removal was done.
     is_removed: bool,
-    refusal: Option<String>,
 }
 
 impl Raced {
-    fn add(&mut self, sent: Result<Sent>) -> bool {
+    fn is_done(sent: &Result<Sent>) -> bool {
         match sent {
-            Ok(Sent::Done(_)) => return true,
-            Ok(Sent::Refused | Sent::Expired | Sent::Unclear) => {}
-            Err(error) => self.refusal = Some(error.to_string()),
+            Ok(Sent::Done(_)) => true,
+            // One request like it was answered before. Others may have been turned away, because they are many.
+            Ok(Sent::Refused | Sent::Expired | Sent::Unclear) | Err(_) => false,
         }
-        false
     }
 
-    fn add_write(&mut self, sent: Result<Sent>) {
-        self.written += usize::from(self.add(sent));
+    fn add_write(&mut self, sent: &Result<Sent>) {
+        self.written += usize::from(Self::is_done(sent));
     }
 
     /// Counts removals as one: some stores say that they have removed what is not there.
-    fn add_removal(&mut self, sent: Result<Sent>) {
-        self.is_removed |= self.add(sent);
+    fn add_removal(&mut self, sent: &Result<Sent>) {
+        self.is_removed |= Self::is_done(sent);
     }
 
-    fn winners(&self) -> usize {
-        self.written + usize::from(self.is_removed)
+    const fn winners(&self) -> usize {
+        self.written + self.is_removed as usize
     }
 }
 
@@ -97,6 +98,7 @@ impl Trial<'_> {
             return Ok(found);
         }
         let began = Instant::now();
+        let mut without_winner = 0;
         for round in 0..MOST_ROUNDS {
             let enough = match self.refuses_expired.get() {
                 _ if began.elapsed() > LONG => ROUNDS,
@@ -110,6 +112,14 @@ impl Trial<'_> {
             let raced = self.race(&self.key(&format!("{name}-{round}")), race).await?;
             if let Some(found) = found(&raced, RACERS) {
                 return Ok(found);
+            }
+            without_winner = match raced.winners() {
+                0 => without_winner + 1,
+                _ => 0,
+            };
+            // Nobody has raced: the store, or something before it, takes no such requests.
+            if without_winner == UNANSWERED {
+                return Err(unanswered());
             }
         }
         Ok(Kept::Always)
@@ -130,7 +140,11 @@ impl Trial<'_> {
         let overtaking = async {
             hold.reached(1, READY).await;
             // When the store has answered this, it has the beginning of the other one. It may have locked its key.
-            self.bucket.head(&format!("{key}-other")).await?;
+            let looked = self.bucket.head(&format!("{key}-other")).await;
+            if let Err(error) = looked {
+                hold.release();
+                return Err(error);
+            }
             let mut quick = pin!(async {
                 match race {
                     Race::Delete => self.bucket.delete_once(key, condition, None).await,
@@ -139,17 +153,18 @@ impl Trial<'_> {
             });
             let in_time = tokio::time::timeout(OVERTAKING, &mut quick).await;
             hold.release();
-            match in_time {
+            Ok(match in_time {
                 Ok(sent) => sent,
                 Err(_) => quick.await,
-            }
+            })
         };
         let (slow, quick) = tokio::join!(slow, overtaking);
+        let quick = quick?;
         let mut raced = Raced::default();
-        raced.add_write(slow);
+        raced.add_write(&slow);
         match race {
-            Race::Delete => raced.add_removal(quick),
-            Race::Create | Race::Update => raced.add_write(quick),
+            Race::Delete => raced.add_removal(&quick),
+            Race::Create | Race::Update => raced.add_write(&quick),
         }
         Ok(raced)
     }
@@ -171,18 +186,17 @@ impl Trial<'_> {
         };
         let (writes, removals) = tokio::join!(writes, removals);
         let mut raced = Raced::default();
-        writes.into_iter().for_each(|sent| raced.add_write(sent));
-        removals.into_iter().for_each(|sent| raced.add_removal(sent));
+        writes.iter().for_each(|sent| raced.add_write(sent));
+        removals.iter().for_each(|sent| raced.add_removal(sent));
         Ok(raced)
     }
 }
 
 /// Returns why a store does not keep its promise, if a race has shown that.
-fn found(raced: &Raced, racers: usize) -> Option<Kept> {
-    match (raced.winners(), &raced.refusal) {
-        (0, Some(message)) => Some(Kept::Refused(message.clone())),
+const fn found(raced: &Raced, racers: usize) -> Option<Kept> {
+    match raced.winners() {
         // Without a winner, it may be one whose answer was lost.
-        (0 | 1, _) => None,
-        (winners, _) => Some(Kept::Races { racers, winners }),
+        0 | 1 => None,
+        winners => Some(Kept::Races { racers, winners }),
     }
 }

@@ -5,10 +5,16 @@ use super::{
     races::Race,
     setting::Trial,
 };
-use crate::bucket::{Condition, Meta, Sent};
+use crate::bucket::{Condition, Meta, RETRY_AFTER, Sent};
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use registry_core::storage::Result;
+use registry_core::storage::{Result, StorageError};
+
+/// Reports a trial without a result. What it would be taken for decides at which keys all replicas keep their records.
+pub(super) fn unanswered() -> StorageError {
+    let context = "the object store has not answered a trial of its preconditions";
+    StorageError::unavailable(context, Some(RETRY_AFTER), None)
+}
 
 impl Trial<'_> {
     pub(super) async fn all(&self) -> Result<Probe> {
@@ -42,7 +48,8 @@ impl Trial<'_> {
         self.bucket.put(&key, Bytes::from_static(b"first")).await?;
         match self.put(&key, "second", &Condition::Absent).await {
             Ok(Sent::Refused) => {}
-            Ok(_) => return Ok(Kept::Never),
+            Ok(Sent::Done(_)) => return Ok(Kept::Never),
+            Ok(Sent::Unclear | Sent::Expired) => return Err(unanswered()),
             Err(error) => return Ok(Kept::Refused(error.to_string())),
         }
         self.races("create", Race::Create).await
@@ -53,20 +60,20 @@ impl Trial<'_> {
         let first = self.version(&key, "first").await?;
         match self.put(&key, "second", &Condition::Is(first.clone())).await {
             Ok(Sent::Done(_)) => {}
-            Ok(_) => {
+            Ok(Sent::Refused) => {
                 return Ok(Kept::Refused(
                     "an update of an object that has not changed".to_owned(),
                 ));
             }
+            Ok(Sent::Unclear | Sent::Expired) => return Err(unanswered()),
             Err(error) => return Ok(Kept::Refused(error.to_string())),
         }
         let missing = self.key("missing");
         for key in [&key, &missing] {
-            if !matches!(
-                self.put(key, "third", &Condition::Is(first.clone())).await,
-                Ok(Sent::Refused)
-            ) {
-                return Ok(Kept::Never);
+            match self.put(key, "third", &Condition::Is(first.clone())).await {
+                Ok(Sent::Refused) => {}
+                Ok(Sent::Unclear | Sent::Expired) => return Err(unanswered()),
+                Ok(Sent::Done(_)) | Err(_) => return Ok(Kept::Never),
             }
         }
         self.races("update", Race::Update).await
@@ -78,7 +85,8 @@ impl Trial<'_> {
         let second = self.version(&key, "second").await?;
         match self.bucket.delete_once(&key, &Condition::Is(first), None).await {
             Ok(Sent::Refused) => {}
-            Ok(_) => return Ok(Kept::Never),
+            Ok(Sent::Done(_)) => return Ok(Kept::Never),
+            Ok(Sent::Unclear | Sent::Expired) => return Err(unanswered()),
             Err(error) => return Ok(Kept::Refused(error.to_string())),
         }
         if self.bucket.head(&key).await?.is_none() {
@@ -88,9 +96,10 @@ impl Trial<'_> {
             Ok(Sent::Done(_)) if self.bucket.head(&key).await?.is_none() => {
                 self.races("delete", Race::Delete).await
             }
-            Ok(_) => Ok(Kept::Refused(
+            Ok(Sent::Done(_) | Sent::Refused) => Ok(Kept::Refused(
                 "a deletion of an object that has not changed".to_owned(),
             )),
+            Ok(Sent::Unclear | Sent::Expired) => Err(unanswered()),
             Err(error) => Ok(Kept::Refused(error.to_string())),
         }
     }

@@ -184,11 +184,11 @@ impl Store {
         counts: impl Fn(&str) -> bool + Send + Sync,
     ) -> Result<bool> {
         // Without a clock of the store, no request can be late.
-        if self.has_marks() || self.bucket.observed().latest().is_none() {
+        if !self.has_notes() || self.bucket.observed().latest().is_none() {
             return Ok(false);
         }
         let mut began = None;
-        while self.has_notes(directory, &counts).await? {
+        while self.has_open_notes(directory, &counts).await? {
             if began.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
                 return Err(StorageError::unavailable(
                     format!("a deletion is going on, or has stopped, as the notes in {directory} say"),
@@ -202,7 +202,7 @@ impl Store {
     }
 
     /// Returns true if there is a note with such a key that still counts.
-    async fn has_notes(&self, directory: &str, counts: impl Fn(&str) -> bool) -> Result<bool> {
+    async fn has_open_notes(&self, directory: &str, counts: impl Fn(&str) -> bool) -> Result<bool> {
         let mut notes = self.list_all(directory).await?;
         notes.retain(|note| counts(&note.key));
         let (now, age) = (now(&self.bucket), self.notes_last());

@@ -187,12 +187,14 @@ impl Store {
         let ManifestDeletion {
             repository, digest, ..
         } = *deletion;
-        if self.has_marks() {
-            deletion.marked = self.mark_link(&keys::revision(repository, digest)).await?;
-            return Ok(deletion.marked.is_some());
-        }
-        let is_there = self.revision_link(repository, digest).await? != Link::None;
-        if is_there {
+        let is_there = match self.has_marks() {
+            true => {
+                deletion.marked = self.mark_link(&keys::revision(repository, digest)).await?;
+                deletion.marked.is_some()
+            }
+            false => self.revision_link(repository, digest).await? != Link::None,
+        };
+        if is_there && self.has_notes() {
             let notes = keys::deleting(repository, digest);
             deletion.note = self.note_deletion(&notes, deletion.valid).await?;
         }
@@ -206,13 +208,18 @@ impl Store {
         manifest: &Result<Option<StoredManifest>>,
     ) -> Result<bool> {
         if let Some(marked) = &deletion.marked {
+            let note = deletion.note.take();
             let is_removed = self
                 .remove_marked_revision(deletion.repository, marked, manifest)
-                .await?;
-            if is_removed {
-                deletion.marked = None;
+                .await;
+            if let Some(note) = &note {
+                self.end_marked(note).await;
             }
-            return Ok(is_removed);
+            if is_removed? {
+                deletion.marked = None;
+                return Ok(true);
+            }
+            return Ok(false);
         }
         let key = keys::revision(deletion.repository, deletion.digest);
         let note = deletion.note.take();
@@ -239,6 +246,12 @@ impl Store {
         Ok(true)
     }
 
+    /// Ends the note of a deletion that has sent the removal of a mark, which takes no effect once it has expired.
+    async fn end_marked(&self, note: &Deleting) {
+        let until = self.fence_of(REMOVAL).map(|fence| fence.expires());
+        self.end_deletion(note, until).await;
+    }
+
     /// Removes a record with a mark. Returns false if somebody has written it meanwhile.
     async fn remove_marked_revision(
         &self,
@@ -255,7 +268,10 @@ impl Store {
         match (&entry, &is_removed) {
             (None, _) => {}
             (Some(entry), Ok(true)) => {
-                self.remove_marked(entry).await?;
+                // The record has gone. An entry without one does no harm.
+                if let Err(error) = self.remove_marked(entry).await {
+                    tracing::debug!(%error, "cannot remove the entry of a referrer; the next deletion or collection does");
+                }
             }
             (Some(entry), Ok(false) | Err(_)) => self.unmark(entry).await,
         }
@@ -265,11 +281,19 @@ impl Store {
     /// Removes the link of a blob by request. Puts do not rely on it while the removal may take effect.
     pub(crate) async fn remove_layer(&self, repository: &RepositoryName, digest: &Digest) -> Result<()> {
         let key = keys::layer(repository, digest);
+        let notes = keys::deleting_blob(repository, digest);
         if self.has_marks() {
-            return self.remove_by_mark(&key).await;
+            let note = match self.has_notes() {
+                true => self.note_deletion(&notes, self.moving).await?,
+                false => None,
+            };
+            let removed = self.remove_by_mark(&key).await;
+            if let Some(note) = &note {
+                self.end_marked(note).await;
+            }
+            return removed;
         }
         for _ in 0..SECTIONS {
-            let notes = keys::deleting_blob(repository, digest);
             let Some(note) = self.note_deletion(&notes, self.moving).await? else {
                 return self.remove_link(&key).await;
             };

@@ -336,6 +336,74 @@ async fn a_put_whose_tag_a_deletion_finds_late_comes_before_it() {
 }
 
 #[tokio::test]
+async fn a_removal_by_a_replica_that_has_seen_races_takes_no_later_push_at_another_one() {
+    let remote = Remote::start().await;
+    let storage = remote.open(false).await;
+    put(&storage, 1, &["v1"]).await;
+    let blob = push_blob(&storage, b"content").await.unwrap();
+    let a = name("a");
+    for key in [keys::revision(&a, &digest(1)), keys::layer(&a, &blob)] {
+        let is_manifest = key == keys::revision(&a, &digest(1));
+        let removal = on(Kind::ConditionalDelete).key(key);
+        let held = Held::begin(&remote, Rung::Conditional, removal, async move |mut replica| {
+            Arc::get_mut(&mut replica.store).unwrap().removals_hold = false;
+            match is_manifest {
+                true => drop(
+                    replica
+                        .delete_manifest(&name("a"), &digest(1), Deletion::new())
+                        .await,
+                ),
+                false => drop(delete_blob(replica, blob).await),
+            }
+        });
+        let held = held.await;
+
+        put(&storage, 1, &["v1"]).await;
+        push_blob(&storage, b"content").await.unwrap();
+        held.land(&remote).await;
+
+        assert_eq!(record(&storage, 1).await, Link::To(digest(1)));
+        assert_eq!(resolve(&storage, "v1").await, Some(digest(1)));
+        assert!(is_held(&storage, &blob).await);
+    }
+}
+
+#[tokio::test]
+async fn a_replica_that_has_seen_races_waits_for_a_deletion_and_then_goes_on() {
+    let remote = Remote::start().await;
+    let mut storage = replica(&remote, Rung::Conditional).await;
+    Arc::get_mut(&mut storage.store).unwrap().removals_hold = false;
+    let blob = push_blob(&storage, b"content").await.unwrap();
+    put(&storage, 1, &["v1"]).await;
+    let a = name("a");
+
+    let of = digest(1);
+    let notes = [keys::deleting(&a, &of), keys::deleting_blob(&a, &blob)];
+    for (number, directory) in notes.iter().enumerate() {
+        let noted = storage
+            .store
+            .note_deletion(directory, Duration::from_secs(8))
+            .await;
+        let (manifest, layer) = tokio::join!(
+            storage.store.outlast_deletion(&a, &of),
+            storage.store.outlast_deletion_of_blob(&a, &blob),
+        );
+        assert_eq!([manifest.is_err(), layer.is_err()], [number == 0, number == 1]);
+        storage.store.end_deletion(&noted.unwrap().unwrap(), None).await;
+    }
+
+    storage
+        .delete_manifest(&a, &digest(1), Deletion::new())
+        .await
+        .unwrap();
+    assert!(delete_blob(storage.clone(), blob).await.unwrap());
+    push_blob(&storage, b"content").await.unwrap();
+    put(&storage, 1, &["v1"]).await;
+    assert_eq!(resolve(&storage, "v1").await, Some(digest(1)));
+    assert!(is_held(&storage, &blob).await);
+}
+
+#[tokio::test]
 async fn a_tag_that_is_put_after_its_deletion_has_stopped_stays() {
     let remote = Remote::start().await;
     let storage = remote.open(false).await;

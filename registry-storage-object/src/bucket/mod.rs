@@ -265,22 +265,40 @@ impl Bucket {
         Ok(Some((meta, chunks)))
     }
 
-    /// Reads a range of an object that another request has begun to read, and of no other one.
+    /// Reads a range of a blob that another request has begun to read. A push of the same content may have written it again
+    /// meanwhile, so one of the same size is the same.
     pub(crate) async fn read_same(&self, of: &Meta, range: Range<u64>) -> Result<Chunks> {
+        if let Some(chunks) = self.read_version(of, range.clone()).await? {
+            return Ok(chunks);
+        }
+        if let Some(again) = self.head(&of.key).await?
+            && again.size == of.size
+            && let Some(chunks) = self.read_version(&again, range).await?
+        {
+            return Ok(chunks);
+        }
+        let key = &of.key;
+        Err(StorageError::internal(format!(
+            "{key} was replaced or removed while it was read"
+        )))
+    }
+
+    /// Reads a range of a version of an object. Returns `None` if it has gone.
+    async fn read_version(&self, of: &Meta, range: Range<u64>) -> Result<Option<Chunks>> {
         let options = GetOptions::new()
             .with_range(Some(GetRange::Bounded(range)))
             .with_if_match(of.version.0.e_tag.clone());
         let found = self.clients.objects.get_opts(&self.path(&of.key), options).await;
         let key = of.key.clone();
         match found {
-            Ok(found) if found.meta.e_tag == of.version.0.e_tag && found.meta.size == of.size => Ok(found
-                .into_stream()
-                .map_err(move |error| failed("read", &key, error))
-                .boxed()),
+            Ok(found) if found.meta.e_tag == of.version.0.e_tag && found.meta.size == of.size => {
+                let chunks = found.into_stream();
+                Ok(Some(
+                    chunks.map_err(move |error| failed("read", &key, error)).boxed(),
+                ))
+            }
             Ok(_) | Err(object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. }) => {
-                Err(StorageError::internal(format!(
-                    "{key} was replaced or removed while it was read"
-                )))
+                Ok(None)
             }
             Err(error) => Err(failed("read", &key, error)),
         }

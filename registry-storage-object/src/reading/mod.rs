@@ -8,7 +8,8 @@
 //!   takes one answer after the other.
 //! - Nothing is read ahead of a slow client, which would occupy memory for nothing, and nothing from a fast store, which would
 //!   work more. See [`Pace`].
-//! - All ranges are of one object: each answer has the entity tag of the first one.
+//! - All ranges are of one object: each answer has the entity tag of the first one, or the object was written again with the same
+//!   size, as a push of the same content does.
 //! - An answer that breaks off is asked for again, once. If that fails, the stream ends with an error.
 //!
 //! Requests: 1 more for each range that is read ahead, none for a blob of less than 4 ranges.

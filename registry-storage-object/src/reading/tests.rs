@@ -197,7 +197,7 @@ async fn the_bytes_of_another_object_are_an_error() {
         let taken = take(&mut reading, 10).await;
         match is_removed {
             true => stored.0.delete(KEY).await.unwrap(),
-            false => stored.0.put(KEY, vec![0; content().len()]).await.unwrap(),
+            false => stored.0.put(KEY, vec![0; content().len() + 1]).await.unwrap(),
         }
 
         let (taken, error) = take_rest(&mut reading, taken).await;
@@ -207,6 +207,19 @@ async fn the_bytes_of_another_object_are_an_error() {
         assert_eq!(taken, part(&(0..taken.len() as u64)));
         assert_eq!(settings.memory.available_permits(), 2);
     }
+}
+
+#[tokio::test]
+async fn a_blob_that_is_pushed_again_meanwhile_is_read_on() {
+    let (stored, settings) = (stored().await, settings(2));
+    let mut reading = read(&stored, 0..SIZE, &settings);
+    let taken = take(&mut reading, 10).await;
+    stored.0.put(KEY, content()).await.unwrap();
+
+    let (taken, error) = take_rest(&mut reading, taken).await;
+
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(taken, content());
 }
 
 #[tokio::test(start_paused = true)]

@@ -119,8 +119,14 @@ impl Store {
         }
         for link in self.left_marks.take() {
             // On other stores, a link could come back that is removed meanwhile. Its content is read nevertheless.
-            if self.has_marks() {
-                self.keep_link(&link).await?;
+            if self.has_marks()
+                && let Err(error) = self.keep_link(&link).await
+            {
+                tracing::warn!(
+                    link,
+                    error = &error as &dyn std::error::Error,
+                    "cannot take the mark of a deletion off a link; the next collection tries again"
+                );
             }
         }
         let now = Slot::of(now(&self.bucket));

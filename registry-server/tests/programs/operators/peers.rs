@@ -51,9 +51,13 @@ fn set_mode(path: PathBuf, mode: u32) {
 
 impl Desk {
     /// Copies the binary to a place that every user can reach, as everything in the directory of the test.
+    ///
+    /// By another program: a child of another test could inherit a file that this process writes, which then cannot be run.
     pub(super) fn binary_for_all(&self) -> PathBuf {
         let binary = self.bench.path("registry");
-        fs::copy(env!("CARGO_BIN_EXE_registry"), &binary).unwrap();
+        let mut copy = program("cp");
+        copy.args([env!("CARGO_BIN_EXE_registry"), argument(&binary)]);
+        output_of(copy).unwrap();
         set_mode(self.bench.path(""), 0o755);
         binary
     }

@@ -7,7 +7,10 @@
 //!   both win, each time.
 //! - Many writes end at the same moment. A store that looks when it has all bytes lets several win, sometimes.
 
-use super::{kept::Kept, setting::Trial, trials::unanswered};
+use super::{
+    kept::Kept,
+    setting::{Trial, unanswered},
+};
 use crate::bucket::{Condition, Sent};
 use bytes::Bytes;
 use futures_util::future::join_all;

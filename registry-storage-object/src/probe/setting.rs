@@ -1,6 +1,6 @@
 //! [`Trial`]: the bucket under trial.
 
-use crate::bucket::{Bucket, Condition, Sent, Version, held::Holding};
+use crate::bucket::{Bucket, Condition, RETRY_AFTER, Sent, Version, held::Holding};
 use bytes::Bytes;
 use registry_core::storage::{Result, StorageError};
 use std::sync::OnceLock;
@@ -48,4 +48,10 @@ impl<'a> Trial<'a> {
             )
         })
     }
+}
+
+/// Reports a trial without a result. What it would be taken for decides at which keys all replicas keep their records.
+pub(super) fn unanswered() -> StorageError {
+    let context = "the object store has not answered a trial of its preconditions";
+    StorageError::unavailable(context, Some(RETRY_AFTER), None)
 }

@@ -3,18 +3,12 @@
 use super::{
     kept::{Kept, Probe},
     races::Race,
-    setting::Trial,
+    setting::{Trial, unanswered},
 };
-use crate::bucket::{Condition, Meta, RETRY_AFTER, Sent};
+use crate::bucket::{Condition, Meta, Sent};
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use registry_core::storage::{Result, StorageError};
-
-/// Reports a trial without a result. What it would be taken for decides at which keys all replicas keep their records.
-pub(super) fn unanswered() -> StorageError {
-    let context = "the object store has not answered a trial of its preconditions";
-    StorageError::unavailable(context, Some(RETRY_AFTER), None)
-}
+use registry_core::storage::Result;
 
 impl Trial<'_> {
     pub(super) async fn all(&self) -> Result<Probe> {

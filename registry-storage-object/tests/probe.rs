@@ -41,8 +41,11 @@ fn main() -> ExitCode {
             ] {
                 assert_eq!(*kept, Kept::Always, "{probe}");
             }
-            // It looks, and then removes, while others write.
-            assert!(matches!(probe.delete, Kept::Races { .. }), "{probe}");
+            // It looks, and then removes, while others write, which is found out by chance.
+            assert!(
+                matches!(probe.delete, Kept::Always | Kept::Races { .. }),
+                "{probe}"
+            );
         }),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -1,4 +1,4 @@
-//! Notes of the deletions of manifests and blobs that are going on, on stores that do not keep preconditions of removals:
+//! Notes of the deletions of manifests and blobs that are going on, on stores without preconditions of removals:
 //! `_collect/deleting/<name>/<algorithm>/<hex>/<nonce>`, and `_collect/deleting/<name>/_blobs/…` for blobs. The others have
 //! [marks](crate::marks).
 //!
@@ -184,7 +184,7 @@ impl Store {
         counts: impl Fn(&str) -> bool + Send + Sync,
     ) -> Result<bool> {
         // Without a clock of the store, no request can be late.
-        if !self.has_notes() || self.bucket.observed().latest().is_none() {
+        if self.has_marks() || self.bucket.observed().latest().is_none() {
             return Ok(false);
         }
         let mut began = None;

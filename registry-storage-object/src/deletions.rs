@@ -187,14 +187,12 @@ impl Store {
         let ManifestDeletion {
             repository, digest, ..
         } = *deletion;
-        let is_there = match self.has_marks() {
-            true => {
-                deletion.marked = self.mark_link(&keys::revision(repository, digest)).await?;
-                deletion.marked.is_some()
-            }
-            false => self.revision_link(repository, digest).await? != Link::None,
-        };
-        if is_there && self.has_notes() {
+        if self.has_marks() {
+            deletion.marked = self.mark_link(&keys::revision(repository, digest)).await?;
+            return Ok(deletion.marked.is_some());
+        }
+        let is_there = self.revision_link(repository, digest).await? != Link::None;
+        if is_there {
             let notes = keys::deleting(repository, digest);
             deletion.note = self.note_deletion(&notes, deletion.valid).await?;
         }
@@ -208,18 +206,13 @@ impl Store {
         manifest: &Result<Option<StoredManifest>>,
     ) -> Result<bool> {
         if let Some(marked) = &deletion.marked {
-            let note = deletion.note.take();
             let is_removed = self
                 .remove_marked_revision(deletion.repository, marked, manifest)
-                .await;
-            if let Some(note) = &note {
-                self.end_marked(note).await;
-            }
-            if is_removed? {
+                .await?;
+            if is_removed {
                 deletion.marked = None;
-                return Ok(true);
             }
-            return Ok(false);
+            return Ok(is_removed);
         }
         let key = keys::revision(deletion.repository, deletion.digest);
         let note = deletion.note.take();
@@ -244,12 +237,6 @@ impl Store {
             self.end_deletion(note, until).await;
         }
         Ok(true)
-    }
-
-    /// Ends the note of a deletion that has sent the removal of a mark, which takes no effect once it has expired.
-    async fn end_marked(&self, note: &Deleting) {
-        let until = self.fence_of(REMOVAL).map(|fence| fence.expires());
-        self.end_deletion(note, until).await;
     }
 
     /// Removes a record with a mark. Returns false if somebody has written it meanwhile.
@@ -283,15 +270,7 @@ impl Store {
         let key = keys::layer(repository, digest);
         let notes = keys::deleting_blob(repository, digest);
         if self.has_marks() {
-            let note = match self.has_notes() {
-                true => self.note_deletion(&notes, self.moving).await?,
-                false => None,
-            };
-            let removed = self.remove_by_mark(&key).await;
-            if let Some(note) = &note {
-                self.end_marked(note).await;
-            }
-            return removed;
+            return self.remove_by_mark(&key).await;
         }
         for _ in 0..SECTIONS {
             let Some(note) = self.note_deletion(&notes, self.moving).await? else {

@@ -33,7 +33,7 @@
 //!
 //! | the store keeps | then |
 //! |---|---|
-//! | preconditions of PUT on absent and on unchanged objects, and of DELETE | any number of replicas. If DELETE looks before it removes, a tag may get lost that moves at the moment of its removal |
+//! | preconditions of PUT on absent and on unchanged objects, and of DELETE | any number of replicas. If DELETE looks before it removes, what is pushed at the very moment of its removal may go with it |
 //! | preconditions of PUT on absent objects | any number of replicas; a tag is a numbered log, from which registry:2's object is derived |
 //! | none of them | the opening is refused, unless [`ObjectOptions::sole_replica`] declares that no other process writes. A second one is then refused, as far as such a store allows that |
 //!

@@ -204,16 +204,13 @@ impl Store {
             let began = Instant::now();
             loop {
                 match self.state(repository, put).await? {
-                    State::Recorded => break,
+                    State::Recorded => return Ok(true),
                     // The deletion is probably going on.
                     State::Marked if began.elapsed() < PATIENCE => tokio::time::sleep(STEP).await,
                     // To write it again takes the mark off.
                     State::Marked | State::Gone => return Ok(false),
                 }
             }
-        }
-        if !self.has_notes() {
-            return Ok(true);
         }
         let (state, has_waited) = tokio::join!(
             self.state(repository, put),

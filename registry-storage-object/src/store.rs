@@ -50,8 +50,6 @@ pub(crate) struct Store {
     pub(crate) lease: Option<Lease>,
     /// Means by which records are moved here, as the probe has found out.
     pub(crate) rung: Rung,
-    /// True if a removal with a precondition never removes another version.
-    pub(crate) removals_hold: bool,
     /// Means by which records of upload sessions are moved. They need no conditional removal.
     pub(crate) session_rung: Rung,
     /// True if the common prefix of objects is no longer listed when they are removed.
@@ -126,7 +124,6 @@ impl Store {
             gate: Gate::new(process, rung, reach, times),
             rung,
             is_own: AtomicBool::new(false),
-            removals_hold: probe.is_none_or(|probe| probe.delete == Kept::Always),
             session_rung: match probe {
                 Some(probe) if probe.create == Kept::Always && probe.update == Kept::Always => {
                     Rung::Conditional

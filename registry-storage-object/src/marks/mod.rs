@@ -13,7 +13,9 @@
 //! with it. The mark of a replica that has died stays until the content is pushed, named by a manifest, or, if it is a blob,
 //! asked for, or until a collection or a repair. Reads pass over it.
 //!
-//! Stores without preconditions of removals have [notes](crate::deleting) instead, and those that look and then remove have both.
+//! Stores without preconditions of removals have [notes](crate::deleting) instead. One that looks and then removes (versitygw) can
+//! remove what is written in between: then the push came before the deletion, which has ended or may take effect at any time. A put
+//! of a manifest looks at its record at the end.
 //!
 //! Not covered: something on the way to the store writes a mark a second time after the push, while the removal by a replica
 //! that has died is on its way as well. And a client that pushes a manifest without a tag, asks for it first and finds it, while
@@ -72,15 +74,9 @@ pub(crate) fn is_marked(link: &[u8]) -> bool {
 }
 
 impl Store {
-    /// Returns true if deletions mark what they remove.
+    /// Returns true if deletions mark what they remove. Otherwise they write notes.
     pub(crate) fn has_marks(&self) -> bool {
         self.rung == Rung::Conditional
-    }
-
-    /// Returns true if deletions write notes. Both are needed where a store looks, and then removes: replicas find that out by
-    /// chance, and one that has not is safe from removals without a mark.
-    pub(crate) fn has_notes(&self) -> bool {
-        !(self.has_marks() && self.removals_hold)
     }
 
     /// Marks a link, which then can be removed. Returns `None` if there is no link.

@@ -175,7 +175,7 @@ impl Probe {
                 "delete only if unchanged",
                 &self.delete,
                 match self.delete {
-                    Kept::Races { .. } => "a tag may get lost that moves while it is removed",
+                    Kept::Races { .. } => "what is pushed at the moment of its removal may go with it",
                     _ => "without it, tags are numbered logs",
                 },
             ),

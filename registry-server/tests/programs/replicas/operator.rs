@@ -32,7 +32,7 @@ const COMMANDS: [&[&str]; 6] = [
 /// Runs commands, one after the other.
 #[derive(Default)]
 pub(super) struct Operator {
-    turn: usize,
+    pub(super) turn: usize,
     /// Collections that removed something.
     pub(super) collections: u64,
     pub(super) retentions: u64,

@@ -52,6 +52,7 @@ impl<'a> Trial<'a> {
 
 /// Reports a trial without a result. What it would be taken for decides at which keys all replicas keep their records.
 pub(super) fn unanswered() -> StorageError {
-    let context = "the object store has not answered a trial of its preconditions";
+    let context = "the object store has not answered a trial of its preconditions: try again; if that lasts, something on \
+                   the way to it drops such requests";
     StorageError::unavailable(context, Some(RETRY_AFTER), None)
 }

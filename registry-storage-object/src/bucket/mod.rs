@@ -148,6 +148,22 @@ pub(crate) struct Meta {
     pub(crate) version: Version,
 }
 
+impl Meta {
+    /// Returns false if an object was written again since. A listing may tell its time to the millisecond, and its entity tag
+    /// without quotes.
+    pub(crate) fn is_the_same_as(&self, now: &Self) -> bool {
+        let seconds = |meta: &Self| {
+            let since = meta.modified.duration_since(SystemTime::UNIX_EPOCH);
+            since.unwrap_or_default().as_secs()
+        };
+        let tag = |meta: &Self| {
+            let tag = meta.version.0.e_tag.as_deref().unwrap_or_default();
+            tag.trim_matches('"').to_owned()
+        };
+        seconds(self) == seconds(now) && tag(self) == tag(now)
+    }
+}
+
 /// One answer to a request for a listing.
 #[derive(Debug, Default)]
 pub(crate) struct KeyPage {

@@ -39,7 +39,7 @@ impl Store {
     /// Lists all objects below a directory twice, and compares. Removals are decided by these listings.
     ///
     /// The pages of the two end at different keys, so that they do not lose the same ones there. 1 request for 380 objects,
-    /// and at least 3 for more than one object.
+    /// and at least 3 for more than one object. An object that was written during the listings is a part of the result.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl Store {
         let first = self.list_all(directory).await?;
         let size = OTHER_PAGE.min(first.len() / 2 + 1);
         let second = self.bucket.list_by(directory, size).await?;
-        let first: BTreeSet<String> = first.into_iter().map(|object| object.key).collect();
+        let first: BTreeMap<String, Meta> = by_key(first);
         let incomplete = |key: &str| {
             let context = format!("the object store has left {key} out of a listing of {directory}");
             StorageError::unavailable(context, None, None)
@@ -57,16 +57,20 @@ impl Store {
         if let Some(key) = left_out_before(began, &first, &second) {
             return Err(incomplete(key));
         }
-        let second_keys: BTreeSet<&str> = second.iter().map(|object| object.key.as_str()).collect();
-        let missing = first.iter().filter(|key| !second_keys.contains(key.as_str()));
-        let looks = missing.map(|key| async move {
-            let found = self.bucket.head(key).await?;
-            Ok(found.map(|_| key))
+        let mut second = by_key(second);
+        let missing = first.values().filter(|object| !second.contains_key(&object.key));
+        let looks = missing.map(|object| async move {
+            let found = self.bucket.head(&object.key).await?;
+            Ok(found.map(|found| (object, found)))
         });
-        if let Some(key) = at_once(looks).await?.into_iter().flatten().next() {
-            return Err(incomplete(key));
+        for (object, found) in at_once(looks).await?.into_iter().flatten() {
+            if object.is_the_same_as(&found) {
+                return Err(incomplete(&found.key));
+            }
+            // It was removed and written again, or written meanwhile.
+            second.insert(found.key.clone(), found);
         }
-        Ok(second)
+        Ok(second.into_values().collect())
     }
 
     /// Returns true if a repository has a manifest or a tag. 1 request.
@@ -171,15 +175,20 @@ impl Store {
 /// Returns an object of the second listing that the first one lacks, and that was there when it began.
 fn left_out_before<'l>(
     began: Option<StoreTime>,
-    first: &BTreeSet<String>,
+    first: &BTreeMap<String, Meta>,
     second: &'l [Meta],
 ) -> Option<&'l str> {
     let was_there = |object: &&Meta| {
         let settled = StoreTime::of(object.modified).after(MARGIN);
         began.is_some_and(|began| settled < began)
     };
-    let lacking = second.iter().filter(|object| !first.contains(&object.key));
+    let lacking = second.iter().filter(|object| !first.contains_key(&object.key));
     lacking.filter(was_there).map(|object| object.key.as_str()).next()
+}
+
+fn by_key(objects: Vec<Meta>) -> BTreeMap<String, Meta> {
+    let objects = objects.into_iter();
+    objects.map(|object| (object.key.clone(), object)).collect()
 }
 
 /// Parts of the directory of a repository, by its common prefixes. They may be of objects that have gone.

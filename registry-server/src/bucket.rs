@@ -8,7 +8,10 @@ use registry_core::{Storage, maintenance::Notes, storage::StorageError};
 use registry_storage_object::{
     self as object, Location, ObjectOptions, ObjectStorage, Objects, S3Encryption,
 };
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
+
+/// Time for which the requests of commands are repeated while the store does not answer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A bucket that is open.
 #[derive(Clone)]
@@ -44,15 +47,25 @@ pub(crate) enum Use {
     Write,
 }
 
-/// Opens a bucket.
+/// Opens a bucket for a server.
 ///
 /// # Errors
 ///
 /// [`StorageError::Unavailable`] if a later attempt may succeed although nothing is changed.
 pub(crate) async fn open(bucket: &Bucket, usage: Use) -> Result<OpenBucket, StorageError> {
+    open_with(options(bucket), bucket, usage).await
+}
+
+/// Opens a bucket for a command, whose work is not lost if the store is away for less than a minute. Otherwise as
+/// [`open`](self::open).
+pub(crate) async fn open_for_command(bucket: &Bucket, usage: Use) -> Result<OpenBucket, StorageError> {
+    open_with(options(bucket).patience(PATIENCE), bucket, usage).await
+}
+
+async fn open_with(options: ObjectOptions, bucket: &Bucket, usage: Use) -> Result<OpenBucket, StorageError> {
     let options = match usage {
-        Use::Read => options(bucket).read_only(),
-        Use::Write => options(bucket),
+        Use::Read => options.read_only(),
+        Use::Write => options,
     };
     let storage = options.open(location(bucket)).await?;
     Ok(OpenBucket {
@@ -80,9 +93,9 @@ pub(crate) async fn probe(bucket: &Bucket) -> Result<Probed, StorageError> {
     })
 }
 
-/// Returns the objects of a bucket by their keys.
-pub(crate) fn objects(bucket: &Bucket) -> Result<Objects, StorageError> {
-    Objects::of(&options(bucket), &location(bucket))
+/// Returns the objects of a bucket by their keys, for a command.
+pub(crate) async fn objects(bucket: &Bucket) -> Result<Objects, StorageError> {
+    Objects::open(&options(bucket).patience(PATIENCE), &location(bucket)).await
 }
 
 /// Explains why a bucket cannot be opened, with the key that names it.

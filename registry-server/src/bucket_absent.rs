@@ -45,6 +45,11 @@ pub(crate) async fn open(_: &Bucket, _: Use) -> Result<OpenBucket, StorageError>
 }
 
 /// Refuses.
+pub(crate) async fn open_for_command(_: &Bucket, _: Use) -> Result<OpenBucket, StorageError> {
+    Err(absent())
+}
+
+/// Refuses.
 pub(crate) async fn probe(_: &Bucket) -> Result<Probed, StorageError> {
     Err(absent())
 }

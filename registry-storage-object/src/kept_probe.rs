@@ -169,7 +169,7 @@ fn parse(text: &str) -> Option<Kept> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Gcs, Location, ObjectStorage, support::Remote};
+    use crate::{Gcs, Location, ObjectStorage, location::Asking, support::Remote};
     use object_stores::proxy::{Fault, Kind, on};
 
     #[test]
@@ -218,7 +218,7 @@ mod tests {
             },
             ..ObjectStorage::options().probe(&Location::memory()).await.unwrap()
         };
-        let bucket = location().bucket("").unwrap();
+        let bucket = location().bucket("", &Asking::default()).unwrap();
         let record = KeptProbe::of(&bucket).await.unwrap().unwrap();
         record.write(&raced).await.unwrap();
 

@@ -113,10 +113,10 @@ fn taken(record: &[u8]) -> StorageError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::location::Location;
+    use crate::location::{Asking, Location};
 
     fn bucket() -> Bucket {
-        Location::memory().bucket("").unwrap()
+        Location::memory().bucket("", &Asking::default()).unwrap()
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,9 +1,11 @@
 //! [`Objects`]: the objects of a bucket by their keys, for programs that move a registry.
 
 use crate::{
-    bucket::{Bucket, Part},
+    bucket::{Bucket, Part, refusal},
+    keys,
     location::Location,
     options::ObjectOptions,
+    storage::Buckets,
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
@@ -24,14 +26,22 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// Names the objects of a bucket. Makes no request.
+    /// Opens a bucket. 1 request.
     ///
     /// # Errors
     ///
+    /// [`StorageError::Unavailable`] if the store cannot be reached; a later attempt may succeed.
+    /// [`StorageError::Denied`] if it refuses: there is no such bucket, or not for these credentials. Another
     /// [`StorageError`] if the location's settings do not fit together.
-    pub fn of(options: &ObjectOptions, location: &Location) -> Result<Self> {
+    ///
+    /// # Cancel safety
+    ///
+    /// The future can be dropped at any point.
+    pub async fn open(options: &ObjectOptions, location: &Location) -> Result<Self> {
+        let Buckets { opening, bucket } = Buckets::of(options, location)?;
+        opening.any(keys::TOP).await.map_err(refusal)?;
         Ok(Self {
-            bucket: location.bucket(&options.root)?,
+            bucket,
             part: options.part_size,
         })
     }
@@ -167,12 +177,13 @@ mod tests {
     use super::*;
     use futures_util::stream;
 
-    fn objects() -> Objects {
-        Objects::of(&ObjectOptions::new().part_size(4), &Location::memory()).unwrap()
+    async fn objects() -> Objects {
+        let options = ObjectOptions::new().part_size(4);
+        Objects::open(&options, &Location::memory()).await.unwrap()
     }
 
     async fn written(size: u64, pieces: Vec<Result<Bytes>>) -> (Result<()>, Option<Bytes>) {
-        let objects = objects();
+        let objects = objects().await;
         let wrote = objects
             .write_stream("a/b", size, stream::iter(pieces).boxed())
             .await;

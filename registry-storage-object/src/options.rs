@@ -22,6 +22,7 @@ pub struct ObjectOptions {
     pub(crate) read_only: bool,
     pub(crate) sole_replica: bool,
     pub(crate) punctual: bool,
+    pub(crate) patience: Option<Duration>,
     pub(crate) redirects: Option<Duration>,
     pub(crate) probed: Option<Probe>,
     pub(crate) holder: String,
@@ -46,6 +47,7 @@ impl ObjectOptions {
             read_only: false,
             sole_replica: false,
             punctual: false,
+            patience: None,
             redirects: None,
             probed: None,
             holder: format!("process {}", std::process::id()),
@@ -165,6 +167,18 @@ impl ObjectOptions {
     pub fn punctual(self) -> Self {
         Self {
             punctual: true,
+            ..self
+        }
+    }
+
+    /// Repeats requests for this time while the store does not answer, for work that nobody waits for, such as a verification
+    /// of everything. Without it, they are given up after some seconds, since clients wait.
+    ///
+    /// An opening does not wait longer: the store may have another address. Nor do writes that are sent once.
+    #[must_use]
+    pub fn patience(self, time: Duration) -> Self {
+        Self {
+            patience: Some(time),
             ..self
         }
     }

@@ -5,7 +5,7 @@ use crate::{
     kept_probe::{KeptProbe, agreed},
     keys,
     lease::Lease,
-    location::Location,
+    location::{Asking, Location},
     nonce::nonce,
     options::ObjectOptions,
     probe::kept::Probe,
@@ -67,6 +67,28 @@ impl fmt::Debug for ObjectStorage {
     }
 }
 
+/// The same bucket, asked in two ways.
+pub(crate) struct Buckets {
+    /// For the opening: the store may have another address.
+    pub(crate) opening: Bucket,
+    /// For everything else.
+    pub(crate) bucket: Bucket,
+}
+
+impl Buckets {
+    pub(crate) fn of(options: &ObjectOptions, location: &Location) -> Result<Self> {
+        let asking = Asking::default();
+        let opening = location.bucket(&options.root, &asking)?;
+        Ok(Self {
+            bucket: match options.patience {
+                Some(patience) => location.bucket(&options.root, &asking.patiently(patience))?,
+                None => opening.clone(),
+            },
+            opening,
+        })
+    }
+}
+
 impl ObjectOptions {
     /// Opens the storage.
     ///
@@ -80,13 +102,19 @@ impl ObjectOptions {
     ///
     /// The future can be dropped at any point. Keys of the probe may be left in the bucket; an opening an hour later removes them.
     pub async fn open(self, location: Location) -> Result<ObjectStorage, StorageError> {
-        let (bucket, process) = (location.bucket(&self.root)?, location.process(&self.root));
-        self.open_bucket(bucket, process).await.map_err(refusal)
+        let buckets = Buckets::of(&self, &location)?;
+        let process = location.process(&self.root);
+        self.open_buckets(buckets, process).await.map_err(refusal)
     }
 
-    async fn open_bucket(self, bucket: Bucket, process: Arc<Process>) -> Result<ObjectStorage, StorageError> {
+    async fn open_buckets(
+        self,
+        buckets: Buckets,
+        process: Arc<Process>,
+    ) -> Result<ObjectStorage, StorageError> {
+        let Buckets { opening, bucket } = buckets;
         // Only a listing says if it is the bucket that does not exist.
-        bucket.any(keys::TOP).await?;
+        opening.any(keys::TOP).await?;
         if self.read_only {
             let storage = ObjectStorage::new(bucket, process, self, None, None);
             storage.store.learn_owner().await?;
@@ -94,7 +122,7 @@ impl ObjectOptions {
         }
         let probe = match self.probed.clone() {
             Some(probe) => probe,
-            None => probe_or_kept(&bucket).await?,
+            None => probe_or_kept(&opening).await?,
         };
         probe.log();
         if !probe.supports_replicas() && !self.sole_replica {
@@ -128,7 +156,7 @@ impl ObjectOptions {
     ///
     /// The future can be dropped at any point. Keys below `docker/registry/v2/_probe` may be left in the bucket.
     pub async fn probe(&self, location: &Location) -> Result<Probe, StorageError> {
-        let bucket = location.bucket(&self.root)?;
+        let bucket = location.bucket(&self.root, &Asking::default())?;
         let found = async {
             bucket.any(keys::TOP).await?;
             let probe = Probe::run(&bucket).await?;
@@ -156,4 +184,49 @@ async fn probe_or_kept(bucket: &Bucket) -> Result<Probe> {
     let probe = agreed(Probe::run(bucket).await?, earlier)?;
     record.write(&probe).await?;
     Ok(probe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::support::Remote;
+    use http::StatusCode;
+    use object_stores::proxy::{Fault, on_any};
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn patience_outlasts_what_ends_the_requests_of_others() {
+        let remote = Remote::start().await;
+        let waited_for = remote.open(true).await;
+        let patient = ObjectStorage::options().patience(Duration::from_secs(60));
+        let patient = remote.open_with(patient, true).await;
+        let away = || {
+            let answer = Fault::Answer(StatusCode::SERVICE_UNAVAILABLE);
+            remote.proxy.fault(on_any().first(6), answer)
+        };
+
+        let rule = away();
+        let failed = waited_for.store.bucket.head("key").await;
+        assert!(
+            matches!(failed, Err(StorageError::Unavailable { .. })),
+            "{failed:?}"
+        );
+        rule.remove();
+
+        let rule = away();
+        assert!(patient.store.bucket.head("key").await.unwrap().is_none());
+        assert_eq!(rule.happened(), 6);
+        rule.remove();
+
+        // An opening says at once that there is nothing.
+        let rule = away();
+        let options = ObjectStorage::options().patience(Duration::from_secs(60));
+        let location: Location = crate::Gcs::new("bucket").key(remote.key()).into();
+        let opened = options.open(location).await;
+        assert!(
+            matches!(opened, Err(StorageError::Unavailable { .. })),
+            "{opened:?}"
+        );
+        rule.remove();
+    }
 }

@@ -277,7 +277,7 @@ impl Place {
             Access::Own => Use::Write,
             Access::Preview | Access::Read => Use::Read,
         };
-        let opened = bucket::open(bucket, usage).await.map_err(|error| {
+        let opened = bucket::open_for_command(bucket, usage).await.map_err(|error| {
             let why = bucket::explained(bucket, &error);
             match error {
                 StorageError::Unavailable { .. } => NotOpened::later(why),

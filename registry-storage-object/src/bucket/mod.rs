@@ -30,6 +30,7 @@ pub(crate) use self::{
     observed::{Observed, Observing},
     once::{Condition, Fence, Sent},
     parts::{LARGEST_COPY, Part},
+    patient::Silence,
     refusal::refusal,
     time::StoreTime,
 };

@@ -3,7 +3,7 @@
 use super::{
     dates::Dates,
     foreign::{Foreign, Marks},
-    patient::{SILENCE, patience, patient, unanswered},
+    patient::{SILENCE, Silence, patience, patient, unanswered},
     time::StoreTime,
 };
 use object_store::{
@@ -63,6 +63,7 @@ impl Observed {
         &self,
         inner: &HttpClient,
         request: HttpRequest,
+        silence: Silence,
     ) -> Result<HttpResponse, HttpError> {
         let is_silent = self.is_silent();
         let patience = patience(&request, is_silent);
@@ -78,7 +79,7 @@ impl Observed {
                 if !is_silent && self.answers.load(Ordering::Acquire) == before {
                     self.set_silent_until(Some(Instant::now() + SILENCE));
                 }
-                Err(unanswered(patience))
+                Err(unanswered(patience, silence))
             }
         }
     }
@@ -90,14 +91,16 @@ pub(crate) struct Observing {
     observed: Arc<Observed>,
     /// Host of the store. Services that give credentials have clocks of their own.
     host: Option<Arc<str>>,
+    silence: Silence,
 }
 
 impl Observing {
     /// Observes the requests to a host, or all if there is none.
-    pub(crate) fn of(observed: Arc<Observed>, host: Option<String>) -> Self {
+    pub(crate) fn of(observed: Arc<Observed>, host: Option<String>, silence: Silence) -> Self {
         Self {
             observed,
             host: host.map(Arc::from),
+            silence,
         }
     }
 }
@@ -121,12 +124,16 @@ struct Service {
 #[async_trait::async_trait]
 impl HttpService for Service {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let Observing { observed, host } = &self.observing;
+        let Observing {
+            observed,
+            host,
+            silence,
+        } = &self.observing;
         if host.is_some() && request.uri().host() != host.as_deref() {
             return self.inner.execute(request).await;
         }
         let (method, asked) = (request.method().clone(), Instant::now());
-        let response = observed.await_answer(&self.inner, request).await?;
+        let response = observed.await_answer(&self.inner, request, *silence).await?;
         if observed.marks.is_foreign(&method, &response) {
             return Err(HttpError::new(HttpErrorKind::Request, Foreign));
         }
@@ -161,7 +168,9 @@ mod tests {
         let ask = async || {
             let request = http::Request::get("http://s/b/k").body(HttpRequestBody::empty());
             let began = Instant::now();
-            let answered = observed.await_answer(&client, request.unwrap()).await;
+            let answered = observed
+                .await_answer(&client, request.unwrap(), Silence::Final)
+                .await;
             (answered.is_ok(), began.elapsed().as_secs())
         };
 
@@ -172,5 +181,19 @@ mod tests {
         tokio::time::sleep(SILENCE).await;
         assert_eq!(ask().await, (true, 3), "it has its full time again");
         assert_eq!(ask().await, (true, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_request_says_if_it_is_sent_again() {
+        let observed = Observed::default();
+        let client = HttpClient::new(Slow(Arc::new(Mutex::new(Duration::from_secs(60)))));
+        for (silence, kind) in [
+            (Silence::Final, HttpErrorKind::Unknown),
+            (Silence::Asked, HttpErrorKind::Timeout),
+        ] {
+            let request = http::Request::get("http://s/b/k").body(HttpRequestBody::empty());
+            let answered = observed.await_answer(&client, request.unwrap(), silence).await;
+            assert_eq!(answered.unwrap_err().kind(), kind);
+        }
     }
 }

@@ -48,15 +48,27 @@ pub(super) fn patience(request: &HttpRequest, is_silent: bool) -> Duration {
     answering + Duration::from_secs(sending)
 }
 
+/// Consequence of a request without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// It has failed: a client of the registry has waited long enough.
+    Final,
+    /// It is sent again, if it may be.
+    Asked,
+}
+
 /// Describes an answer that did not come in time.
 #[derive(Debug, thiserror::Error)]
 #[error("the object store did not go on for {} seconds", .0.as_secs())]
 struct Silent(Duration);
 
-/// Returns the error of a request without an answer. Its kind is one that the client library does not repeat: the client
-/// of the registry has waited long enough.
-pub(super) fn unanswered(patience: Duration) -> HttpError {
-    HttpError::new(HttpErrorKind::Unknown, Silent(patience))
+/// Returns the error of a request without an answer. Its kind says if the client library repeats the request.
+pub(super) fn unanswered(patience: Duration, silence: Silence) -> HttpError {
+    let kind = match silence {
+        Silence::Final => HttpErrorKind::Unknown,
+        Silence::Asked => HttpErrorKind::Timeout,
+    };
+    HttpError::new(kind, Silent(patience))
 }
 
 /// Bounds the time without progress of a body.

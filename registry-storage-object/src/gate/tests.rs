@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     bucket::MARGIN,
     collect::tests::{self, Stops},
-    location::Location,
+    location::{Asking, Location},
     support::{self, Remote},
 };
 use futures_util::TryStreamExt as _;
@@ -429,7 +429,7 @@ async fn a_process_does_not_read_its_own_announcements() {
 async fn of_two_changes_from_the_same_state_one_is_made() {
     for rung in [Rung::Conditional, Rung::Log] {
         let location = Location::memory();
-        let bucket = location.bucket("").unwrap();
+        let bucket = location.bucket("", &Asking::default()).unwrap();
         let mut before = Stored::load(&bucket, rung, &Newest::default()).await.unwrap();
         for _ in 0..3 {
             let change = |holder: &'static str| {
@@ -448,7 +448,7 @@ async fn of_two_changes_from_the_same_state_one_is_made() {
 
 #[tokio::test]
 async fn a_listing_that_lacks_the_newest_states_is_no_view_of_the_past() {
-    let bucket = Location::memory().bucket("").unwrap();
+    let bucket = Location::memory().bucket("", &Asking::default()).unwrap();
     let mut last = Stored::load(&bucket, Rung::Log, &Newest::default())
         .await
         .unwrap();

@@ -1,6 +1,6 @@
 //! [`Azure`]: a container of Azure Blob Storage.
 
-use super::network::{Connections, Network, misfit};
+use super::network::{Asking, Connections, Network, misfit};
 use crate::bucket::{Clients, Dialect};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use registry_core::storage::StorageError;
@@ -133,8 +133,7 @@ impl Azure {
         let builder = MicrosoftAzureBuilder::new()
             .with_account(&self.account)
             .with_container_name(&self.container)
-            .with_endpoint(self.address())
-            .with_retry(Network::retries());
+            .with_endpoint(self.address());
         match &self.identity {
             Identity::Ambient(variables) => variables
                 .iter()
@@ -148,11 +147,12 @@ impl Azure {
         }
     }
 
-    pub(crate) fn clients(&self) -> Result<Clients, StorageError> {
+    pub(crate) fn clients(&self, asking: &Asking) -> Result<Clients, StorageError> {
         let fail = |error| misfit(&format!("the container {}", self.container), error);
-        let connections = Connections::to(&self.address(), &self.network)?;
+        let connections = Connections::to(&self.address(), &self.network, asking)?;
         let azure = self
             .builder()
+            .with_retry(asking.retries())
             .with_client_options(connections.options.clone())
             .with_http_connector(connections.connector.clone())
             .build()
@@ -191,7 +191,9 @@ mod tests {
 
     #[test]
     fn a_key_that_is_none_is_refused_with_the_container() {
-        let refused = Azure::new("account", "images").access_key("?").clients();
+        let refused = Azure::new("account", "images")
+            .access_key("?")
+            .clients(&Asking::default());
         let refused = refused.err().unwrap().to_string();
         assert!(refused.contains("images"), "{refused}");
     }

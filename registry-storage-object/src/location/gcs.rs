@@ -1,6 +1,6 @@
 //! [`Gcs`]: a bucket of Google Cloud Storage.
 
-use super::network::{Connections, Network, misfit};
+use super::network::{Asking, Connections, Network, misfit};
 use crate::bucket::{Clients, Dialect};
 use object_store::{
     StaticCredentialProvider,
@@ -129,9 +129,7 @@ impl Gcs {
     }
 
     fn builder(&self) -> object_store::Result<GoogleCloudStorageBuilder> {
-        let mut builder = GoogleCloudStorageBuilder::new()
-            .with_bucket_name(&self.bucket)
-            .with_retry(Network::retries());
+        let mut builder = GoogleCloudStorageBuilder::new().with_bucket_name(&self.bucket);
         if let Some(url) = &self.endpoint {
             builder = builder.with_base_url(url.trim_end_matches('/'));
         }
@@ -151,13 +149,14 @@ impl Gcs {
         })
     }
 
-    pub(crate) fn clients(&self) -> Result<Clients, StorageError> {
+    pub(crate) fn clients(&self, asking: &Asking) -> Result<Clients, StorageError> {
         let fail = |error| misfit(&format!("the bucket {}", self.bucket), error);
         let address = self.endpoint.clone().or_else(|| self.identity.store());
-        let connections = Connections::to(address.as_deref().unwrap_or(GOOGLE), &self.network)?;
+        let connections = Connections::to(address.as_deref().unwrap_or(GOOGLE), &self.network, asking)?;
         let gcs = self
             .builder()
             .map_err(fail)?
+            .with_retry(asking.retries())
             .with_client_options(connections.options.clone())
             .with_http_connector(connections.connector.clone())
             .build()
@@ -183,7 +182,11 @@ mod tests {
 
     #[test]
     fn a_key_that_is_none_is_refused_with_the_bucket() {
-        let refused = Gcs::new("images").key("{}").clients().err().unwrap();
+        let refused = Gcs::new("images")
+            .key("{}")
+            .clients(&Asking::default())
+            .err()
+            .unwrap();
         assert!(refused.to_string().contains("images"), "{refused}");
     }
 

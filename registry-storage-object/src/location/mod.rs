@@ -6,6 +6,7 @@ mod gcs;
 mod network;
 mod s3;
 
+pub(crate) use self::network::Asking;
 pub use self::{
     azure::Azure,
     gcs::Gcs,
@@ -43,11 +44,11 @@ impl Location {
         Kind::Memory(Arc::default(), Arc::default()).into()
     }
 
-    pub(crate) fn bucket(&self, root: &str) -> Result<Bucket, StorageError> {
+    pub(crate) fn bucket(&self, root: &str, asking: &Asking) -> Result<Bucket, StorageError> {
         let clients = match &self.kind {
-            Kind::S3(s3) => s3.clients()?,
-            Kind::Gcs(gcs) => gcs.clients()?,
-            Kind::Azure(azure) => azure.clients()?,
+            Kind::S3(s3) => s3.clients(asking)?,
+            Kind::Gcs(gcs) => gcs.clients(asking)?,
+            Kind::Azure(azure) => azure.clients(asking)?,
             Kind::Memory(memory, one) => Clients {
                 dialect: Dialect::Memory,
                 objects: Arc::clone(memory) as _,

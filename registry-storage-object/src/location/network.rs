@@ -1,16 +1,19 @@
 //! [`Network`]: settings of the connections to a store, of whichever vendor.
 
-use crate::bucket::{Clients, Connecting, Dialect, LARGEST_COPY, Observed, Observing, Signing};
+use crate::bucket::{Clients, Connecting, Dialect, LARGEST_COPY, Observed, Observing, Signing, Silence};
 use http::HeaderMap;
 use object_store::{
-    ClientOptions, ObjectStore, RetryConfig, client::HttpConnector as _, list::PaginatedListStore,
-    multipart::MultipartStore, signer::Signer,
+    BackoffConfig, ClientOptions, ObjectStore, RetryConfig, client::HttpConnector as _,
+    list::PaginatedListStore, multipart::MultipartStore, signer::Signer,
 };
 use registry_core::storage::StorageError;
 use std::{sync::Arc, time::Duration};
 
 /// Name under which requests are sent.
 const USER_AGENT: &str = concat!("registry-storage-object/", env!("CARGO_PKG_VERSION"));
+
+/// Longest pause before a request is sent again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Settings of the connections to a store.
 #[derive(Clone, Debug, Default)]
@@ -39,13 +42,41 @@ impl Network {
             timeout: Duration::from_secs(3),
         })
     }
+}
+
+/// The way in which requests are sent.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asking {
+    observed: Arc<Observed>,
+    patience: Option<Duration>,
+}
+
+impl Asking {
+    /// Returns the same for requests that are repeated for this time, while the store does not answer.
+    pub(crate) fn patiently(&self, patience: Duration) -> Self {
+        Self {
+            observed: Arc::clone(&self.observed),
+            patience: Some(patience),
+        }
+    }
 
     /// Returns how requests are repeated that may be.
-    pub(super) fn retries() -> RetryConfig {
+    pub(super) fn retries(&self) -> RetryConfig {
+        let Some(patience) = self.patience else {
+            return RetryConfig {
+                max_retries: 4,
+                retry_timeout: Duration::from_secs(10),
+                ..RetryConfig::default()
+            };
+        };
         RetryConfig {
-            max_retries: 4,
-            retry_timeout: Duration::from_secs(10),
-            ..RetryConfig::default()
+            // The time is over before.
+            max_retries: usize::MAX,
+            retry_timeout: patience,
+            backoff: BackoffConfig {
+                max_backoff: LONGEST_PAUSE,
+                ..BackoffConfig::default()
+            },
         }
     }
 }
@@ -61,11 +92,15 @@ pub(super) struct Connections {
 
 impl Connections {
     /// Returns connections whose answers are observed, if they are from the host of `address`.
-    pub(super) fn to(address: &str, network: &Network) -> Result<Self, StorageError> {
-        let observed = Arc::new(Observed::default());
+    pub(super) fn to(address: &str, network: &Network, asking: &Asking) -> Result<Self, StorageError> {
+        let observed = Arc::clone(&asking.observed);
         let connecting = network.connecting()?;
+        let silence = match asking.patience {
+            None => Silence::Final,
+            Some(_) => Silence::Asked,
+        };
         Ok(Self {
-            connector: Observing::of(Arc::clone(&observed), host(address)),
+            connector: Observing::of(Arc::clone(&observed), host(address), silence),
             observed,
             options: options(&connecting),
             connecting,

@@ -2,7 +2,7 @@
 
 use super::{
     classified::Classified,
-    network::{Connections, Network, misfit},
+    network::{Asking, Connections, Network, misfit},
 };
 use crate::bucket::{Clients, Dialect, LARGEST_COPY};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -282,8 +282,7 @@ impl S3 {
             .with_virtual_hosted_style_request(!path_style)
             .with_endpoint(&address)
             // TLS protects the bytes on their way, and digests what is stored.
-            .with_unsigned_payload(address.starts_with("https:"))
-            .with_retry(Network::retries());
+            .with_unsigned_payload(address.starts_with("https:"));
         if let Some((key, secret)) = &self.key {
             builder = builder.with_access_key_id(key).with_secret_access_key(secret);
         } else {
@@ -333,12 +332,14 @@ impl S3 {
         Ok((encryption, class))
     }
 
-    pub(crate) fn clients(&self) -> Result<Clients, StorageError> {
+    pub(crate) fn clients(&self, asking: &Asking) -> Result<Clients, StorageError> {
         let fail = |error| misfit(&format!("the bucket {}", self.bucket), error);
         let (builder, address) = self.builder();
-        let connections = Connections::to(&address, &self.network)?;
+        let connections = Connections::to(&address, &self.network, asking)?;
         let options = connections.options.clone();
-        let builder = builder.with_http_connector(connections.connector.clone());
+        let builder = builder
+            .with_retry(asking.retries())
+            .with_http_connector(connections.connector.clone());
         let plain = builder.clone().with_client_options(options.clone()).build();
         let plain = Arc::new(plain.map_err(fail)?);
         let mut clients = connections
@@ -445,7 +446,7 @@ mod tests {
             .encryption(S3Encryption::Kms("arn:key".into()))
             .storage_class("STANDARD_IA");
 
-        let signing = s3.clients().unwrap().signer.unwrap();
+        let signing = s3.clients(&Asking::default()).unwrap().signer.unwrap();
 
         let shown = |name: &str| signing.headers.get(name).map(|value| value.to_str().unwrap());
         assert_eq!(shown("x-amz-server-side-encryption"), Some("aws:kms"));
@@ -459,6 +460,6 @@ mod tests {
     #[test]
     fn a_text_that_no_header_carries_is_refused() {
         let s3 = S3::new("images").credentials("a", "b").storage_class("no\nclass");
-        assert!(s3.clients().is_err());
+        assert!(s3.clients(&Asking::default()).is_err());
     }
 }

@@ -55,11 +55,14 @@ impl Probe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{location::Location, rung::Rung};
+    use crate::{
+        location::{Asking, Location},
+        rung::Rung,
+    };
 
     #[tokio::test]
     async fn memory_keeps_everything() {
-        let bucket = Location::memory().bucket("").unwrap();
+        let bucket = Location::memory().bucket("", &Asking::default()).unwrap();
         let probe = Probe::run(&bucket).await.unwrap();
         assert_eq!(probe.rung(), Some(Rung::Conditional), "{probe}");
         assert!(

@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
     Location, ObjectStorage, keys,
+    location::Asking,
     support::{Remote, name},
 };
 use futures_util::{StreamExt as _, stream};
@@ -43,7 +44,7 @@ fn settings(permits: usize) -> ReadAhead {
 
 /// An object, and the bucket that has it.
 async fn stored() -> (Bucket, Meta) {
-    let bucket = Location::memory().bucket("").unwrap();
+    let bucket = Location::memory().bucket("", &Asking::default()).unwrap();
     bucket.put(KEY, content()).await.unwrap();
     let object = bucket.head(KEY).await.unwrap().unwrap();
     (bucket, object)

@@ -45,8 +45,8 @@ pub(super) fn run(options: &CopyStorage) -> std::result::Result<ExitCode, Box<dy
     );
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (source, _) = open(&from, false)?;
-        let (target, owned) = open(&to, true)?;
+        let (source, _) = open(&from, false).await?;
+        let (target, owned) = open(&to, true).await?;
         let copy = Copy {
             source,
             target,
@@ -66,7 +66,10 @@ pub(super) fn run(options: &CopyStorage) -> std::result::Result<ExitCode, Box<dy
 }
 
 /// Opens a place. A directory that is written belongs to this process until the end, so that no server uses it.
-fn open(settings: &Settings, is_target: bool) -> std::result::Result<(Side, Option<FsStorage>), String> {
+async fn open(
+    settings: &Settings,
+    is_target: bool,
+) -> std::result::Result<(Side, Option<FsStorage>), String> {
     match &settings.storage.kind {
         StorageKind::Directory { root, .. } => {
             let options = FsStorage::options();
@@ -75,7 +78,8 @@ fn open(settings: &Settings, is_target: bool) -> std::result::Result<(Side, Opti
             Ok((Side::directory(root), is_target.then_some(opened)))
         }
         StorageKind::Bucket(bucket) => {
-            let objects = bucket::objects(bucket).map_err(|error| bucket::explained(bucket, &error))?;
+            let opened = bucket::objects(bucket).await;
+            let objects = opened.map_err(|error| bucket::explained(bucket, &error))?;
             Ok((Side::Bucket(Box::new(objects)), None))
         }
         StorageKind::Memory => Err("images in memory end with the server, and cannot be copied".to_owned()),

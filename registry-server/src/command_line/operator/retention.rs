@@ -83,7 +83,7 @@ async fn explain(place: cli::RetentionPlace, only: Option<&str>, json: bool) -> 
             (Arc::new(storage.clone()), Arc::new(storage))
         }
         StorageKind::Bucket(bucket) => {
-            let opened = bucket::open(bucket, Use::Read).await;
+            let opened = bucket::open_for_command(bucket, Use::Read).await;
             let opened = opened.map_err(|error| bucket::explained(bucket, &error))?;
             (opened.storage, opened.notes)
         }

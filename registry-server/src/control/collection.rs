@@ -7,7 +7,7 @@ use super::{
 use registry_axum::TokioClock;
 use registry_core::{
     maintenance::{Clock as _, CollectEvent, CollectOptions, CollectReport, Pin, PinCause, Stopped, collect},
-    storage::{Reclaimed, Victim},
+    storage::{Reclaimed, StorageError, Victim},
 };
 use serde::{Deserialize, Serialize};
 use std::{pin::pin, time::Duration};
@@ -226,6 +226,9 @@ fn with_advice(pin: &Pin) -> String {
 /// Describes why a run ended early, with what helps.
 fn stopped(stopped: &Stopped) -> String {
     match stopped {
+        Stopped::Failed(StorageError::Unavailable { .. }) => format!(
+            "{stopped}; without a complete view nothing more is removed, in no repository. Run it again: it goes on with what this run has announced"
+        ),
         Stopped::Failed(_) => format!(
             "{stopped}; without a complete view nothing more is removed, in no repository: mend that path, its owner or its permissions, or move it away. `registry verify` lists everything that cannot be read"
         ),
@@ -304,7 +307,7 @@ mod tests {
     use registry_core::{
         Registry,
         maintenance::{Collections, MemoryNotes},
-        storage::{MemoryStorage, StorageError, Terms},
+        storage::{MemoryStorage, Terms},
     };
     use tokio::time::sleep;
 
@@ -404,5 +407,15 @@ mod tests {
         collected(Hold { seconds: 7200 }, &operator).await.unwrap();
         collected(Hold { seconds: 0 }, &operator).await.unwrap();
         begin().await.unwrap();
+    }
+
+    #[test]
+    fn a_run_that_ended_early_says_what_helps() {
+        let away = StorageError::unavailable("the store is away", None, None);
+        let broken = StorageError::internal("broken");
+        for (error, advice) in [(away, "Run it again"), (broken, "mend that path")] {
+            let said = stopped(&Stopped::Failed(error));
+            assert!(said.contains(advice), "{said}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -53,11 +53,14 @@ impl Operator {
     pub(super) fn work(&mut self, place: &Place, outages: &AtomicU64, round: &Receiver<()>) {
         loop {
             let arguments = COMMANDS[self.turn % COMMANDS.len()];
-            self.turn += 1;
             let before = outages.load(Ordering::SeqCst);
-            match self.run(place, arguments, round) {
+            let began = Instant::now();
+            let ended = self.run(place, arguments, round);
+            tell(arguments, &ended, began);
+            match ended {
                 Ended::Killed => {
                     self.kills += 1;
+                    self.turn += 1;
                     return;
                 }
                 Ended::Done(printed) => self.count(arguments[0], &printed),
@@ -67,8 +70,13 @@ impl Operator {
                         said.contains("another collection is running") || said.contains("taken over");
                     assert!(is_busy || was_out, "{arguments:?}: {said}");
                     self.refused += 1;
+                    if !is_busy {
+                        // It is run again: its opening waits for nothing.
+                        continue;
+                    }
                 }
             }
+            self.turn += 1;
         }
     }
 
@@ -110,6 +118,17 @@ impl Operator {
             _ => self.collections += u64::from(has_removed(printed)),
         }
     }
+}
+
+#[expect(clippy::print_stderr, reason = "the progress of a long run")]
+fn tell(arguments: &[&str], ended: &Ended, began: Instant) {
+    let what = match ended {
+        Ended::Done(_) => "done",
+        Ended::Failed(said) => said.lines().next().unwrap_or_default(),
+        Ended::Killed => "killed",
+    };
+    let seconds = began.elapsed().as_secs_f32();
+    eprintln!("replicas: {}: {seconds:.1} s: {what}", arguments.join(" "));
 }
 
 /// Waits for a process. Returns if it has succeeded, or `None` if the round was over before.

@@ -170,6 +170,7 @@ fn parse(text: &str) -> Option<Kept> {
 mod tests {
     use super::*;
     use crate::{Gcs, Location, ObjectStorage, location::Asking, support::Remote};
+    use http::StatusCode;
     use object_stores::proxy::{Fault, Kind, on};
 
     #[test]
@@ -277,6 +278,24 @@ mod tests {
     async fn open(remote: &Remote) -> Result<ObjectStorage> {
         let bucket = Gcs::new("bucket").key(remote.key());
         ObjectStorage::options().open(bucket.into()).await
+    }
+
+    #[tokio::test]
+    async fn a_store_that_answers_no_writer_of_three_races_is_away() {
+        let remote = Remote::start().await;
+        let location: Location = Gcs::new("bucket").key(remote.key()).into();
+        for (races, is_away) in [(2, false), (3, true)] {
+            // One write overtakes another one first. Then, 16 race at a time.
+            let writes = on(Kind::ConditionalPut).key("/create-").first(2 + 16 * races);
+            let fault = Fault::Answer(StatusCode::SERVICE_UNAVAILABLE);
+            let rule = remote.proxy.fault(writes, fault);
+
+            let probed = ObjectStorage::options().probe(&location).await;
+
+            assert_eq!(rule.happened(), 2 + 16 * races);
+            let unavailable = matches!(probed, Err(StorageError::Unavailable { .. }));
+            assert_eq!(unavailable, is_away, "{races} races: {probed:?}");
+        }
     }
 
     #[tokio::test]

@@ -211,6 +211,21 @@ async fn the_bytes_of_another_object_are_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_blob_that_is_pushed_again_is_read_on() {
+    let (stored, settings) = (stored().await, settings(2));
+    let mut reading = read(&stored, 0..SIZE, &settings);
+    let taken = take(&mut reading, 10).await;
+    stored.0.put(KEY, content()).await.unwrap();
+    let again = stored.0.head(KEY).await.unwrap().unwrap();
+    assert_ne!(again.version, stored.1.version, "it has another version");
+
+    let (taken, error) = take_rest(&mut reading, taken).await;
+
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(taken, content());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_breaks_off_is_asked_for_again() {
     let (bucket, object) = stored().await;
     for end in [Some(Err(StorageError::internal("broken"))), None] {

@@ -6,7 +6,7 @@ use registry_core::{
     Algorithm, Digest, MediaType, Reference, RepositoryName, Tag,
     storage::{PutManifest, PutOutcome, Storage as _, StorageWrite as _, TagExpect, TagMove, Verified},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Opens a replica on a bucket.
 pub(crate) async fn open(location: &Location) -> ObjectStorage {
@@ -34,6 +34,11 @@ impl Remote {
     /// Returns the number of objects in parts that were begun, and neither made nor dropped.
     pub(crate) fn open_multiparts(&self) -> usize {
         self.fake.open_multiparts("bucket")
+    }
+
+    /// Lets all objects in parts have been begun earlier.
+    pub(crate) fn age_multiparts(&self, by: Duration) {
+        self.fake.age_multiparts("bucket", by);
     }
 
     /// Returns the key of an account that passes the faults.

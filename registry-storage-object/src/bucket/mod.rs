@@ -7,6 +7,7 @@
 //!   expires, so the clock of the store bounds the time at which it takes effect. An answer that was lost is
 //!   [`Sent::Unclear`], and the caller reads back. Only what a busy store has turned away is sent again.
 
+mod begun;
 mod busy;
 mod clock;
 mod connecting;
@@ -24,6 +25,7 @@ mod time;
 
 use self::error::failed;
 pub(crate) use self::{
+    begun::Begun,
     clock::MARGIN,
     connecting::Connecting,
     error::RETRY_AFTER,

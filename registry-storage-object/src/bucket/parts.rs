@@ -144,7 +144,13 @@ impl Bucket {
         list.push_str("</CompleteMultipartUpload>");
         let query = [("uploadId", multipart.to_owned())];
         let answer = self
-            .signed_request(Method::POST, key, &query, HeaderMap::new(), list.into())
+            .signed_request(
+                Method::POST,
+                &self.path(key),
+                &query,
+                HeaderMap::new(),
+                list.into(),
+            )
             .await?;
         match answer {
             Answer::Done(_) => Ok(true),
@@ -239,7 +245,7 @@ impl Bucket {
             ("uploadId", multipart.to_owned()),
         ];
         match self
-            .signed_request(Method::PUT, to, &query, headers, Bytes::new())
+            .signed_request(Method::PUT, &self.path(to), &query, headers, Bytes::new())
             .await?
         {
             Answer::Done(text) => between(&text, "<ETag>", "</ETag>")

@@ -3,7 +3,7 @@
 use super::{Bucket, error::RETRY_AFTER};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri};
-use object_store::{client::HttpRequestBody, signer::SignedUrlOptions};
+use object_store::{client::HttpRequestBody, path::Path, signer::SignedUrlOptions};
 use registry_core::storage::{Result, StorageError};
 use std::time::Duration;
 
@@ -43,11 +43,11 @@ impl Bucket {
             .map_err(|error| StorageError::failed(format!("cannot sign a URL of {key}"), Box::new(error)))
     }
 
-    /// Sends a request that may be repeated. All headers are signed.
+    /// Sends a request that may be repeated, for an object or, by the empty path, for the bucket. All headers are signed.
     pub(super) async fn signed_request(
         &self,
         method: Method,
-        key: &str,
+        path: &Path,
         query: &[(&'static str, String)],
         headers: HeaderMap,
         body: Bytes,
@@ -55,12 +55,12 @@ impl Bucket {
         let Some(signing) = &self.clients.signer else {
             return Err(StorageError::Unsupported("sign URLs"));
         };
-        let fail = |error| StorageError::failed(format!("cannot sign a request for {key}"), error);
+        let fail = |error| StorageError::failed(format!("cannot sign a request for {path}"), error);
         let mut options = SignedUrlOptions::new().with_query(query.iter().cloned());
         options.signed_headers = headers.clone();
         let url = signing
             .signer
-            .signed_url_opts(method.clone(), &self.path(key), VALIDITY, &options)
+            .signed_url_opts(method.clone(), path, VALIDITY, &options)
             .await
             .map_err(fail)?;
         let mut last = String::new();
@@ -71,7 +71,7 @@ impl Bucket {
             }
             let request = request
                 .body(HttpRequestBody::from(body.clone()))
-                .map_err(|error| StorageError::failed(format!("cannot ask for {key}"), error))?;
+                .map_err(|error| StorageError::failed(format!("cannot ask for {path}"), error))?;
             let (status, text) = match signing.http.execute(request).await {
                 Err(error) => {
                     last = error.to_string();
@@ -91,7 +91,7 @@ impl Bucket {
             }
         }
         Err(StorageError::unavailable(
-            format!("the object store fails at {method} {key}: {last}"),
+            format!("the object store fails at {method} {path}: {last}"),
             Some(RETRY_AFTER),
             None,
         ))

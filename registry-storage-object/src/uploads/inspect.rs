@@ -25,6 +25,9 @@ impl Store {
         &self,
         page: Page<'_, RepositoryName>,
     ) -> Result<Listing<Seen<RepositoryName>>> {
+        if page.after.is_none() {
+            self.sweep_parts().await;
+        }
         let sessions = self.sessions().await?;
         let names: BTreeSet<_> = sessions.into_values().collect();
         let rest = names
@@ -121,7 +124,7 @@ impl Store {
     }
 
     /// Reads records, in the order of the ids.
-    fn session_records(
+    pub(super) fn session_records(
         &self,
         ids: Vec<UploadId>,
     ) -> stream::BoxStream<'_, Result<(UploadId, Option<Stored>)>> {

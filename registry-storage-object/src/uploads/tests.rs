@@ -429,3 +429,43 @@ async fn a_record_is_moved_although_the_store_refuses_that_for_a_while() {
 
     assert_eq!((rule.happened(), state.offset), (5, 1000));
 }
+
+#[tokio::test]
+async fn parts_that_no_record_names_are_dropped_once_they_are_old() {
+    let remote = Remote::start().await;
+    let storage = remote.open(true).await;
+    let store = &storage.store;
+    let state = opened(&storage).await;
+    let (state, _) = append(&storage, state, content(1, 17 * MIB), None).await;
+    let named = remote.open_multiparts();
+    assert_eq!(named, 1, "the session has parts");
+    let gone = UploadId::parse("0f5a1c2e-0000-4000-8000-000000000000").unwrap();
+    let digest = Digest::of(Algorithm::Sha256, b"content");
+    // The session has other parts than these. And another program has some.
+    let unnamed = [
+        keys::session_data(&state.id),
+        keys::session_data(&gone),
+        keys::blob(&digest),
+    ];
+    let other = "docker/registry/v2/repositories/a/_uploads/1/data".to_owned();
+    for key in unnamed.iter().chain([&other]) {
+        store.bucket.create_multipart(key).await.unwrap();
+    }
+    assert_eq!(remote.open_multiparts(), 5);
+
+    let sweep = async |age: Duration| {
+        remote.age_multiparts(age);
+        let inspect = storage.inspect().unwrap();
+        let listed = inspect.uploading(Page::first(10)).await.unwrap();
+        assert_eq!(listed.items.len(), 1);
+        remote.open_multiparts()
+    };
+    let minute = Duration::from_secs(60);
+    assert_eq!(sweep(minute).await, 5, "a record that names them may come");
+    assert_eq!(sweep(15 * minute).await, 3, "a copy in parts may take hours");
+    assert_eq!(sweep(24 * 60 * minute).await, 2);
+
+    let (state, hasher) = append(&storage, state, content(1, MIB), None).await;
+    commit(&storage, state, hasher).await;
+    assert_eq!(remote.open_multiparts(), 1, "that of another program");
+}

@@ -11,7 +11,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use md5::{Digest as _, Md5};
 use percent_encoding::percent_decode_str;
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 /// All buckets.
 #[derive(Debug, Default)]
@@ -61,6 +64,13 @@ impl Buckets {
         self.buckets
             .get(bucket)
             .map_or(0, |bucket| bucket.multiparts.len())
+    }
+
+    pub(super) fn age_multiparts(&mut self, bucket: &str, by: Duration) {
+        let bucket = self.buckets.get_mut(bucket);
+        for multipart in bucket.into_iter().flat_map(|bucket| bucket.multiparts.values_mut()) {
+            multipart.began -= by;
+        }
     }
 
     /// Copies an object, also from another bucket.

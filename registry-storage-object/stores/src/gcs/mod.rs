@@ -27,7 +27,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 /// Google Cloud Storage, in memory and on a loopback address. It ends when it is dropped.
@@ -115,6 +115,11 @@ impl GcsFake {
     pub fn open_multiparts(&self, bucket: &str) -> usize {
         self.shared.buckets().open_multiparts(bucket)
     }
+
+    /// Lets the multipart uploads that are open have been begun earlier, by this time.
+    pub fn age_multiparts(&self, bucket: &str, by: Duration) {
+        self.shared.buckets().age_multiparts(bucket, by);
+    }
 }
 
 impl Shared {
@@ -142,6 +147,7 @@ impl Shared {
         match call.kind {
             Kind::Get | Kind::Head => bucket.read(&call.key, request),
             Kind::List => bucket.list(&query),
+            Kind::ListMultiparts => Ok(bucket.list_multiparts(&query)),
             Kind::Put | Kind::ConditionalPut => {
                 let stored = bucket.put(&write, request.body().clone())?;
                 Ok(stored.stored())
@@ -155,7 +161,6 @@ impl Shared {
             | Kind::UploadPartCopy
             | Kind::DeleteMany
             | Kind::ListParts
-            | Kind::ListMultiparts
             | Kind::Other => Err(Refusal::NOT_IMPLEMENTED),
         }
     }

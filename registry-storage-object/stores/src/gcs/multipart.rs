@@ -14,7 +14,11 @@ use crate::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use md5::{Digest as _, Md5};
-use std::collections::BTreeMap;
+use jiff::Timestamp;
+use std::{collections::BTreeMap, time::SystemTime};
+
+/// Maximum number of multipart uploads in one answer. Few, so that tests have several pages.
+const MULTIPARTS: usize = 2;
 
 impl Bucket {
     pub(super) fn create_multipart(
@@ -26,6 +30,7 @@ impl Bucket {
         let id = format!("multipart-{id}");
         let multipart = Multipart {
             key: call.key.clone(),
+            began: SystemTime::now(),
             kept: object::kept(request.headers()),
             parts: BTreeMap::new(),
         };
@@ -33,6 +38,45 @@ impl Bucket {
         let body = format!(
             "<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
         );
+        respond(StatusCode::OK, body)
+    }
+
+    /// Lists multipart uploads, in the order of keys and ids.
+    pub(super) fn list_multiparts(&self, query: &Query<'_>) -> Response<Bytes> {
+        let prefix = query.get("prefix").unwrap_or_default();
+        let after = query.get("key-marker").map(|key| {
+            let id = query.get("upload-id-marker").unwrap_or_default();
+            (key, id)
+        });
+        let mut listed: Vec<(&str, &str, SystemTime)> = self
+            .multiparts
+            .iter()
+            .map(|(id, multipart)| (multipart.key.as_str(), id.as_str(), multipart.began))
+            .filter(|(key, id, _)| {
+                let is_after = after
+                    .as_ref()
+                    .is_none_or(|(last, last_id)| (*key, *id) > (last.as_str(), last_id.as_str()));
+                is_after && key.starts_with(&prefix)
+            })
+            .collect();
+        listed.sort_unstable();
+        let rest = listed.len() > MULTIPARTS;
+        listed.truncate(MULTIPARTS);
+        let mut body =
+            format!("<ListMultipartUploadsResult><IsTruncated>{rest}</IsTruncated>");
+        for (key, id, began) in &listed {
+            let (key, began) = (xml::escape(key), Timestamp::try_from(*began).unwrap_or_default());
+            body.push_str(&format!(
+                "<Upload><Key>{key}</Key><UploadId>{id}</UploadId><Initiated>{began:.3}</Initiated></Upload>"
+            ));
+        }
+        if let Some((key, id, _)) = listed.last().filter(|_| rest) {
+            let key = xml::escape(key);
+            body.push_str(&format!(
+                "<NextKeyMarker>{key}</NextKeyMarker><NextUploadIdMarker>{id}</NextUploadIdMarker>"
+            ));
+        }
+        body.push_str("</ListMultipartUploadsResult>");
         respond(StatusCode::OK, body)
     }
 

@@ -4,7 +4,7 @@ use super::answer::Refusal;
 use crate::xml;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 /// Size that every part has to have except the last.
 const SMALLEST: usize = 5 << 20;
@@ -13,6 +13,7 @@ const SMALLEST: usize = 5 << 20;
 #[derive(Debug)]
 pub(super) struct Multipart {
     pub(super) key: String,
+    pub(super) began: SystemTime,
     pub(super) kept: HeaderMap,
     pub(super) parts: BTreeMap<u32, Part>,
 }

@@ -131,7 +131,7 @@ impl Store {
         }
         let now = Slot::of(now(&self.bucket));
         for directory in self.bucket.directory(keys::CHANGES).await?.directories {
-            let slot = keys::name_in(keys::CHANGES, &directory).and_then(|name| name.parse().ok());
+            let slot = keys::name_in(keys::CHANGES, &directory).and_then(keys::number);
             if slot.is_some_and(|slot| Slot(slot).distance(now) > KEPT) {
                 let old = self.list_all(&directory).await?;
                 self.bucket

@@ -343,8 +343,16 @@ pub(crate) fn quarantined(key: &str) -> Option<QuarantineId> {
     let rest = key.strip_prefix(QUARANTINE)?.strip_prefix('/')?;
     let mut parts = rest.strip_suffix("/bytes")?.split('/');
     let digest = digest_of(parts.next()?, parts.next()?)?;
-    let number = parts.next()?.parse().ok()?;
+    let number = number(parts.next()?)?;
     parts.next().is_none().then(|| QuarantineId::new(digest, number))
+}
+
+/// Greatest number in a key. Nothing is counted so far: a greater one is not ours, and calculating with it may overflow.
+pub(crate) const GREATEST: u64 = 1 << 48;
+
+/// Returns the number that is a part of a key.
+pub(crate) fn number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|number| *number <= GREATEST)
 }
 
 pub(crate) fn collection_entry(number: u64) -> String {
@@ -422,6 +430,6 @@ pub(crate) fn gone(name: &str, number: u64) -> String {
 
 /// Returns the number of manifests that such a note is about.
 pub(crate) fn gone_number(key: &str) -> Option<u64> {
-    let (_, number) = key.strip_prefix(GONE)?.rsplit_once('-')?;
-    number.parse().ok()
+    let (_, last) = key.strip_prefix(GONE)?.rsplit_once('-')?;
+    number(last)
 }

@@ -19,7 +19,8 @@ impl Store {
     pub(super) async fn gone(&self) -> Result<(BTreeSet<String>, u64)> {
         let notes = self.list_all(keys::GONE).await?;
         let keys: BTreeSet<String> = notes.into_iter().map(|note| note.key).collect();
-        let number = keys.iter().filter_map(|key| keys::gone_number(key)).sum();
+        let number = keys.iter().filter_map(|key| keys::gone_number(key));
+        let number = number.fold(0, u64::saturating_add);
         Ok((keys, number))
     }
 

@@ -51,7 +51,7 @@ impl Store {
         for directory in [keys::LISTS, keys::RESCUED, keys::BATCHES] {
             for object in self.list_all(directory).await? {
                 let name = keys::name_in(directory, &object.key).unwrap_or_default();
-                let of = name.split('-').next().and_then(|of| of.parse::<u64>().ok());
+                let of = name.split('-').next().and_then(keys::number);
                 if of.is_some_and(|of| of < epoch) {
                     old.push(object.key);
                 }

@@ -445,7 +445,7 @@ impl Batches {
         }
         let directory = keys::batches(epoch);
         let directories = bucket.directory(&directory).await?.directories;
-        let number = |key: &String| keys::name_in(&directory, key)?.parse::<u64>().ok();
+        let number = |key: &String| keys::number(keys::name_in(&directory, key)?);
         let mut numbers: Vec<u64> = directories.iter().filter_map(number).collect();
         numbers.sort_unstable();
         let mut next = 0;
@@ -529,7 +529,7 @@ impl Listed {
             let number = meta
                 .key
                 .rsplit_once('/')
-                .and_then(|(_, number)| number.parse().ok());
+                .and_then(|(_, number)| keys::number(number));
             last = last.max(number);
             if is_old(bucket, StoreTime::of(meta.modified)) {
                 last_old = last_old.max(number);

@@ -254,7 +254,7 @@ async fn last_listed(bucket: &Bucket) -> Result<Option<u64>> {
     let listed: Vec<_> = bucket.list(keys::COLLECTIONS).try_collect().await?;
     let numbers = listed.iter().filter_map(|meta| {
         let (_, number) = meta.key.rsplit_once('/')?;
-        number.parse().ok()
+        keys::number(number)
     });
     Ok(numbers.max())
 }
@@ -267,13 +267,19 @@ pub(crate) fn now(bucket: &Bucket) -> StoreTime {
 }
 
 fn parse(key: &str, bytes: &[u8]) -> Result<State> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        StorageError::unavailable(
-            format!("the state {key} of collections is damaged, so nothing can be pushed or removed"),
-            Some(RETRY_AFTER),
-            Some(error.into()),
-        )
-    })
+    let damaged = |error| {
+        let message = format!(
+            "the state {key} of collections is damaged, so nothing can be pushed or removed: stop all servers and commands that \
+             use the bucket, remove this object, and start them again 15 minutes later. What a collection has announced is \
+             forgotten; the next one announces it anew"
+        );
+        StorageError::unavailable(message, Some(RETRY_AFTER), error)
+    };
+    let state: State = serde_json::from_slice(bytes).map_err(|error| damaged(Some(error.into())))?;
+    if state.epoch > keys::GREATEST {
+        return Err(damaged(None));
+    }
+    Ok(state)
 }
 
 fn gone(number: u64) -> StorageError {

@@ -365,7 +365,7 @@ async fn noted_slots(store: &Store, first: Slot, last: Slot) -> Result<Vec<Slot>
     let names = listed
         .iter()
         .filter_map(|path| keys::name_in(keys::CHANGES, path));
-    let noted: BTreeSet<u64> = names.filter_map(|name| name.parse().ok()).collect();
+    let noted: BTreeSet<u64> = names.filter_map(keys::number).collect();
     Ok(slots.filter(|slot| noted.contains(&slot.0)).collect())
 }
 

@@ -60,7 +60,7 @@ impl Store {
         let digest = evidence.digest;
         let directory = keys::quarantines(&digest);
         let taken = self.list_all(&directory).await?;
-        let number = |object: &Meta| keys::name_in(&directory, &object.key)?.parse::<u64>().ok();
+        let number = |object: &Meta| keys::number(keys::name_in(&directory, &object.key)?);
         let first = taken.iter().filter_map(number).max().unwrap_or(0) + 1;
         for number in first..first + RIVALS {
             let id = QuarantineId::new(digest, number);

@@ -47,7 +47,7 @@ impl Store {
         loop {
             let page = self.bucket.page(&keys::log(repository, tag), token).await?;
             let names = page.objects.into_iter().filter_map(|meta| last_part(&meta.key));
-            numbers.extend(names.filter_map(|name| name.parse::<u64>().ok()));
+            numbers.extend(names.filter_map(|name| keys::number(&name)));
             token = page.next;
             if token.is_none() {
                 numbers.sort_unstable();

@@ -11,7 +11,10 @@ use registry_core::{
     storage::{NewUpload, Result, Uploader},
 };
 use serde::{Deserialize, Serialize};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+/// Greatest number of a part, and of parts. Stores take 10,000.
+const MOST_PARTS: usize = 1 << 20;
 
 /// Record of a session. Each write of it has another nonce, which is the version of the session.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -152,7 +155,10 @@ impl Record {
     }
 
     pub(super) fn started(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(self.started)
+        let since = Duration::from_secs(self.started);
+        SystemTime::UNIX_EPOCH
+            .checked_add(since)
+            .unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
     pub(super) fn opened_by(&self) -> Option<Uploader> {
@@ -189,8 +195,12 @@ impl Record {
         let mut record: Self = serde_json::from_slice(bytes.get(..end)?).ok()?;
         record.content.here = bytes.slice(end + 1..);
         let content = &record.content;
-        let is_whole = content.stored || content.offset == content.sent() + content.rest();
-        is_whole.then_some(record)
+        let is_whole = content.stored || content.sent().checked_add(content.rest()) == Some(content.offset);
+        // Greater ones were not written by us, and calculating with them may overflow.
+        let parts = content.parts.iter().map(|part| part.number);
+        let next = record.multipart.iter().map(|multipart| multipart.next);
+        let is_possible = parts.chain(next).all(|number| number <= MOST_PARTS);
+        (is_whole && is_possible).then_some(record)
     }
 }
 
@@ -245,12 +255,14 @@ impl Content {
 
     /// Returns the number of bytes in parts.
     pub(super) fn sent(&self) -> u64 {
-        self.parts.iter().map(|part| part.len).sum()
+        let lens = self.parts.iter().map(|part| part.len);
+        lens.fold(0, u64::saturating_add)
     }
 
     /// Returns the number of bytes that are in no part.
     pub(super) fn rest(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.len).sum::<u64>() + self.here.len() as u64
+        let lens = self.pieces.iter().map(|piece| piece.len);
+        lens.fold(self.here.len() as u64, u64::saturating_add)
     }
 }
 
@@ -282,7 +294,7 @@ mod tests {
     fn a_record_comes_back_from_its_bytes() {
         let repository = RepositoryName::parse("a/b").unwrap();
         let new = NewUpload::hashed_by(Algorithm::Sha512).by(Some(Uploader::user("ann\n\"x")));
-        let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         let mut record = Record::open(&repository, &new, now).unwrap();
         let mut hasher = Hasher::new(Algorithm::Sha512);
         hasher.update(b"part piece {\"here\"}\n");
@@ -335,6 +347,27 @@ mod tests {
         for short in [0, 1, bytes.len() - 5, bytes.len() - 1] {
             assert!(Record::parse(&bytes.slice(..short)).is_none(), "{short}");
         }
+        let mut odd = record.clone();
+        odd.started = u64::MAX;
+        assert_eq!(
+            Record::parse(&odd.to_bytes()).unwrap().started(),
+            SystemTime::UNIX_EPOCH
+        );
+        let piece = |len| Piece {
+            name: "x".to_owned(),
+            len,
+        };
+        // Their sum is the right one, were it not for the overflow.
+        odd.content.pieces = vec![piece(u64::MAX), piece(1)];
+        assert!(Record::parse(&odd.to_bytes()).is_none());
+        let mut odd = record.clone();
+        odd.multipart = Some(Multipart {
+            target: Target::Session,
+            id: "upload".to_owned(),
+            next: usize::MAX,
+        });
+        assert!(Record::parse(&odd.to_bytes()).is_none());
+
         // The line is whole.
         let cut = bytes.slice(..bytes.len() - 1);
         assert_eq!(Record::repository_in(&cut), Some(repository));

@@ -243,8 +243,8 @@ impl Store {
         let mut numbers = Vec::new();
         let mut listed = self.bucket.list(&keys::session_log(id));
         while let Some(meta) = listed.try_next().await? {
-            let number = meta.key.rsplit_once('/').map(|(_, name)| name.parse::<u64>());
-            numbers.extend(number.and_then(std::result::Result::ok));
+            let name = meta.key.rsplit_once('/').map(|(_, name)| name);
+            numbers.extend(name.and_then(keys::number));
         }
         numbers.sort_unstable();
         Ok(numbers)

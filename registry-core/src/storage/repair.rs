@@ -296,6 +296,8 @@ pub enum FaultKind {
     Lost,
     /// The record is whole, and the content that it names is not stored.
     Dangling,
+    /// The record names what it should, and has the mark of a deletion that has stopped. Other programs may not read it.
+    Marked,
     /// The record cannot be read.
     Unreadable,
 }

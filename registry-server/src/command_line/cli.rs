@@ -458,7 +458,7 @@ pub(crate) struct Uploads {
 
 /// Explanation that all commands of operators share.
 const OPERATORS: &str = "The command runs on the server that owns the directory, through a socket in it, or on the directory if no server \
-                         runs. It prints a table on a terminal, and otherwise columns that are separated by tabs.";
+                         runs. It opens a bucket by itself, beside the servers. It prints a table on a terminal, and otherwise columns that are separated by tabs.";
 
 #[derive(Debug, Args)]
 #[command(after_help = OPERATORS)]

@@ -170,6 +170,11 @@ impl Place {
         }
     }
 
+    /// Returns true if the images are in a bucket.
+    pub(crate) const fn is_bucket(&self) -> bool {
+        matches!(self.at, At::Bucket(_))
+    }
+
     /// Returns true if a command that changes something becomes the user who owns the directory.
     pub(crate) fn becomes_owner(&self) -> bool {
         match &self.at {

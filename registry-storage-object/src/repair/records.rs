@@ -122,9 +122,6 @@ impl Store {
             let garbled = fault(FaultKind::Garbled, reason);
             return Ok(Some(garbled.with_mendable(own.is_some())));
         };
-        if is_marked(&link.bytes) && self.is_left(link.modified) {
-            return Ok(Some(fault(FaultKind::Garbled, LEFT_MARKED).with_mendable(true)));
-        }
         let data = match target == *digest {
             true => own,
             false => self.stored(&target).await?,
@@ -133,7 +130,9 @@ impl Store {
             let reason = format!("the content is gone: {}", keys::blob(&target));
             fault(FaultKind::Dangling, &reason)
         };
-        Ok(data.is_none().then(dangling))
+        let left = || fault(FaultKind::Marked, LEFT_MARKED).with_mendable(true);
+        let is_left = is_marked(&link.bytes) && self.is_left(link.modified);
+        Ok(data.is_none().then(dangling).or_else(|| is_left.then(left)))
     }
 
     async fn fault_of_manifest(
@@ -168,7 +167,7 @@ impl Store {
         let (pointer, entries) = self.tag_state(repository, tag).await?;
         Ok(match pointer.link {
             Link::To(_) if self.is_left_marked(&pointer) => {
-                Some(fault(FaultKind::Garbled, LEFT_MARKED).with_mendable(true))
+                Some(fault(FaultKind::Marked, LEFT_MARKED).with_mendable(true))
             }
             Link::To(_) => None,
             Link::Garbled => {

@@ -46,7 +46,7 @@ impl Finding {
     /// Returns true if no client notices it, so that nothing is wrong.
     #[must_use]
     pub const fn is_harmless(&self) -> bool {
-        matches!(self.kind, FindingKind::Leftover)
+        matches!(self.kind, FindingKind::Leftover | FindingKind::LeftMark)
     }
 }
 
@@ -68,6 +68,9 @@ impl fmt::Display for Finding {
                     f,
                     "; check the storage, for example for a mount that is missing; a collection with force accepts the loss"
                 )
+            }
+            Repaired::NotTried if self.kind == FindingKind::LeftMark => {
+                write!(f, "; a repair or the next collection writes it again")
             }
             Repaired::NotTried if self.kind == FindingKind::LostTag && self.remedy == Remedy::None => {
                 write!(f, "; push it again; a deletion of the tag accepts the loss")
@@ -133,6 +136,9 @@ kinds! {
     /// A repository holds a blob that no manifest names, and its content is gone. The collector of registry:2 leaves
     /// such records. They are harmless.
     Leftover = "leftover",
+    /// A record has the mark of a deletion that has stopped. Other programs may not read it; clients notice nothing. A
+    /// collection takes it off, too.
+    LeftMark = "left-mark",
 }
 
 impl fmt::Display for FindingKind {

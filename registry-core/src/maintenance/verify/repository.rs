@@ -175,7 +175,10 @@ impl<'r, 'a> Walk<'r, 'a> {
     /// Reports a faulty record, unless its content is reported.
     async fn faulty(&mut self, fault: Fault) {
         let record = fault.record.clone();
-        self.references.damage(record.clone());
+        let is_damage = fault.kind != FaultKind::Marked;
+        if is_damage {
+            self.references.damage(record.clone());
+        }
         let content = content_of(&record);
         if fault.kind == FaultKind::Dangling
             && content.is_some_and(|content| self.run.contents.is_damaged(content))
@@ -184,7 +187,7 @@ impl<'r, 'a> Walk<'r, 'a> {
         }
         let remedy = match (&record, fault.mendable) {
             (Record::Tag(_), true) if fault.kind == FaultKind::Lost => Remedy::PutBack,
-            (Record::Tag(_), true) => Remedy::DeleteTag,
+            (Record::Tag(_), true) if is_damage => Remedy::DeleteTag,
             (_, true) => Remedy::Rewrite,
             (_, false) => Remedy::None,
         };
@@ -195,7 +198,9 @@ impl<'r, 'a> Walk<'r, 'a> {
             ..Finding::new(kind_of(&fault), fault.place, fault.reason)
         };
         if let Record::Tag(tag) = &record {
-            finding.affected.add_tag(self.name, tag);
+            if is_damage {
+                finding.affected.add_tag(self.name, tag);
+            }
             finding.tag = Some(tag.clone());
         }
         if fault.mendable {
@@ -555,6 +560,7 @@ const fn content_of(record: &Record) -> Option<&Digest> {
 const fn kind_of(fault: &Fault) -> FindingKind {
     match (fault.kind, &fault.record) {
         (FaultKind::Unreadable, _) => FindingKind::Unreadable,
+        (FaultKind::Marked, _) => FindingKind::LeftMark,
         (FaultKind::Lost, Record::Tag(_)) => FindingKind::LostTag,
         (_, Record::Referrers) => FindingKind::Referrers,
         (_, Record::Tag(_)) => FindingKind::GarbledTag,

@@ -31,6 +31,13 @@ pub(super) fn run(options: &Check) -> Result<ExitCode, Box<dyn Error + Send + Sy
     writeln!(out, "{:36} {bucket}", "bucket")?;
     writeln!(out, "{}", printable::Lines(&probed.table))?;
     writeln!(out, "\n{}", lifecycle(bucket))?;
+    if probed.supports_replicas && bucket.sole {
+        writeln!(
+            out,
+            "\n`storage.{}.replicas: 1` has no effect: the store suits any number of servers.",
+            bucket.driver()
+        )?;
+    }
     if !suits {
         writeln!(
             out,
@@ -62,9 +69,12 @@ fn lifecycle(bucket: &Bucket) -> String {
                 "Filter": {"Prefix": prefix},
                 "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": DAYS},
             }]});
+            let endpoint = s3.endpoint.as_ref();
+            let endpoint = endpoint.map_or_else(String::new, |url| format!(" --endpoint-url {url}"));
             format!(
-                "A server that dies leaves parts of uploads in the store. Let it remove them after {DAYS} days:\n\
-                 aws s3api put-bucket-lifecycle-configuration --bucket {} --lifecycle-configuration '{rule}'",
+                "A server that dies leaves parts of uploads in the store. Let it remove them after {DAYS} days. If the bucket has \
+                 other rules, put them into the same list, since the command replaces all:\n\
+                 aws s3api put-bucket-lifecycle-configuration{endpoint} --bucket {} --lifecycle-configuration '{rule}'",
                 s3.bucket
             )
         }
@@ -74,7 +84,8 @@ fn lifecycle(bucket: &Bucket) -> String {
                 "condition": {"age": DAYS, "matchesPrefix": [prefix]},
             }]});
             format!(
-                "A server that dies leaves parts of uploads in the store. Let it remove them after {DAYS} days:\n\
+                "A server that dies leaves parts of uploads in the store. Let it remove them after {DAYS} days. If the bucket has \
+                 other rules, put them into the same list, since the command replaces all:\n\
                  gcloud storage buckets update gs://{} --lifecycle-file=FILE, where FILE has {rule}",
                 gcs.bucket
             )

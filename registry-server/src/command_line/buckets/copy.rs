@@ -52,8 +52,17 @@ pub(super) fn run(options: &CopyStorage) -> std::result::Result<ExitCode, Box<dy
             target,
             done: Done::default(),
         };
-        copy.all().await?;
-        copy.target.settle().await?;
+        let ended = async {
+            copy.all().await?;
+            copy.target.settle().await
+        };
+        ended.await.map_err(|error| {
+            let why = with_causes(&error);
+            format!(
+                "the copy ended early ({}): {why}; repeat it, and it goes on",
+                copy.done
+            )
+        })?;
         drop(owned);
         let failed = copy.done.failed.load(Ordering::Relaxed);
         writeln!(io::stdout(), "{}", copy.done)?;
@@ -158,10 +167,15 @@ impl Copy {
         self.links(Kind::Tag).await
     }
 
-    /// Counts a success. Reports a failure, and goes on with the rest.
-    fn ended(&self, counter: &AtomicU64, path: &str, copied: Result<()>) {
+    /// Counts a success. Reports a failure of one file, and goes on with the rest.
+    ///
+    /// # Errors
+    ///
+    /// The failure if it is one of the store: each of the other files would wait for it as long.
+    fn ended(&self, counter: &AtomicU64, path: &str, copied: Result<()>) -> Result<()> {
         match copied {
             Ok(()) => counter.fetch_add(1, Ordering::Relaxed),
+            Err(error @ StorageError::Unavailable { .. }) => return Err(error),
             Err(error) => {
                 // Nothing is left to tell it to if standard error is gone.
                 let _ = writeln!(
@@ -173,6 +187,7 @@ impl Copy {
                 self.done.failed.fetch_add(1, Ordering::Relaxed)
             }
         };
+        Ok(())
     }
 
     /// Copies all blobs that the target does not have with their size. A directory at a time, of which there are 256.
@@ -192,15 +207,15 @@ impl Copy {
                         .fetch_add(u64::from(is_there), Ordering::Relaxed);
                     !is_there
                 });
-                stream::iter(missing)
-                    .for_each_concurrent(BLOBS, |(path, size)| async move {
+                stream::iter(missing.map(Ok))
+                    .try_for_each_concurrent(BLOBS, |(path, size)| async move {
                         let copied = self.blob(&path, size).await;
                         if copied.is_ok() {
                             self.done.bytes.fetch_add(size, Ordering::Relaxed);
                         }
-                        self.ended(&self.done.blobs, &path, copied);
+                        self.ended(&self.done.blobs, &path, copied)
                     })
-                    .await;
+                    .await?;
             }
         }
         Ok(())
@@ -226,7 +241,7 @@ impl Copy {
             .try_for_each_concurrent(SMALL, |(path, _)| async move {
                 if kind(&path) == wanted {
                     let copied = self.small(&path, &path).await;
-                    self.ended(counter, &path, copied);
+                    self.ended(counter, &path, copied)?;
                 }
                 Ok(())
             })
@@ -259,7 +274,7 @@ impl Copy {
                         Side::Bucket(_) => format!("_index/{repository}/_media-types/{rest}"),
                     };
                     let copied = self.small(&path, &to).await;
-                    self.ended(&self.done.links, &path, copied);
+                    self.ended(&self.done.links, &path, copied)?;
                 }
                 Ok(())
             })
@@ -277,8 +292,7 @@ impl Copy {
                     Side::Bucket(_) => format!("{record}/record"),
                 };
                 let copied = self.small(&path, &to).await;
-                self.ended(&self.done.records, &path, copied);
-                Ok(())
+                self.ended(&self.done.records, &path, copied)
             })
             .await
     }
@@ -297,13 +311,12 @@ impl Copy {
                 }
             }
         }
-        stream::iter(files)
-            .for_each_concurrent(SMALL, |(file, names)| async move {
+        stream::iter(files.into_iter().map(Ok))
+            .try_for_each_concurrent(SMALL, |(file, names)| async move {
                 let copied = self.history(&file, names).await;
-                self.ended(&self.done.records, &file, copied);
+                self.ended(&self.done.records, &file, copied)
             })
-            .await;
-        Ok(())
+            .await
     }
 
     async fn history(&self, file: &str, mut names: Vec<String>) -> Result<()> {

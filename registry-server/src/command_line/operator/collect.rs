@@ -55,6 +55,12 @@ pub(crate) fn collect(options: cli::GarbageCollect) -> Result<ExitCode, BoxError
 }
 
 fn hold(session: &mut Session, time: Duration, json: bool) -> Result<ExitCode, BoxError> {
+    if session.place.is_bucket() {
+        return Err(
+            "collections of a bucket cannot be held, since any server and any command may run one: set `storage.maintenance.collect.enabled: false` for all servers, restart them, and run no collection meanwhile"
+                .into(),
+        );
+    }
     let operation = Hold {
         seconds: time.as_secs(),
     };

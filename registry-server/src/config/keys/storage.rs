@@ -161,7 +161,7 @@ pub(super) const KEYS: &[Key] = &[
     accepted(
         "storage.cache.blobdescriptor",
         Form::Text,
-        "the server reads the directory directly, without a cache that could be stale",
+        "the server reads the images directly, without a cache that could be stale",
     ),
     accepted(
         "storage.cache.layerinfo",

@@ -68,7 +68,10 @@ impl Buckets {
 
     pub(super) fn age_multiparts(&mut self, bucket: &str, by: Duration) {
         let bucket = self.buckets.get_mut(bucket);
-        for multipart in bucket.into_iter().flat_map(|bucket| bucket.multiparts.values_mut()) {
+        for multipart in bucket
+            .into_iter()
+            .flat_map(|bucket| bucket.multiparts.values_mut())
+        {
             multipart.began -= by;
         }
     }

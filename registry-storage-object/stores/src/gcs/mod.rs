@@ -157,11 +157,9 @@ impl Shared {
             Kind::UploadPart => bucket.put_part(&call.key, &query, request.body().clone()),
             Kind::CompleteMultipart => bucket.complete_multipart(&write, &query, request.body()),
             Kind::AbortMultipart => bucket.abort_multipart(&call.key, &query),
-            Kind::Copy
-            | Kind::UploadPartCopy
-            | Kind::DeleteMany
-            | Kind::ListParts
-            | Kind::Other => Err(Refusal::NOT_IMPLEMENTED),
+            Kind::Copy | Kind::UploadPartCopy | Kind::DeleteMany | Kind::ListParts | Kind::Other => {
+                Err(Refusal::NOT_IMPLEMENTED)
+            }
         }
     }
 

@@ -13,8 +13,8 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use md5::{Digest as _, Md5};
 use jiff::Timestamp;
+use md5::{Digest as _, Md5};
 use std::{collections::BTreeMap, time::SystemTime};
 
 /// Maximum number of multipart uploads in one answer. Few, so that tests have several pages.
@@ -62,8 +62,7 @@ impl Bucket {
         listed.sort_unstable();
         let rest = listed.len() > MULTIPARTS;
         listed.truncate(MULTIPARTS);
-        let mut body =
-            format!("<ListMultipartUploadsResult><IsTruncated>{rest}</IsTruncated>");
+        let mut body = format!("<ListMultipartUploadsResult><IsTruncated>{rest}</IsTruncated>");
         for (key, id, began) in &listed {
             let (key, began) = (xml::escape(key), Timestamp::try_from(*began).unwrap_or_default());
             body.push_str(&format!(

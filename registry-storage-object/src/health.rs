@@ -34,13 +34,20 @@ impl StorageHealth for ObjectStorage {
 impl Store {
     async fn probe(&self) -> Result<()> {
         const CONTENT: &str = "written by a health check\n";
-        let key = format!("{}/health-{}", keys::PROBE, nonce()?);
+        // One for each process: a check that fails in between leaves it, and the next one removes it.
+        let key = match self.health_key.get() {
+            Some(key) => key,
+            None => {
+                let key = format!("{}/health-{}", keys::PROBE, nonce()?);
+                self.health_key.get_or_init(|| key)
+            }
+        };
         if self.options.read_only {
-            return self.bucket.head(&key).await.map(drop);
+            return self.bucket.head(key).await.map(drop);
         }
-        self.bucket.put(&key, CONTENT).await?;
-        let read = self.bucket.get(&key).await?;
-        self.bucket.delete(&key).await?;
+        self.bucket.put(key, CONTENT).await?;
+        let read = self.bucket.get(key).await?;
+        self.bucket.delete(key).await?;
         match read {
             Some(read) if read.bytes == CONTENT => Ok(()),
             _ => Err(StorageError::internal(format!(

@@ -179,6 +179,11 @@ impl Entries {
         self.0.iter().rev().find_map(|entry| entry.change.target())
     }
 
+    /// Returns true if the tag has pointed at a manifest.
+    pub(crate) fn name(&self, target: &Digest) -> bool {
+        self.0.iter().any(|entry| entry.change.target() == Some(*target))
+    }
+
     /// Returns the version of the tag: other entries, other version.
     pub(crate) fn version(&self) -> TagVersion {
         let names: Vec<String> = self.0.iter().map(Entry::name).collect();

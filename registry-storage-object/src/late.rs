@@ -429,7 +429,7 @@ async fn a_mark_that_a_deletion_has_left_is_taken_off_by_a_repair() {
     pass_an_hour(&storage);
     for (record, key, target) in links {
         let left = storage.store.fault(&a, &record).await.unwrap().unwrap();
-        assert!(left.kind == FaultKind::Garbled && left.mendable, "{left:?}");
+        assert!(left.kind == FaultKind::Marked && left.mendable, "{left:?}");
         assert!(storage.mend(&a, &record).await.unwrap());
 
         let link = storage.store.bucket.get(&key).await.unwrap().unwrap();

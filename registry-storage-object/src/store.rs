@@ -20,7 +20,7 @@ use crate::{
 };
 use registry_core::storage::{RecentHolders, Result, StorageError, TrashIds};
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
     time::Duration,
 };
 use tokio::{sync::Semaphore, task::JoinHandle};
@@ -76,6 +76,8 @@ pub(crate) struct Store {
     pub(crate) trash_ids: TrashIds,
     /// Repositories whose index of referrers is complete.
     pub(crate) completed_referrers: Completed,
+    /// Key of the object that health checks write.
+    pub(crate) health_key: OnceLock<String>,
 }
 
 impl Store {
@@ -113,6 +115,7 @@ impl Store {
             holders: RecentHolders::new(HOLDERS),
             trash_ids: TrashIds::default(),
             completed_referrers: Completed::default(),
+            health_key: OnceLock::new(),
             bucket,
             part_memory: PartMemory::new(options.part_memory),
             read_ahead: ReadAhead::new(&options),

@@ -319,7 +319,7 @@ pub enum Error {
     #[error("the storage of this registry does not allow this")]
     DeniedByStorage(#[source] BoxError),
     /// The storage accepts nothing for now, often until an operator intervenes. The source is for the log.
-    #[error("the registry cannot store anything for now")]
+    #[error("the storage of this registry is unavailable for now")]
     #[non_exhaustive]
     Unavailable {
         /// Time after which the client may retry, if known.
@@ -377,7 +377,7 @@ impl Error {
             // 507 fits better, but docker retries it for 50 seconds, and docker, skopeo and podman show only the
             // status. With 403 all of them show the message, and none retries.
             Self::Full { .. } | Self::DeniedByStorage(_) => (S::FORBIDDEN, C::Denied),
-            Self::Unavailable { .. } => (S::SERVICE_UNAVAILABLE, C::Unknown),
+            Self::Unavailable { .. } => (S::SERVICE_UNAVAILABLE, C::Unavailable),
             Self::Auth(_) | Self::Storage(_) => (S::INTERNAL_SERVER_ERROR, C::Unknown),
         }
     }

@@ -25,7 +25,7 @@ use tracing::{
     span::{Attributes, Id, Record},
 };
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::Directive, layer::Context, layer::SubscriberExt as _, registry::LookupSpan,
+    EnvFilter, Layer, layer::Context, layer::SubscriberExt as _, registry::LookupSpan,
     util::SubscriberInitExt as _,
 };
 
@@ -33,9 +33,13 @@ use tracing_subscriber::{
 ///
 /// Returns a guard. Dropping it waits until all lines are written, at most for a short time.
 pub(crate) fn start(log: &Log) -> io::Result<Written> {
-    let filter = EnvFilter::builder()
-        .with_default_directive(Directive::from(log.level))
-        .from_env_lossy();
+    let mut directives = vec![log.level.to_string()];
+    if log.level == LevelFilter::INFO {
+        // A line for each request that is sent again is of use only while somebody looks for a fault.
+        directives.push("object_store=warn".to_owned());
+    }
+    directives.extend(std::env::var("RUST_LOG"));
+    let filter = EnvFilter::builder().parse_lossy(directives.join(","));
     let mut lines = Lines::new(log);
     if log.format == Format::Text && io::stderr().is_terminal() {
         let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

@@ -23,7 +23,7 @@ mod refusal;
 mod signed;
 mod time;
 
-use self::error::failed;
+use self::error::{failed, is_odd_key};
 pub(crate) use self::{
     begun::Begun,
     clock::MARGIN,
@@ -177,6 +177,10 @@ pub(crate) struct KeyPage {
     pub(crate) next: Option<String>,
 }
 
+/// Size of the largest object that is read whole, in bytes: indexes, records of uploads with their last bytes, and lists of a
+/// collection have some MiB.
+const LARGEST_RECORD: u64 = 64 << 20;
+
 pub(crate) type Chunks = BoxStream<'static, Result<Bytes>>;
 
 impl Bucket {
@@ -204,6 +208,12 @@ impl Bucket {
             Err(error) => return Err(failed("read", key, error)),
         };
         let (version, modified) = (version_of(&found.meta), found.meta.last_modified.into());
+        if found.meta.size > LARGEST_RECORD {
+            let size = found.meta.size;
+            return Err(StorageError::internal(format!(
+                "{key} has {size} bytes, which is too much for what it is: it is damaged, or of another program"
+            )));
+        }
         let bytes = found.bytes().await.map_err(|error| failed("read", key, error))?;
         Ok(Some(Object {
             bytes,
@@ -378,7 +388,11 @@ impl Bucket {
 
     /// Returns true if there is an object below a directory. 1 request.
     pub(crate) async fn any(&self, directory: &str) -> Result<bool> {
-        Ok(!self.first(directory, 1).await?.0.is_empty())
+        match self.first(directory, 1).await {
+            // Another program has put it there.
+            Err(error) if is_odd_key(&error) => Ok(true),
+            found => Ok(!found?.0.is_empty()),
+        }
     }
 
     /// Returns some objects below a directory, `limit` if there are as many, and true if there may be more. 1 request.

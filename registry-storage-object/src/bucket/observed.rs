@@ -16,7 +16,7 @@ use object_store::{
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -30,6 +30,8 @@ pub(crate) struct Observed {
     answers: AtomicU64,
     /// Time until which the store counts as silent: a request has had no answer, and none has come since it was sent.
     silent_until: Mutex<Option<Instant>>,
+    /// True if a command was told that there is no answer.
+    is_reported: AtomicBool,
     marks: Marks,
 }
 
@@ -73,9 +75,17 @@ impl Observed {
                 // A connection that is refused is an answer, too: nobody waits for it.
                 self.answers.fetch_add(1, Ordering::AcqRel);
                 self.set_silent_until(None);
+                if answered.is_ok() {
+                    self.is_reported.store(false, Ordering::Release);
+                } else if silence == Silence::Asked && !self.is_reported.swap(true, Ordering::AcqRel) {
+                    tracing::warn!("the object store cannot be reached; requests are repeated for some time");
+                }
                 answered
             }
             Err(_) => {
+                if silence == Silence::Asked && !self.is_reported.swap(true, Ordering::AcqRel) {
+                    tracing::warn!("the object store does not answer; requests are repeated for some time");
+                }
                 if !is_silent && self.answers.load(Ordering::Acquire) == before {
                     self.set_silent_until(Some(Instant::now() + SILENCE));
                 }
@@ -133,19 +143,42 @@ impl HttpService for Service {
             return self.inner.execute(request).await;
         }
         let (method, asked) = (request.method().clone(), Instant::now());
+        let is_listing = is_listing(&request);
         let response = observed.await_answer(&self.inner, request, *silence).await?;
         if observed.marks.is_foreign(&method, &response) {
             return Err(HttpError::new(HttpErrorKind::Request, Foreign));
         }
         observed.answer(response.headers(), asked);
-        Ok(response.map(patient))
+        let response = response.map(patient);
+        match is_listing {
+            true => whole(response).await,
+            false => Ok(response),
+        }
     }
+}
+
+/// Returns true for a request for a page of a listing, of any vendor.
+fn is_listing(request: &HttpRequest) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    let is_page = |name| matches!(name, "list-type=2" | "comp=list");
+    request.method() == http::Method::GET && query.split('&').any(is_page)
+}
+
+/// Receives an answer. The client library sends a request again if there is none, and not if its body breaks off.
+async fn whole(response: HttpResponse) -> Result<HttpResponse, HttpError> {
+    let (parts, body) = response.into_parts();
+    let bytes = body.bytes().await;
+    let bytes = bytes.map_err(|error| HttpError::new(HttpErrorKind::Interrupted, error))?;
+    Ok(HttpResponse::from_parts(parts, bytes.into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use object_store::client::HttpRequestBody;
+    use bytes::Bytes;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use object_store::client::{HttpRequestBody, HttpResponseBody};
 
     /// A store that takes this long for an answer.
     #[derive(Clone, Debug)]
@@ -195,5 +228,31 @@ mod tests {
             let answered = observed.await_answer(&client, request.unwrap(), silence).await;
             assert_eq!(answered.unwrap_err().kind(), kind);
         }
+    }
+
+    #[tokio::test]
+    async fn the_answers_of_listings_are_received_whole_or_asked_for_again() {
+        let of = |text: &str| {
+            let request = http::Request::get(text).body(HttpRequestBody::empty());
+            is_listing(&request.unwrap())
+        };
+        assert!(of("http://s/b?list-type=2&prefix=a"));
+        assert!(of("http://s/b?restype=container&comp=list"));
+        assert!(!of("http://s/b/k") && !of("http://s/b/k?versionId=list-type=2"));
+
+        let pieces: [Result<_, HttpError>; 2] = [
+            Ok(Frame::data(Bytes::from_static(b"half"))),
+            Err(HttpError::new(HttpErrorKind::Unknown, Foreign)),
+        ];
+        let body = StreamBody::new(futures_util::stream::iter(pieces));
+        let broken = http::Response::new(HttpResponseBody::new(body));
+        assert_eq!(
+            whole(broken).await.unwrap_err().kind(),
+            HttpErrorKind::Interrupted
+        );
+        let sound = whole(http::Response::new("whole".to_owned().into()))
+            .await
+            .unwrap();
+        assert_eq!(sound.into_body().bytes().await.unwrap(), "whole");
     }
 }

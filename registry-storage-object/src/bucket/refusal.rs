@@ -48,6 +48,12 @@ const KNOWN: [(&[&str], &str); 5] = [
     ),
 ];
 
+/// Texts of a request to the services that give a machine its identity.
+const IDENTITY: [&str; 3] = ["169.254.169.254", "169.254.170.2", "metadata.google.internal"];
+
+/// Texts of a store that is asked by TLS and answers without.
+const NO_TLS: &str = "InvalidContentType";
+
 /// Turns the error of an opening into one that says what to change, if waiting is of no use.
 pub(crate) fn refusal(error: StorageError) -> StorageError {
     let mut text = error.to_string();
@@ -58,6 +64,15 @@ pub(crate) fn refusal(error: StorageError) -> StorageError {
             text = format!("{text}: {said}");
         }
         cause = source.source();
+    }
+    if IDENTITY.iter().any(|address| text.contains(address)) {
+        let advice =
+            "no credentials were found, and this machine has no identity: set an access key and its secret";
+        return StorageError::denied(format!("{advice} ({text})"));
+    }
+    if text.contains(NO_TLS) {
+        let advice = "the object store does not speak TLS: correct the endpoint, for example to http://";
+        return StorageError::denied(format!("{advice} ({text})"));
     }
     let known = KNOWN
         .iter()
@@ -86,6 +101,11 @@ mod tests {
             ("403 Forbidden: <Code>InvalidAccessKeyId</Code>", "access key"),
             ("404 Not Found: <Code>XAdminUserNotFound</Code>", "access key"),
             ("403 Forbidden: ", "allow them"),
+            (
+                "PUT http://169.254.169.254/latest/api/token: 403 Forbidden",
+                "no credentials",
+            ),
+            ("received corrupt message of type InvalidContentType", "TLS"),
         ] {
             let error = StorageError::unavailable("cannot list a", None, Some(cause.into()));
             let refused = refusal(error);

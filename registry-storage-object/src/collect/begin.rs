@@ -4,6 +4,7 @@ use super::heartbeat::Heartbeat;
 use crate::{
     bucket::{RETRY_AFTER, StoreTime},
     gate::{Condemned, Stored, now},
+    keys,
     nonce::nonce,
     process::Claim,
     run::{OpenRun, Work},
@@ -41,7 +42,11 @@ impl Store {
             && !self.gate.is_sole()
             && Heartbeat::is_alive(bucket, holder, dead).await?
         {
-            return Err(StorageError::busy(format!("run {holder} of another replica")));
+            let seconds = dead.as_secs();
+            return Err(StorageError::busy(format!(
+                "run {holder} of another process, which has given a sign less than {seconds} s ago; if it was stopped, try again when \
+                 that time is over"
+            )));
         }
         let holder = nonce()?;
         let heartbeat = match self.gate.is_sole() {
@@ -73,8 +78,13 @@ impl Store {
         let state = &stored.state;
         let condemned = Condemned::read(bucket, &state.lists, &Condemned::default()).await?;
         let condemned = condemned.ok_or_else(|| {
-            let context =
-                "a list of condemned items has gone, and the collection that published it has not ended";
+            let context = format!(
+                "a list of condemned items below {} has gone, and the collection that published it has not ended, so nothing can be \
+                 pushed or removed: stop all servers and commands that use the bucket, remove {}, and start them again 15 minutes \
+                 later",
+                keys::LISTS,
+                keys::COLLECTION
+            );
             StorageError::unavailable(context, Some(RETRY_AFTER), None)
         })?;
         // Removals of the earlier holder may be on their way.

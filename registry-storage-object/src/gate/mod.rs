@@ -356,7 +356,12 @@ impl Gate {
             }
         }
         Err(StorageError::unavailable(
-            "the object store is too slow to tell the state of collections",
+            format!(
+                "the object store is too slow to tell the state of collections, or a list below {} has gone that {} names: if it lasts, \
+                 see `registry garbage-collect`",
+                keys::LISTS,
+                keys::COLLECTION
+            ),
             Some(RETRY_AFTER),
             None,
         ))

@@ -12,6 +12,9 @@ use std::{sync::Arc, time::Duration};
 /// Name under which requests are sent.
 const USER_AGENT: &str = concat!("registry-storage-object/", env!("CARGO_PKG_VERSION"));
 
+/// Number of retries that is not reached within some minutes.
+const RETRIES: usize = 1000;
+
 /// Longest pause before a request is sent again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -71,7 +74,7 @@ impl Asking {
         };
         RetryConfig {
             // The time is over before.
-            max_retries: usize::MAX,
+            max_retries: RETRIES,
             retry_timeout: patience,
             backoff: BackoffConfig {
                 max_backoff: LONGEST_PAUSE,

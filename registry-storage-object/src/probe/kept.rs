@@ -120,7 +120,10 @@ impl Probe {
         let means = self.means();
         match lacks.is_empty() {
             true => tracing::info!("the object store suits {means}"),
-            false => tracing::info!("the object store suits {means}; it does not {}", lacks.join(", ")),
+            false => tracing::info!(
+                "the object store suits {means}; it does not {}",
+                lacks.join(", nor ")
+            ),
         }
     }
 

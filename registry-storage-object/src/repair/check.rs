@@ -17,12 +17,16 @@ use std::{error::Error as _, time::UNIX_EPOCH};
 /// Maximum number of times that content is read while pushes keep replacing it.
 const TRIES: usize = 8;
 
+/// Number of failures to read content beside a store that works, after which it counts as unreadable.
+const FAILURES: usize = 3;
+
 /// Number of bytes that are hashed at once, away from the threads of the runtime.
 const PIECE: usize = 1 << 20;
 
 impl Store {
     pub(super) async fn check(&self, digest: &Digest) -> Result<Checked> {
         let key = keys::blob(digest);
+        let mut failed = 0;
         for _ in 0..TRIES {
             match self.check_once(digest, &key).await {
                 Ok(Some(checked)) => return Ok(checked),
@@ -30,6 +34,11 @@ impl Store {
                 Err(error) => {
                     // The storage as a whole does not work if this fails as well.
                     self.bucket.head(keys::VERIFICATION).await?;
+                    failed += 1;
+                    // It may not have worked meanwhile.
+                    if failed < FAILURES && matches!(error, StorageError::Unavailable { .. }) {
+                        continue;
+                    }
                     return Ok(Checked::unreadable(key, described(&error)));
                 }
             }

@@ -1,4 +1,6 @@
-use crate::{Location, ObjectStorage, keys};
+use crate::{Location, ObjectStorage, keys, support::Remote};
+use http::StatusCode;
+use object_stores::proxy::{Fault as Failure, Kind, on};
 use registry_core::{
     Algorithm, Digest, Reference, RepositoryName, Tag,
     storage::{
@@ -269,4 +271,40 @@ async fn a_lost_tag_points_again_where_it_pointed_last() {
     assert_eq!(manifest.digest, digest);
     let history = StorageTrash::history(&storage, &a(), &v1()).await.unwrap();
     assert!(history.last().unwrap().restored, "{history:?}");
+}
+
+#[tokio::test]
+async fn content_is_unreadable_only_if_a_store_that_works_fails_at_it_again_and_again() {
+    let remote = Remote::start().await;
+    let storage = remote.open(true).await;
+    let digest = Digest::of(Algorithm::Sha256, b"sound");
+    write(&storage, &keys::blob(&digest), b"sound").await;
+    // A request is sent 5 times.
+    for (failures, is_sound) in [(10, true), (15, false)] {
+        let reads = on(Kind::Get).key("/blobs/").first(failures);
+        let rule = remote
+            .proxy
+            .fault(reads, Failure::Answer(StatusCode::SERVICE_UNAVAILABLE));
+
+        let checked = storage.check(&digest).await.unwrap();
+
+        assert_eq!(rule.happened(), failures);
+        assert_eq!(matches!(checked, Checked::Sound { .. }), is_sound, "{checked:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_mark_that_was_left_is_no_damage() {
+    let storage = open().await;
+    let digest = Digest::of(Algorithm::Sha256, b"sound");
+    let link = keys::layer(&a(), &digest);
+    let mark = format!("{digest} nonce");
+    storage.store.bucket.put(&link, mark).await.unwrap();
+    assert_eq!(
+        faults(&storage).await[0].kind,
+        FaultKind::Dangling,
+        "its content is gone"
+    );
+    write(&storage, &keys::blob(&digest), b"sound").await;
+    assert!(faults(&storage).await.is_empty(), "its deletion may be going on");
 }

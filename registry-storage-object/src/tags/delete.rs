@@ -98,8 +98,7 @@ impl Store {
         entries: &Entries,
         recorded: &mut Option<Digest>,
     ) -> Result<(Swapped, Option<Digest>)> {
-        // The link may contain no digest.
-        let target = held.link.target().or_else(|| entries.last_target());
+        let target = self.known_target(removal.repository, held, entries).await?;
         if let Some(target) = target.filter(|_| removal.records && *recorded != target) {
             if !self.record_tag(removal, &target).await? {
                 return Ok((Swapped::Expired, None));
@@ -108,6 +107,25 @@ impl Store {
         }
         let swapped = self.unlink_with_entry(removal, held, target, entries).await?;
         Ok((swapped, target))
+    }
+
+    /// Returns the target of a tag, or the last one of its history if the link contains no digest, or one at which the tag was
+    /// never moved and that nothing has: then the link is damaged.
+    async fn known_target(
+        &self,
+        repository: &RepositoryName,
+        held: &Pointer,
+        entries: &Entries,
+    ) -> Result<Option<Digest>> {
+        let last = entries.last_target();
+        Ok(match held.link.target() {
+            Some(target) if last.is_some() && !entries.name(&target) => {
+                let is_there = self.revision(repository, &target).await?.is_some()
+                    || self.unrecorded(repository, &target).await?.is_some();
+                if is_there { Some(target) } else { last }
+            }
+            target => target.or(last),
+        })
     }
 
     async fn unlink_with_entry(

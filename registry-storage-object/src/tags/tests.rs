@@ -317,3 +317,27 @@ async fn a_manifest_that_is_kept_is_absent_when_its_content_has_gone() {
     put(&storage, 1, &["v1"]).await;
     assert!(storage.manifest(&a, &reference).await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn a_tag_whose_link_was_overwritten_is_deleted_with_the_target_that_it_had() {
+    let storage = open(&Location::memory()).await;
+    let (a, v1) = (name("a"), tag("v1"));
+    for number in [1, 2, 3] {
+        put(&storage, number, &[]).await;
+    }
+    // Nothing has the one. At the other, the tag was moved by another program.
+    for (link, expected) in [(9, digest(2)), (3, digest(3))] {
+        put(&storage, 2, &["v1"]).await;
+        let text = digest(link).to_string();
+        storage.store.bucket.put(&keys::tag(&a, &v1), text).await.unwrap();
+
+        let removal = storage.delete_tag(&a, &v1, TagExpect::Any, Deletion::new());
+        removal.await.unwrap();
+
+        let deleted = storage.deleted(&a, Page::first(10)).await.unwrap();
+        let Some(Seen::Whole(last)) = deleted.items.last() else {
+            panic!("{deleted:?}");
+        };
+        assert_eq!(last.digest, expected);
+    }
+}

@@ -46,6 +46,12 @@ pub(super) fn run(options: &CopyStorage) -> std::result::Result<ExitCode, Box<dy
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let (source, _) = open(&from, false).await?;
+        if source.is_empty().await? {
+            let place = named_place(&from);
+            return Err(
+                format!("there is no registry in {place}: nothing is below docker/registry/v2").into(),
+            );
+        }
         let (target, owned) = open(&to, true).await?;
         let copy = Copy {
             source,
@@ -92,6 +98,15 @@ async fn open(
             Ok((Side::Bucket(Box::new(objects)), None))
         }
         StorageKind::Memory => Err("images in memory end with the server, and cannot be copied".to_owned()),
+    }
+}
+
+/// Names a place without its credentials.
+fn named_place(settings: &Settings) -> String {
+    match &settings.storage.kind {
+        StorageKind::Directory { root, .. } => root.display().to_string(),
+        StorageKind::Bucket(bucket) => bucket.to_string(),
+        StorageKind::Memory => "the memory".to_owned(),
     }
 }
 

@@ -46,6 +46,18 @@ impl Side {
         }
     }
 
+    /// Returns true if there is nothing.
+    pub(super) async fn is_empty(&self) -> Result<bool> {
+        match self {
+            Self::Directory { top, .. } => match fs::read_dir(top) {
+                Ok(mut entries) => Ok(entries.next().is_none()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+                Err(error) => Err(failed("list", TOP, error)),
+            },
+            Self::Bucket(objects) => Ok(objects.list(TOP).try_next().await?.is_none()),
+        }
+    }
+
     /// Lists all files below a directory. A bucket has media types elsewhere, and histories and records in another form.
     pub(super) fn list(&self, directory: &str) -> BoxStream<'static, Result<Found>> {
         match self {

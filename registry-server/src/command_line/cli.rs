@@ -313,8 +313,8 @@ pub(crate) struct Serve {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
     /// Print the effective configuration, the origin of each value, and what is ignored: exit code 0 if it can be used,
-    /// 1 if not. The files of users and access rules are checked, too; certificates, the directory of images and the
-    /// port are not
+    /// 1 if not. The files of users and access rules are checked, too; certificates, the directory or bucket of images,
+    /// and the port are not
     Check {
         /// A configuration file
         #[arg(value_name = "CONFIG", env = "REGISTRY_CONFIGURATION_PATH")]
@@ -458,7 +458,8 @@ pub(crate) struct Uploads {
 
 /// Explanation that all commands of operators share.
 const OPERATORS: &str = "The command runs on the server that owns the directory, through a socket in it, or on the directory if no server \
-                         runs. It opens a bucket by itself, beside the servers. It prints a table on a terminal, and otherwise columns that are separated by tabs.";
+                         runs. It opens a bucket by itself, beside the servers. It prints a table on a terminal, and otherwise columns that are \
+                         separated by tabs.";
 
 #[derive(Debug, Args)]
 #[command(after_help = OPERATORS)]
@@ -486,7 +487,10 @@ pub(crate) struct Verify {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Beside a running server, content goes that was deleted, and other content that nobody has used for 24 hours. \
-                  Without a server, all content goes that nothing refers to. The exit code is 1 if the run ended early."
+                  Without a server, all content of a directory goes that nothing refers to.\n\n\
+                  In a bucket, content goes 24 hours after it was written and, once more, 24 hours after its removal was announced to \
+                  all servers, also if it was deleted. Set REGISTRY_STORAGE_MAINTENANCE_COLLECT_GRACE=10m to shorten both.\n\n\
+                  The exit code is 1 if the run ended early."
 )]
 pub(crate) struct GarbageCollect {
     /// A configuration file
@@ -513,8 +517,8 @@ pub(crate) struct GarbageCollect {
     #[arg(long)]
     pub(crate) force: bool,
 
-    /// Let no collection remove anything for this time, such as 6h, for a backup of a running server. Returns at once; 0
-    /// ends it
+    /// Let no collection of a directory remove anything for this time, such as 6h, for a backup of a running server. Returns
+    /// at once; 0 ends it
     #[arg(long, value_name = "TIME", value_parser = hold, conflicts_with_all = ["dry_run", "delete_untagged", "keep_trash", "force"])]
     pub(crate) hold: Option<Duration>,
 

@@ -73,7 +73,7 @@ spec:
         {{- include "registry.alive" . | nindent 8 }}
         periodSeconds: 2
         {{- if eq $kind "bucket" }}
-        # The server listens once it has reached the bucket: a store that is out at the start has an hour.
+        # The server listens before it has reached the bucket, however long that takes. So this time is never used up.
         failureThreshold: 1800
         {{- else }}
         # Five minutes, for the index of a large directory.

@@ -11,9 +11,9 @@ const MEMORY: &str = "extension: maximum memory for the parts of all uploads; a 
 const AHEAD: &str = "extension: number of ranges of 16 MiB that are read ahead of a fast client that pulls a large blob from a slow store; \
      `0` reads each blob by one request";
 const READING: &str = "extension: maximum memory for what is read ahead of all clients; without memory, a pull goes on as one request";
-const REPLICAS: &str = "extension: `1` says that one server at a time writes to the bucket. A store that ignores preconditions needs it, and \
-     the server then refuses to be a second one as far as it can tell. By default any number of servers, and such a store is \
-     refused";
+const REPLICAS: &str = "extension: `1` says that one server at a time writes to the bucket. It has an effect only on a store that ignores \
+     preconditions: such a store is refused without it, and with it the server refuses to be a second one as far as it can tell. On \
+     any other store, any number of servers write";
 const AGENT: &str = "text after the server's name in the `User-Agent` of requests to the store";
 const SKIP_VERIFY: &str =
     "trusts any certificate of the store. Whoever is on the way can then read and change the images";

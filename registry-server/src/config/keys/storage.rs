@@ -129,7 +129,9 @@ pub(super) const KEYS: &[Key] = &[
         "storage.maintenance.collect.grace",
         Form::Duration,
         "24h",
-        "extension: time for which content stays that nothing refers to, after a client has used it or the server has started",
+        "extension: time for which content stays that nothing refers to, after a client has used it or the server has started. In a \
+         bucket: after it was written, and again after a collection has announced its removal. Choose at least `10m` there: a lost tag is \
+         noticed only 10 minutes after its last move",
     ),
     honoured(
         "storage.maintenance.collect.delay",

@@ -160,11 +160,11 @@ impl Renewal {
         };
         match outcome {
             Ok(pair) => {
+                tls.serve(&name, &pair.certified);
                 tracing::info!(
                     "TLS: serves a new certificate for {name}, valid until {}",
                     utc(pair.validity.until)
                 );
-                tls.serve(&name, &pair.certified);
                 *host = Host {
                     name,
                     due: renew_at(pair.validity, chance()),

@@ -134,7 +134,8 @@ fn what_the_store_can_do_is_printed_with_the_rule_to_set() {
     for told in [
         "s3://images/team",
         "any number of replicas",
-        "aws s3api put-bucket-lifecycle-configuration --bucket images",
+        "aws s3api put-bucket-lifecycle-configuration --endpoint-url http://127.0.0.1:",
+        " --bucket images",
         r#""DaysAfterInitiation":7"#,
         r#""Prefix":"team/""#,
     ] {

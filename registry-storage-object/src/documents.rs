@@ -9,7 +9,7 @@ use registry_core::{
 impl Store {
     /// Reads a manifest, or what a tag points at without a record.
     pub(crate) async fn document(&self, repository: &RepositoryName, digest: &Digest) -> Result<Document> {
-        let link = self.bucket.get(&keys::revision(repository, digest)).await?;
+        let link = self.bucket.get_link(&keys::revision(repository, digest)).await?;
         if let Some(stored) = link.and_then(|link| read_link(&link.bytes, digest)) {
             return self.document_at(repository, digest, &stored).await;
         }

@@ -264,7 +264,7 @@ impl Store {
         if link.size == own.len() as u64 {
             return Ok(Ok(*digest));
         }
-        let Some(read) = self.bucket.get(&link.key).await? else {
+        let Some(read) = self.bucket.get_link(&link.key).await? else {
             // It is being removed. What it named stays until the next look.
             return Ok(Ok(*digest));
         };

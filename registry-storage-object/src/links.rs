@@ -166,7 +166,7 @@ impl Store {
     }
 
     async fn find_link(&self, link: &str, digest: &Digest) -> Result<Option<Found>> {
-        let Some(found) = self.bucket.get(link).await? else {
+        let Some(found) = self.bucket.get_link(link).await? else {
             return Ok(None);
         };
         let target = read_link(&found.bytes, digest);

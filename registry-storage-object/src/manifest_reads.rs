@@ -125,7 +125,7 @@ impl Store {
 
     /// Reads the record of a manifest. Returns true as well if it has the [mark](crate::marks) of a deletion.
     pub(crate) async fn record(&self, repository: &RepositoryName, digest: &Digest) -> Result<(Link, bool)> {
-        let object = self.bucket.get(&keys::revision(repository, digest)).await?;
+        let object = self.bucket.get_link(&keys::revision(repository, digest)).await?;
         let bytes = object.as_ref().map(|object| &object.bytes[..]);
         Ok((Link::of(digest, bytes), bytes.is_some_and(is_marked)))
     }
@@ -185,7 +185,10 @@ impl Store {
         let media_type = match known.stated {
             Some(stated) => stated,
             None => {
-                let object = self.bucket.get(&keys::media_type(repository, digest)).await?;
+                let object = self
+                    .bucket
+                    .get_link(&keys::media_type(repository, digest))
+                    .await?;
                 let text = object
                     .as_ref()
                     .and_then(|object| str::from_utf8(&object.bytes).ok());

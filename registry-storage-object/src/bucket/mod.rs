@@ -177,9 +177,8 @@ pub(crate) struct KeyPage {
     pub(crate) next: Option<String>,
 }
 
-/// Size of the largest object that is read whole, in bytes: indexes, records of uploads with their last bytes, and lists of a
-/// collection have some MiB.
-const LARGEST_RECORD: u64 = 64 << 20;
+/// Size of the largest link, in bytes. It is more than a digest with a mark of a deletion has.
+const LARGEST_LINK: u64 = 4096;
 
 pub(crate) type Chunks = BoxStream<'static, Result<Bytes>>;
 
@@ -200,21 +199,34 @@ impl Bucket {
         &self.clients.observed
     }
 
-    /// Reads a small object.
+    /// Reads an object whole.
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Object>> {
+        self.get_up_to(key, u64::MAX).await
+    }
+
+    /// Reads a link, a media type, or an entry of a log. An object that is too large for that has no content: anybody who pulls
+    /// would let it be read into memory.
+    pub(crate) async fn get_link(&self, key: &str) -> Result<Option<Object>> {
+        self.get_up_to(key, LARGEST_LINK).await
+    }
+
+    async fn get_up_to(&self, key: &str, limit: u64) -> Result<Option<Object>> {
         let found = match self.clients.objects.get(&self.path(key)).await {
             Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(failed("read", key, error)),
         };
         let (version, modified) = (version_of(&found.meta), found.meta.last_modified.into());
-        if found.meta.size > LARGEST_RECORD {
-            let size = found.meta.size;
-            return Err(StorageError::internal(format!(
-                "{key} has {size} bytes, which is too much for what it is: it is damaged, or of another program"
-            )));
-        }
-        let bytes = found.bytes().await.map_err(|error| failed("read", key, error))?;
+        let bytes = if found.meta.size > limit {
+            tracing::warn!(
+                key,
+                size = found.meta.size,
+                "an object is too large for what it is, and is not read"
+            );
+            Bytes::new()
+        } else {
+            found.bytes().await.map_err(|error| failed("read", key, error))?
+        };
         Ok(Some(Object {
             bytes,
             version,

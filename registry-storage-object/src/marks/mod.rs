@@ -83,7 +83,7 @@ impl Store {
     pub(crate) async fn mark_link(&self, key: &str) -> Result<Option<Marked>> {
         let began = Instant::now();
         loop {
-            let Some(object) = self.bucket.get(key).await? else {
+            let Some(object) = self.bucket.get_link(key).await? else {
                 return Ok(None);
             };
             // Another deletion may be going on. Both remove the same link.
@@ -151,7 +151,7 @@ impl Store {
     pub(crate) async fn keep_link(&self, key: &str) -> Result<bool> {
         let began = Instant::now();
         loop {
-            let Some(object) = self.bucket.get(key).await? else {
+            let Some(object) = self.bucket.get_link(key).await? else {
                 return Ok(false);
             };
             let Some(marked) = Marked::of(key, &object).filter(|marked| marked.text != GARBLED) else {

@@ -113,7 +113,7 @@ impl Store {
 
     async fn fault_of_link(&self, record: &Record, digest: &Digest, key: &str) -> Result<Option<Fault>> {
         let fault = |kind, reason: &str| Fault::new(record.clone(), kind, key, reason);
-        let (link, own) = tokio::try_join!(self.bucket.get(key), self.stored(digest))?;
+        let (link, own) = tokio::try_join!(self.bucket.get_link(key), self.stored(digest))?;
         let Some(link) = link else {
             return Ok(Some(fault(FaultKind::Missing, "there is no link")));
         };
@@ -229,7 +229,7 @@ impl Store {
     ) -> Result<bool> {
         for _ in 0..SECTIONS {
             let view = self.gate.view(&self.bucket).await?;
-            let there = self.bucket.get(key).await?;
+            let there = self.bucket.get_link(key).await?;
             let fault = self.fault(repository, record).await?;
             if !fault.is_some_and(|fault| fault.mendable) {
                 return Ok(false);

@@ -308,3 +308,18 @@ async fn a_mark_that_was_left_is_no_damage() {
     write(&storage, &keys::blob(&digest), b"sound").await;
     assert!(faults(&storage).await.is_empty(), "its deletion may be going on");
 }
+
+#[tokio::test]
+async fn a_link_that_is_too_large_is_not_read_and_can_be_mended() {
+    let storage = open().await;
+    let digest = Digest::of(Algorithm::Sha256, b"sound");
+    write(&storage, &keys::blob(&digest), b"sound").await;
+    let key = keys::layer(&a(), &digest);
+    // Its first bytes are those of a link.
+    let large = format!("{digest}{}", " ".repeat(5000));
+    storage.store.bucket.put(&key, large).await.unwrap();
+    let found = faults(&storage).await;
+    assert_eq!((found[0].kind, found[0].mendable), (FaultKind::Garbled, true));
+    assert!(storage.mend(&a(), &found[0].record).await.unwrap());
+    assert!(faults(&storage).await.is_empty());
+}

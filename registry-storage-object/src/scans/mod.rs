@@ -21,6 +21,9 @@ const AT_ONCE: usize = 16;
 /// Number of keys in a page of a second listing. It is not a part of the usual 1,000, so that pages end at other keys.
 const OTHER_PAGE: usize = 617;
 
+/// Number of further listings, in all of which a key has to be missing, although it is there.
+const LISTINGS: usize = 3;
+
 /// Content that a scan has to find in a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holding {
@@ -58,19 +61,46 @@ impl Store {
             return Err(incomplete(key));
         }
         let mut second = by_key(second);
-        let missing = first.values().filter(|object| !second.contains_key(&object.key));
-        let looks = missing.map(|object| async move {
+        let mut missing: Vec<Meta> = first
+            .into_values()
+            .filter(|object| !second.contains_key(&object.key))
+            .collect();
+        for attempt in 0.. {
+            missing = self.still_there(missing, &mut second).await?;
+            let Some(object) = missing.first() else { break };
+            if attempt == LISTINGS {
+                return Err(incomplete(&object.key));
+            }
+            // It may have been removed and written again within a second, with the same content. So that has to happen each time.
+            let again = by_key(self.bucket.list_by(directory, size).await?);
+            let (found, left): (Vec<Meta>, Vec<Meta>) = missing
+                .into_iter()
+                .partition(|object| again.contains_key(&object.key));
+            second.extend(found.into_iter().map(|object| (object.key.clone(), object)));
+            missing = left;
+        }
+        Ok(second.into_values().collect())
+    }
+
+    /// Looks at objects that a listing lacks. Returns those that are as they were, and adds to the listing what was written
+    /// meanwhile.
+    async fn still_there(
+        &self,
+        missing: Vec<Meta>,
+        listed: &mut BTreeMap<String, Meta>,
+    ) -> Result<Vec<Meta>> {
+        let looks = missing.into_iter().map(|object| async move {
             let found = self.bucket.head(&object.key).await?;
             Ok(found.map(|found| (object, found)))
         });
+        let mut same = Vec::new();
         for (object, found) in at_once(looks).await?.into_iter().flatten() {
-            if object.is_the_same_as(&found) {
-                return Err(incomplete(&found.key));
+            match object.is_the_same_as(&found) {
+                true => same.push(object),
+                false => drop(listed.insert(found.key.clone(), found)),
             }
-            // It was removed and written again, or written meanwhile.
-            second.insert(found.key.clone(), found);
         }
-        Ok(second.into_values().collect())
+        Ok(same)
     }
 
     /// Returns true if a repository has a manifest or a tag. 1 request.

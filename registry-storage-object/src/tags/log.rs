@@ -60,12 +60,12 @@ impl Store {
     pub(super) async fn head(&self, repository: &RepositoryName, tag: &Tag) -> Result<Head> {
         for _ in 0..ATTEMPTS {
             let Some(number) = self.numbers(repository, tag).await?.pop() else {
-                let object = self.bucket.get(&keys::tag(repository, tag)).await?;
+                let object = self.bucket.get_link(&keys::tag(repository, tag)).await?;
                 let link = Link::of_tag(object.as_ref().map(|object| &object.bytes[..]));
                 return Ok(Head { number: 0, link });
             };
             // Otherwise it was removed meanwhile: there are many newer ones.
-            if let Some(object) = self.bucket.get(&key(repository, tag, number)).await? {
+            if let Some(object) = self.bucket.get_link(&key(repository, tag, number)).await? {
                 let link = match object.bytes.starts_with(DELETED.as_bytes()) {
                     true => Link::None,
                     false => Link::of_tag(Some(&object.bytes)),
@@ -99,7 +99,7 @@ impl Store {
             Sent::Expired => return Ok(Swapped::Expired),
             Sent::Unclear => {
                 self.wait_for(fence, &key).await?;
-                let found = self.bucket.get(&key).await?;
+                let found = self.bucket.get_link(&key).await?;
                 if found.is_none_or(|found| found.bytes != text) {
                     return Ok(Swapped::Refused);
                 }

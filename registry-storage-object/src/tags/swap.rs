@@ -30,7 +30,7 @@ impl Store {
                 at: Place::Log(head),
             });
         }
-        let object = self.bucket.get(&keys::tag(repository, tag)).await?;
+        let object = self.bucket.get_link(&keys::tag(repository, tag)).await?;
         let link = Link::of_tag(object.as_ref().map(|object| &object.bytes[..]));
         Ok(Pointer {
             link,
@@ -81,7 +81,7 @@ impl Store {
             Sent::Unclear => {}
         }
         self.wait_for(fence, &key).await?;
-        Ok(match self.bucket.get(&key).await? {
+        Ok(match self.bucket.get_link(&key).await? {
             None => Swapped::Done,
             // It had no effect: the caller reads again.
             Some(_) => Swapped::Refused,
@@ -112,7 +112,7 @@ impl Store {
             Swapped::Refused => return Ok(None),
             Swapped::Expired => return Err(contended(repository, tag)),
         }
-        let object = self.bucket.get(&keys::tag(repository, tag)).await?;
+        let object = self.bucket.get_link(&keys::tag(repository, tag)).await?;
         Ok(object
             .filter(|object| object.bytes == text)
             .map(|object| Pointer {
@@ -176,7 +176,7 @@ impl Store {
             Sent::Unclear => {}
         }
         self.wait_for(fence, &key).await?;
-        Ok(match self.bucket.get(&key).await? {
+        Ok(match self.bucket.get_link(&key).await? {
             Some(object) if object.bytes == text => Swapped::Done,
             // It had no effect, or its effect is gone: the caller reads again.
             _ => Swapped::Refused,

@@ -113,7 +113,12 @@ async fn an_outage_is_no_absence_and_its_cause_is_not_for_clients() {
             "DENIED",
             "no files (inodes) left",
         ),
-        (unavailable, StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "for now"),
+        (
+            unavailable,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "UNAVAILABLE",
+            "for now",
+        ),
         (
             read_only,
             StatusCode::METHOD_NOT_ALLOWED,

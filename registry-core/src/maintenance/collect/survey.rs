@@ -216,6 +216,7 @@ impl Surveyor<'_> {
     /// Reads all documents, one at a time.
     async fn documents(&self, name: &RepositoryName, survey: &mut Survey) -> Result<()> {
         let (mut damaged, mut before) = (Vec::new(), None);
+        let mut lost = Vec::new();
         for index in 0..survey.graph.len() {
             let Some(digest) = survey.graph.node(index).map(|node| node.digest) else {
                 break;
@@ -235,6 +236,8 @@ impl Surveyor<'_> {
                         || self.is_tagged(name, &digest).await?
                     {
                         survey.pin(name, PinCause::Bytes(digest), "the bytes are gone".into());
+                    } else {
+                        lost.push(digest);
                     }
                     continue;
                 }
@@ -264,6 +267,24 @@ impl Surveyor<'_> {
         // They stay until they are deleted or put again.
         for index in damaged {
             survey.graph.keep(index, Hold::Pin);
+        }
+        if !lost.is_empty() {
+            self.dangling(name, lost, survey).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks again at all tags, since a storage may find the tags of a manifest by records that damage has made stale. One
+    /// that points at nothing may have pointed at any manifest.
+    async fn dangling(&self, name: &RepositoryName, lost: Vec<Digest>, survey: &mut Survey) -> Result<()> {
+        let targets = self.tags(name, &mut Survey::default()).await?;
+        for digest in lost {
+            // It may have been pushed again, with the tag.
+            if targets.contains(&digest)
+                && !matches!(self.inspect.document(name, &digest).await, Ok(Document::Whole(_)))
+            {
+                survey.pin(name, PinCause::Bytes(digest), "the bytes are gone".into());
+            }
         }
         Ok(())
     }

@@ -174,6 +174,8 @@ async fn the_next_run_goes_on_with_the_announcements_of_one_that_stopped() {
     long_ago.await.unwrap().unwrap();
 
     let run = second.begin(day).await.unwrap();
+    let open = second.store.gate.process.run(run.id).unwrap();
+    assert_eq!(open.delay, Duration::from_secs(60 * 60), "others wait for a run");
     let waiting = second
         .condemn(&run, &[index.clone(), child.clone()])
         .await
@@ -193,4 +195,27 @@ async fn the_next_run_goes_on_with_the_announcements_of_one_that_stopped() {
         [&index, &child].map(|victim| work.condemned.contains(crate::gate::Mark::of(victim))),
         [true, false]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_whose_link_was_overwritten_keeps_the_images_of_its_repository() {
+    let (storage, _) = replicas();
+    let content = Content::push(&storage).await;
+    let name = repository(&storage).name().clone();
+    let kept = Tag::parse("kept").unwrap();
+    // Nothing has it, and registry:2's list of the targets of the tag does not name it.
+    let nothing = Digest::of(registry_core::Algorithm::Sha256, b"nothing");
+    let link = keys::tag(&name, &kept);
+    storage
+        .store
+        .bucket
+        .put(&link, nothing.to_string())
+        .await
+        .unwrap();
+
+    let report = run(&storage, &Host).await;
+
+    assert!(!report.pins.is_empty(), "{report:?}");
+    assert_eq!(content.left(&storage).await, [true; 3]);
+    assert!(has(&repository(&storage), &content.kept.0).await);
 }

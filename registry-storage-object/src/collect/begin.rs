@@ -21,6 +21,10 @@ use tokio::{sync::Mutex, time::Instant};
 /// Time that a run that goes on with older announcements may wait longer because of new ones.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
+/// Longest time for which a run waits for pushes that rely on what they were told before an announcement. Later, such a push is
+/// refused once. A run holds the state while it waits, so that no other can begin.
+const TOLD: Duration = Duration::from_secs(60 * 60);
+
 /// Dropped with the run. The claim is given back last.
 struct Guard {
     _heartbeat: Option<Heartbeat>,
@@ -89,7 +93,7 @@ impl Store {
         })?;
         // Removals of the earlier holder may be on their way.
         let settles = self.gate.process.batches.number(bucket, state.epoch).await?;
-        let delay = terms.grace.max(self.gate.delay());
+        let delay = terms.grace.min(TOLD).max(self.gate.delay());
         let left = match state.listed {
             Some(listed) => delay.saturating_sub(now(bucket).since(since_epoch(listed))),
             None => Duration::ZERO,

@@ -65,6 +65,9 @@ const OPERATIONS: [Operation; 15] = [
 /// Load from which on everything has to happen, and most of the named points have to be reached.
 const LONG: Duration = Duration::from_secs(240);
 
+/// Load from which on each kind of command has to end, and not only to begin.
+const ENDS: Duration = Duration::from_secs(1800);
+
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     /// Time for which there was a load.
@@ -80,6 +83,8 @@ pub(super) struct Counts {
     pub(super) automatic: u64,
     /// The same: those of commands.
     pub(super) collections: u64,
+    /// Commands that were begun.
+    pub(super) commands: u64,
     pub(super) retentions: u64,
     pub(super) verifications: u64,
     /// Commands that were refused because another one ran, or that failed as the store did.
@@ -103,6 +108,7 @@ impl Counts {
     pub(super) fn take(&mut self, operator: &Operator, automatic: u64) {
         self.automatic = automatic;
         self.collections = operator.collections;
+        self.commands = operator.begun;
         self.retentions = operator.retentions;
         self.verifications = operator.verifications;
         self.refused = operator.refused;
@@ -170,7 +176,10 @@ impl Counts {
                 points,
                 POINTS.len() as u64 * 3 / 5,
             );
-            // They outlast the failures of the store.
+            require("commands".to_owned(), self.commands, 4);
+        }
+        // A collection takes some minutes beside the load, and rounds of less end it.
+        if load >= ENDS {
             for (what, count) in [
                 (
                     "collections that removed something",

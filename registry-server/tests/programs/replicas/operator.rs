@@ -32,7 +32,9 @@ const COMMANDS: [&[&str]; 6] = [
 /// Runs commands, one after the other.
 #[derive(Default)]
 pub(super) struct Operator {
-    pub(super) turn: usize,
+    turn: usize,
+    /// Commands that were begun.
+    pub(super) begun: u64,
     /// Collections that removed something.
     pub(super) collections: u64,
     pub(super) retentions: u64,
@@ -55,6 +57,7 @@ impl Operator {
             let arguments = COMMANDS[self.turn % COMMANDS.len()];
             let before = outages.load(Ordering::SeqCst);
             let began = Instant::now();
+            self.begun += 1;
             let ended = self.run(place, arguments, round);
             tell(arguments, &ended, began);
             match ended {

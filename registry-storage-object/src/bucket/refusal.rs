@@ -51,7 +51,10 @@ const KNOWN: [(&[&str], &str); 5] = [
 /// Texts of a request to the services that give a machine its identity.
 const IDENTITY: [&str; 3] = ["169.254.169.254", "169.254.170.2", "metadata.google.internal"];
 
-/// Texts of a store that is asked by TLS and answers without.
+/// Answers of these services to a machine that has none. Others are outages.
+const NO_IDENTITY: [&str; 3] = ["401 Unauthorized", "403 Forbidden", "404 Not Found"];
+
+/// Text of a store that is asked by TLS and answers without.
 const NO_TLS: &str = "InvalidContentType";
 
 /// Turns the error of an opening into one that says what to change, if waiting is of no use.
@@ -65,7 +68,8 @@ pub(crate) fn refusal(error: StorageError) -> StorageError {
         }
         cause = source.source();
     }
-    if IDENTITY.iter().any(|address| text.contains(address)) {
+    let names = |known: &[&str]| known.iter().any(|one| text.contains(one));
+    if names(&IDENTITY) && names(&NO_IDENTITY) {
         let advice =
             "no credentials were found, and this machine has no identity: set an access key and its secret";
         return StorageError::denied(format!("{advice} ({text})"));
@@ -113,7 +117,12 @@ mod tests {
             let text = refused.to_string();
             assert!(text.contains(told) && text.contains(cause), "{text}");
         }
-        for cause in ["404 page not found", "503 Slow Down", "connection refused"] {
+        for cause in [
+            "404 page not found",
+            "503 Slow Down",
+            "connection refused",
+            "PUT http://169.254.169.254/latest/api/token: operation timed out",
+        ] {
             let error = StorageError::unavailable("cannot list a", None, Some(cause.into()));
             assert!(
                 matches!(refusal(error), StorageError::Unavailable { .. }),

@@ -488,8 +488,8 @@ pub(crate) struct Verify {
 #[command(
     after_help = "Beside a running server, content goes that was deleted, and other content that nobody has used for 24 hours. \
                   Without a server, all content of a directory goes that nothing refers to.\n\n\
-                  In a bucket, content goes 24 hours after it was written and, once more, 24 hours after its removal was announced to \
-                  all servers, also if it was deleted. Set REGISTRY_STORAGE_MAINTENANCE_COLLECT_GRACE=10m to shorten both.\n\n\
+                  In a bucket, content goes 24 hours after it was written, and an hour after its removal was announced to all servers, \
+                  also if it was deleted. Set REGISTRY_STORAGE_MAINTENANCE_COLLECT_GRACE=10m to shorten both.\n\n\
                   The exit code is 1 if the run ended early."
 )]
 pub(crate) struct GarbageCollect {

@@ -130,7 +130,7 @@ pub(super) const KEYS: &[Key] = &[
         Form::Duration,
         "24h",
         "extension: time for which content stays that nothing refers to, after a client has used it or the server has started. In a \
-         bucket: after it was written, and again after a collection has announced its removal. Choose at least `10m` there: a lost tag is \
+         bucket: after it was written, and for an hour at most after a collection has announced its removal. Choose at least `10m` there: a lost tag is \
          noticed only 10 minutes after its last move",
     ),
     honoured(

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use tokio::runtime::Runtime;
 
 use crate::{
-    program::{Workbench, argument},
+    program::{Workbench, argument, output_of},
     proxies::free_host,
     server::{Server, Starting, program},
 };
@@ -85,6 +85,10 @@ impl Cluster {
             runtime: Runtime::new().expect("a runtime can be started"),
         };
         cluster.restart_all();
+        // Commands reach the store by an address of their own. What it can do is found out before it goes away.
+        let mut check = program(env!("CARGO_BIN_EXE_registry"));
+        check.args(["storage", "check"]).arg(&cluster.config);
+        output_of(check).expect("the store suits replicas");
         cluster
     }
 

@@ -36,6 +36,9 @@ pub enum InvalidRequest {
     /// A tag is malformed.
     #[error(transparent)]
     Tag(#[from] InvalidTag),
+    /// A tag is malformed, so no manifest can have it.
+    #[error("no manifest has this tag: {0}")]
+    UnknownTag(#[source] InvalidTag),
     /// A digest is malformed, or has an unsupported algorithm.
     #[error(transparent)]
     Digest(#[from] InvalidDigest),
@@ -93,6 +96,7 @@ impl InvalidRequest {
             Self::Method { .. } => (S::METHOD_NOT_ALLOWED, C::Unsupported),
             Self::Name(_) => (S::BAD_REQUEST, C::NameInvalid),
             Self::Tag(_) => (S::BAD_REQUEST, C::ManifestInvalid),
+            Self::UnknownTag(_) => (S::NOT_FOUND, C::ManifestUnknown),
             Self::Digest(_) | Self::DigestMissing | Self::DigestTwice { .. } => {
                 (S::BAD_REQUEST, C::DigestInvalid)
             }

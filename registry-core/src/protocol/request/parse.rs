@@ -42,7 +42,12 @@ impl Request {
         query: Option<&str>,
         headers: &HeaderMap,
     ) -> Result<Self, InvalidRequest> {
-        let endpoint = Endpoint::parse(path)?;
+        let endpoint = Endpoint::parse(path).map_err(|invalid| match (invalid, method) {
+            (InvalidRequest::Tag(invalid), &(Method::GET | Method::HEAD | Method::DELETE)) => {
+                InvalidRequest::UnknownTag(invalid)
+            }
+            (invalid, _) => invalid,
+        })?;
         let methods = endpoint.methods();
         if !methods.contains(method) {
             return Err(InvalidRequest::Method { allowed: methods });

@@ -248,6 +248,17 @@ fn a_mount_that_cannot_be_opens_a_session() {
 }
 
 #[test]
+fn a_malformed_tag_is_an_unknown_one_unless_it_is_pushed() {
+    let code = |method: &Method| parse(method, "/v2/a/manifests/.x", &[]).unwrap_err().wire().1;
+    for method in [Method::GET, Method::HEAD, Method::DELETE] {
+        assert_eq!(code(&method), ErrorCode::ManifestUnknown, "{method}");
+    }
+    assert_eq!(code(&Method::PUT), ErrorCode::ManifestInvalid);
+    let digest = parse(&Method::GET, "/v2/a/manifests/sha256:bad", &[]).unwrap_err();
+    assert_eq!(digest.wire().1, ErrorCode::DigestInvalid);
+}
+
+#[test]
 fn malformed_parameters_are_refused_with_their_code() {
     let upload = format!("/v2/a/blobs/uploads/{}", UploadId::from_random([0; 16]));
     let blob = format!("/v2/a/blobs/{}", digest(Algorithm::Sha256));

@@ -57,7 +57,11 @@ const NO_IDENTITY: [&str; 3] = ["401 Unauthorized", "403 Forbidden", "404 Not Fo
 /// Text of a store that is asked by TLS and answers without.
 const NO_TLS: &str = "InvalidContentType";
 
-/// Turns the error of an opening into one that says what to change, if waiting is of no use.
+/// Text of a store that no connection reaches.
+const NOT_REACHED: &str = "client error (Connect)";
+
+/// Turns the error of an opening into one that says what to change, if waiting is of no use. One of a store that is not reached
+/// stays an outage, with advice.
 pub(crate) fn refusal(error: StorageError) -> StorageError {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -81,9 +85,18 @@ pub(crate) fn refusal(error: StorageError) -> StorageError {
     let known = KNOWN
         .iter()
         .find(|(codes, _)| codes.iter().any(|code| text.contains(code)));
-    match known {
-        Some((_, advice)) => StorageError::denied(format!("{advice} ({text})")),
-        None => error,
+    match (known, error) {
+        (Some((_, advice)), _) => StorageError::denied(format!("{advice} ({text})")),
+        (
+            None,
+            StorageError::Unavailable {
+                retry_after, source, ..
+            },
+        ) if text.contains(NOT_REACHED) => {
+            let advice = "the object store cannot be reached: start it, or correct the endpoint";
+            StorageError::unavailable(format!("{advice} ({text})"), retry_after, source)
+        }
+        (None, error) => error,
     }
 }
 
@@ -117,17 +130,22 @@ mod tests {
             let text = refused.to_string();
             assert!(text.contains(told) && text.contains(cause), "{text}");
         }
-        for cause in [
-            "404 page not found",
-            "503 Slow Down",
-            "connection refused",
-            "PUT http://169.254.169.254/latest/api/token: operation timed out",
+        for (cause, told) in [
+            ("404 page not found", ""),
+            ("503 Slow Down", ""),
+            (
+                "client error (Connect): tcp connect error: Connection refused",
+                "correct the endpoint",
+            ),
+            (
+                "PUT http://169.254.169.254/latest/api/token: operation timed out",
+                "",
+            ),
         ] {
             let error = StorageError::unavailable("cannot list a", None, Some(cause.into()));
-            assert!(
-                matches!(refusal(error), StorageError::Unavailable { .. }),
-                "{cause}"
-            );
+            let outage = refusal(error);
+            assert!(matches!(outage, StorageError::Unavailable { .. }), "{cause}");
+            assert!(outage.to_string().contains(told), "{outage}");
         }
     }
 }

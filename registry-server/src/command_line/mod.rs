@@ -78,6 +78,7 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(code) => code,
+        Err(error) if is_closed_pipe(&*error) => failure,
         Err(error) => {
             for line in printable::Lines(with_causes(&*error)).to_string().lines() {
                 // Nothing is left to tell it to if standard error is gone.
@@ -86,6 +87,12 @@ pub fn main() -> ExitCode {
             failure
         }
     }
+}
+
+/// Returns true if whoever reads the output has seen enough, such as `head`. Other errors of this kind have a context.
+fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Returns an error that is not sent to another thread.

@@ -1,6 +1,6 @@
 //! Configurations that end the start, and `config check`.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 use libtest_mimic::Trial;
 
@@ -14,6 +14,7 @@ pub(super) fn trials() -> Vec<Trial> {
         check_reads_users_and_rules,
         check_tells_users_that_there_are_not,
         a_file_in_the_place_of_the_directory_is_named,
+        a_command_ends_quietly_when_its_reader_has_gone,
     ]
 }
 
@@ -61,6 +62,18 @@ fn problems_end_the_process_with_their_place() {
     }
     assert!(!said.contains("s3cret"));
     assert!(!Path::new("/nowhere").exists());
+}
+
+fn a_command_ends_quietly_when_its_reader_has_gone() {
+    let (reader, writer) = io::pipe().expect("a pipe can be made");
+    drop(reader);
+    let mut check = server::program(OURS);
+    let check = check.args(["config", "check"]).stdout(writer);
+
+    let ended = check.output().expect("the binary was built");
+
+    assert_eq!(ended.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
 }
 
 fn a_misspelled_login_ends_the_process() {

@@ -22,8 +22,8 @@ pub(crate) struct OpenBucket {
 }
 
 impl OpenBucket {
-    /// Gives the bucket back, if only one server may write to it, so that the next one need not wait. A failure costs the
-    /// next one that wait.
+    /// Gives back what others would wait for: the bucket, if only one process may write to it, and a collection that was
+    /// interrupted. A failure costs them that wait.
     pub(crate) async fn release(&self) {
         if let Err(error) = self.opened.release().await {
             tracing::debug!(error = with_causes(&error), "the bucket was not given back");

@@ -10,7 +10,7 @@ use std::{
     convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 /// Maximum number of rescued items that are remembered. Those beyond it are rescued again.
 const REMEMBERED: usize = 1 << 20;
@@ -46,6 +46,8 @@ pub(crate) struct Process {
     pub(crate) suspects: Mutex<SuspectList>,
     /// Held while a batch is removed, also if its caller has gone.
     pub(crate) removing: tokio::sync::Mutex<()>,
+    /// Removals of the signs of runs that have ended.
+    ending: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// The runs of collections of this process, of which one is open at a time.
@@ -112,6 +114,22 @@ impl Process {
             process: Arc::clone(self),
             id: runs.last,
         })
+    }
+
+    /// Adds a task that [`ended`](Self::ended) waits for.
+    pub(crate) fn end_with(&self, task: JoinHandle<()>) {
+        let mut ending = lock(&self.ending);
+        ending.retain(|task| !task.is_finished());
+        ending.push(task);
+    }
+
+    /// Waits until what runs have left is removed.
+    pub(crate) async fn ended(&self) {
+        let ending = std::mem::take(&mut *lock(&self.ending));
+        for task in ending {
+            // It says itself what failed.
+            let _ = task.await;
+        }
     }
 
     /// Opens the run that has the claim.

@@ -28,8 +28,8 @@ impl ObjectStorage {
         ObjectOptions::new()
     }
 
-    /// Gives the bucket back where only one process may write, so that the next one need not wait half a minute. Nothing may
-    /// be written afterwards. Does nothing in other buckets.
+    /// Gives back what others would wait for: the bucket where only one process may write, for half a minute, and a collection
+    /// whose future was dropped, for four minutes. Nothing may be written afterwards where only one process may write.
     ///
     /// # Errors
     ///
@@ -39,6 +39,7 @@ impl ObjectStorage {
     ///
     /// The future can be dropped at any point.
     pub async fn release(&self) -> Result<()> {
+        self.store.gate.process.ended().await;
         match &self.store.lease {
             Some(lease) => lease.release(&self.store.bucket).await,
             None => Ok(()),

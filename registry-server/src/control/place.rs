@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     backend,
-    bucket::{self, Use},
+    bucket::{self, OpenBucket, Use},
     clock::TrustedClock,
     config::{Bucket, Settings, StorageKind},
     retention::Immutable,
@@ -20,6 +20,7 @@ use registry_storage_fs::{FsStorage, OpenError, OwnerRecord};
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::OnceLock,
     time::Duration,
 };
 use tokio::{
@@ -53,6 +54,8 @@ pub(crate) struct Place {
     user: u32,
     /// Directory that this process owns until the command ends.
     owned: Option<Operator>,
+    /// Bucket that was opened to change something, or to see what a change would do.
+    bucket: OnceLock<OpenBucket>,
 }
 
 /// Place of the images.
@@ -115,6 +118,15 @@ impl Place {
             settings,
             user: rustix::process::getuid().as_raw(),
             owned: None,
+            bucket: OnceLock::new(),
+        }
+    }
+
+    /// Gives back what other processes would wait for. Nothing is run afterwards.
+    pub(crate) async fn release(&mut self) {
+        self.owned = None;
+        if let Some(bucket) = self.bucket.take() {
+            bucket.release().await;
         }
     }
 
@@ -289,6 +301,9 @@ impl Place {
                 _ => why.into(),
             }
         })?;
+        if usage == Use::Write {
+            _ = self.bucket.set(opened.clone());
+        }
         let clock = TrustedClock::start(&*opened.notes).await;
         let operator = self.operator(opened.storage, clock);
         // The servers that use it have clients.

@@ -55,7 +55,7 @@ impl Store {
         let holder = nonce()?;
         let heartbeat = match self.gate.is_sole() {
             true => None,
-            false => Some(Heartbeat::begin(bucket, &holder, dead).await?),
+            false => Some(Heartbeat::begin(bucket, &self.gate.process, &holder, dead).await?),
         };
         let listed = seconds(stored.modified);
         let taken = stored.change(bucket, rung, |state| {

@@ -3,9 +3,9 @@
 //! It only spares a replica to take over a run that is going on. A run that is taken over by mistake stops, and loses
 //! nothing but time.
 
-use crate::{bucket::Bucket, gate::now, keys};
+use crate::{bucket::Bucket, gate::now, keys, process::Process};
 use registry_core::storage::Result;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 
 /// Number of signs in the time after which the holder counts as dead.
@@ -15,13 +15,19 @@ const SIGNS: u32 = 4;
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     bucket: Bucket,
+    process: Arc<Process>,
     holder: String,
     beating: JoinHandle<()>,
 }
 
 impl Heartbeat {
     /// Gives the first sign. Without a further one for `dead`, the holder counts as dead.
-    pub(super) async fn begin(bucket: &Bucket, holder: &str, dead: Duration) -> Result<Self> {
+    pub(super) async fn begin(
+        bucket: &Bucket,
+        process: &Arc<Process>,
+        holder: &str,
+        dead: Duration,
+    ) -> Result<Self> {
         let key = keys::holder(holder);
         bucket.put(&key, "").await?;
         let beating = {
@@ -37,6 +43,7 @@ impl Heartbeat {
         };
         Ok(Self {
             bucket: bucket.clone(),
+            process: Arc::clone(process),
             holder: holder.to_owned(),
             beating,
         })
@@ -56,13 +63,14 @@ impl Drop for Heartbeat {
     fn drop(&mut self) {
         self.beating.abort();
         let (bucket, key) = (self.bucket.clone(), keys::holder(&self.holder));
-        // At the end of the process, the next run waits until the sign is old.
+        // If it stays, the next run waits until it is old.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
+            let removing = runtime.spawn(async move {
                 if let Err(error) = bucket.delete(&key).await {
                     tracing::debug!(%error, "cannot remove the sign of the holder of a collection");
                 }
             });
+            self.process.end_with(removing);
         }
     }
 }

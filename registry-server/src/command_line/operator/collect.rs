@@ -50,8 +50,17 @@ pub(crate) fn collect(options: cli::GarbageCollect) -> Result<ExitCode, BoxError
         force,
     };
     let mut output = Output::new(json, quiet);
-    session.run(operation, |item| output.print(item))?;
-    output.end()
+    match session.run_or_end(operation, |item| output.print(item))? {
+        None => output.end(),
+        Some(code) => {
+            output.progress.clear();
+            report(
+                "interrupted",
+                "the next collection goes on with what this one has announced",
+            );
+            Ok(code)
+        }
+    }
 }
 
 fn hold(session: &mut Session, time: Duration, json: bool) -> Result<ExitCode, BoxError> {

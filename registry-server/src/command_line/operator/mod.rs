@@ -24,6 +24,12 @@ use crate::{
 use std::{
     io::{self, Write as _},
     path::Path,
+    process::ExitCode,
+    time::Duration,
+};
+use tokio::{
+    signal::unix::{self, SignalKind},
+    time::timeout,
 };
 
 pub(crate) use self::{
@@ -39,6 +45,13 @@ pub(crate) use self::{
 
 /// Configuration of an image, which registry:2 has there, too.
 const OF_IMAGES: &str = "/etc/docker/registry/config.yml";
+
+/// Longest wait for a store that gets back what the command holds.
+const RELEASE: Duration = Duration::from_secs(5);
+
+/// Exit codes after signals, as shells report them.
+const INTERRUPTED: u8 = 130;
+const TERMINATED: u8 = 143;
 
 /// Runs a command on a storage.
 struct Session {
@@ -67,8 +80,40 @@ impl Session {
         operation: O,
         each: impl FnMut(O::Item) -> Result<(), BoxError> + Send,
     ) -> Result<(), BoxError> {
-        let told = |waits| _ = writeln!(io::stderr(), "registry: {waits}");
-        self.runtime.block_on(self.place.run(operation, told, each))
+        self.runtime
+            .block_on(self.place.run(operation, |waits| tell(&waits), each))
+    }
+
+    /// Runs an operation on a bucket until a signal asks the process to end, so that [`release`](Place::release) follows. Returns
+    /// the exit code after such a signal. No later one ends the process, so nobody may be asked anything afterwards.
+    ///
+    /// On a directory, signals end the process at once.
+    fn run_or_end<O: Operation>(
+        &mut self,
+        operation: O,
+        each: impl FnMut(O::Item) -> Result<(), BoxError> + Send,
+    ) -> Result<Option<ExitCode>, BoxError> {
+        if !self.place.is_bucket() {
+            return self.run(operation, each).map(|()| None);
+        }
+        self.runtime.block_on(async {
+            let mut interrupt = unix::signal(SignalKind::interrupt())?;
+            let mut terminate = unix::signal(SignalKind::terminate())?;
+            tokio::select! {
+                done = self.place.run(operation, |waits| tell(&waits), each) => done.map(|()| None),
+                _ = interrupt.recv() => Ok(Some(ExitCode::from(INTERRUPTED))),
+                _ = terminate.recv() => Ok(Some(ExitCode::from(TERMINATED))),
+            }
+        })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.runtime.block_on(async {
+            // Otherwise the next command waits.
+            let _ = timeout(RELEASE, self.place.release()).await;
+        });
     }
 }
 
@@ -86,6 +131,12 @@ pub(super) fn chosen(storage: cli::Storage) -> Sources {
             sources(of_image.exists().then(|| of_image.to_path_buf()))
         }
     }
+}
+
+/// Reports what a command waits for.
+fn tell(waits: &str) {
+    // As below.
+    _ = writeln!(io::stderr(), "registry: {waits}");
 }
 
 /// Reports an item that cannot be read.

@@ -2,12 +2,12 @@
 
 use libtest_mimic::Trial;
 
-use super::{Scene, push, target};
+use super::{OURS, Scene, push, target};
 use crate::{
     http,
     image::{Layout, sha256},
     program::argument,
-    server::{Server, closing},
+    server::{Server, Starting, closing, program},
 };
 
 pub(super) fn trials() -> Vec<Trial> {
@@ -18,6 +18,7 @@ pub(super) fn trials() -> Vec<Trial> {
         an_upload_continues_at_another_server,
         a_blob_comes_from_the_bucket_unless_that_is_disabled,
         a_read_only_server_serves_the_bucket_and_changes_nothing,
+        a_collection_that_is_ended_holds_nobody_up,
     );
     [clients, gateway, plain].into_iter().flatten().collect()
 }
@@ -160,4 +161,24 @@ fn a_read_only_server_serves_the_bucket_and_changes_nothing() {
     reader
         .request("POST", "/v2/team/app/blobs/uploads/", &[], b"")
         .expect_status(405);
+}
+
+/// One that was killed would hold the next one up for four minutes.
+fn a_collection_that_is_ended_holds_nobody_up() {
+    let scene = Scene::versitygw();
+    let collecting = "  maintenance: { collect: { enabled: false, grace: 0s } }\n";
+    let server = scene.serve("ended", collecting);
+    let digest = push(&server, "team/app", "v1", 1);
+    let target = format!("/v2/team/app/manifests/{digest}");
+    server.request("DELETE", &target, &[], b"").expect_status(202);
+    let config = scene.config("ended", collecting);
+    for _ in 0..2 {
+        let mut collect = program(OURS);
+        collect.arg("garbage-collect").arg(&config);
+        let mut collection = Starting::new(collect);
+        collection.says("waiting: the removals are announced to all replicas");
+        collection.terminate();
+        collection.says("interrupted: the next collection goes on");
+        assert_eq!(collection.wait().code(), Some(143));
+    }
 }

@@ -16,15 +16,29 @@ use std::{collections::BTreeSet, sync::Arc};
 /// Number of manifests whose content is in memory at once.
 const READ_AT_ONCE: usize = 64;
 
+/// Number of manifests after which what was read is recorded, for a process that is killed before it has read all.
+const PORTION: usize = 4096;
+
 /// Bytes of a digest in the list of known manifests. Two of the same bytes would take a collision.
 const PREFIX: usize = 20;
 
 impl Store {
-    /// Adds the entries that are missing in the index of a repository, once for each process.
-    pub(super) async fn complete_referrers(&self, repository: &RepositoryName) -> Result<Arc<Missing>> {
+    /// Adds the entries that are missing in the index of a repository, once for each process. That goes on if the client does not
+    /// wait for it: its next request would begin anew.
+    pub(super) async fn complete_referrers(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+    ) -> Result<Arc<Missing>> {
         let cell = self.completed_referrers.cell(repository);
-        let completed = cell.get_or_try_init(|| self.find_referrers(repository)).await?;
-        Ok(Arc::clone(completed))
+        if let Some(completed) = cell.get() {
+            return Ok(Arc::clone(completed));
+        }
+        let repository = repository.clone();
+        self.finish(|store| async move {
+            let completed = cell.get_or_try_init(|| store.find_referrers(&repository));
+            completed.await.cloned()
+        })
+        .await
     }
 
     async fn find_referrers(&self, repository: &RepositoryName) -> Result<Arc<Missing>> {
@@ -40,27 +54,31 @@ impl Store {
         if unknown.is_empty() {
             return Ok(Arc::default());
         }
-        let mut entries = Vec::new();
-        for unknown in unknown.chunks(READ_AT_ONCE) {
-            let manifests = unknown.iter().map(|digest| self.revision(repository, digest));
-            // A damaged one gets its entry when it is put again.
-            for manifest in at_once(manifests).await?.into_iter().flatten() {
-                known.insert(prefix(&manifest.digest));
-                entries.extend(Entry::of(&manifest));
+        let mut missing = Vec::new();
+        for portion in unknown.chunks(PORTION) {
+            let mut entries = Vec::new();
+            for unknown in portion.chunks(READ_AT_ONCE) {
+                let manifests = unknown.iter().map(|digest| self.revision(repository, digest));
+                // A damaged one gets its entry when it is put again.
+                for manifest in at_once(manifests).await?.into_iter().flatten() {
+                    known.insert(prefix(&manifest.digest));
+                    entries.extend(Entry::of(&manifest));
+                }
             }
+            if self.options.read_only {
+                missing.extend(entries);
+                continue;
+            }
+            let writes = entries.iter().map(|entry| async move {
+                let key = entry.key(repository);
+                self.bucket.put(&key, entry.content()).await
+            });
+            at_once(writes).await?;
+            let text: Vec<u8> = known.iter().flatten().copied().collect();
+            // Another replica may write its own list: what is lost of this one is read again.
+            self.bucket.put(&list, text).await?;
         }
-        if self.options.read_only {
-            return Ok(Arc::new(Missing(entries)));
-        }
-        let writes = entries.iter().map(|entry| async move {
-            let key = entry.key(repository);
-            self.bucket.put(&key, entry.content()).await
-        });
-        at_once(writes).await?;
-        let text: Vec<u8> = known.into_iter().flatten().collect();
-        // Another replica may write its own list: what is lost of this one is read again.
-        self.bucket.put(&list, text).await?;
-        Ok(Arc::default())
+        Ok(Arc::new(Missing(missing)))
     }
 
     /// Returns the entries that the index lacks although it was completed. Others in it do no harm, since each manifest is read

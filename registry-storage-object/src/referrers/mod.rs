@@ -31,6 +31,7 @@ use registry_core::{
     Descriptor, Digest, RepositoryName,
     storage::{Listing, Page, PutManifest, Referring, Result, StoredManifest},
 };
+use std::sync::Arc;
 
 impl Store {
     /// Writes the entry of a manifest that names a subject. Returns false if the view has become too old.
@@ -125,7 +126,7 @@ impl Store {
     }
 
     pub(crate) async fn referrer_page(
-        &self,
+        self: &Arc<Self>,
         repository: &RepositoryName,
         of: Referring<'_>,
         page: Page<'_, Digest>,

@@ -2,9 +2,10 @@
 
 use crate::{
     Location, ObjectStorage, keys,
-    support::{digest, name, open, put, put_by_another_program},
+    support::{Remote, digest, name, open, put, put_by_another_program},
 };
 use futures_util::TryStreamExt as _;
+use object_stores::proxy::{Fault, Gate, Kind, on};
 use registry_core::{
     Digest,
     storage::{Page, Referring, Storage as _, StorageWrite as _},
@@ -59,6 +60,32 @@ async fn referrers_that_another_program_has_put_are_found_by_each_process() {
     let next = open(&bucket).await;
     assert_eq!(referrers(&next, &found, None).await, [other]);
     assert_eq!(referrers(&next, &subject, None).await, [found]);
+}
+
+#[tokio::test]
+async fn what_a_client_did_not_wait_for_goes_on() {
+    let remote = Remote::start().await;
+    let storage = remote.open(true).await;
+    put(&storage, 1, &["v1"]).await;
+    let subject = digest(1);
+    let found = put_by_another_program(&storage.store, &signature(&subject), None).await;
+    let gate = Gate::new();
+    let read = on(Kind::Get).key(&keys::blob(&found));
+    let rule = remote.proxy.fault(read, Fault::Delay(gate.clone()));
+    let asked = tokio::spawn({
+        let storage = storage.clone();
+        async move { referrers(&storage, &digest(1), None).await }
+    });
+    assert!(gate.reached(1).await);
+    asked.abort();
+    assert!(asked.await.unwrap_err().is_cancelled());
+    gate.open();
+
+    let again = storage.store.complete_referrers(&name("a")).await;
+
+    assert!(again.is_ok());
+    assert_eq!(rule.happened(), 1, "it was read again");
+    assert_eq!(referrers(&storage, &subject, None).await, [found]);
 }
 
 #[tokio::test]

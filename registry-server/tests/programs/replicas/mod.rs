@@ -58,7 +58,7 @@ const WORKERS: u64 = 4;
 /// Duration of the load of a round, or a part of a long load.
 const ROUND: Duration = Duration::from_secs(150);
 /// Number of rounds of a long load.
-const ROUNDS: u32 = 6;
+const ROUNDS: u32 = 4;
 /// Duration of the load that is added if something is missing.
 const MORE: Duration = Duration::from_secs(100);
 
@@ -208,6 +208,13 @@ impl Run {
         client.read_all();
         self.counts.explained = self.histories.check();
         self.counts.falsified += self.histories.check_the_check();
+        // The first request for referrers reads what was pushed since the last start, for longer than the balancer waits.
+        thread::scope(|scope| {
+            for address in self.cluster.addresses() {
+                let workers = &self.workers;
+                scope.spawn(move || workers.iter().for_each(|worker| worker.list_referrers(address)));
+            }
+        });
         let address = self.cluster.address;
         thread::scope(|scope| {
             for worker in &mut self.workers {

@@ -264,6 +264,15 @@ impl Worker {
         Ok(())
     }
 
+    /// Lists referrers in each repository.
+    pub(crate) fn list_referrers(&self, address: SocketAddr) {
+        for number in 0..self.models.len() {
+            let name = repository(self.number, number);
+            let target = format!("/v2/{name}/referrers/{}", sha256(b""));
+            http::request(address, "GET", &target, &[], b"").expect_status(200);
+        }
+    }
+
     /// Asserts that everything with a tag is there.
     pub(crate) fn check_tags(&mut self, address: SocketAddr) -> Result<(), Killed> {
         for (number, model) in self.models.iter().enumerate() {

@@ -58,7 +58,7 @@ const WORKERS: u64 = 4;
 /// Duration of the load of a round, or a part of a long load.
 const ROUND: Duration = Duration::from_secs(150);
 /// Number of rounds of a long load.
-const ROUNDS: u32 = 4;
+const ROUNDS: u32 = 3;
 /// Duration of the load that is added if something is missing.
 const MORE: Duration = Duration::from_secs(100);
 

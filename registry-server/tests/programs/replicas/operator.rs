@@ -127,7 +127,11 @@ impl Operator {
 fn tell(arguments: &[&str], ended: &Ended, began: Instant) {
     let what = match ended {
         Ended::Done(_) => "done",
-        Ended::Failed(said) => said.lines().next().unwrap_or_default(),
+        // After the warnings.
+        Ended::Failed(said) => said
+            .lines()
+            .rfind(|line| line.starts_with("registry: "))
+            .unwrap_or_default(),
         Ended::Killed => "killed",
     };
     let seconds = began.elapsed().as_secs_f32();

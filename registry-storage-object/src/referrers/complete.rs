@@ -7,17 +7,24 @@
 //! Another program may put manifests while no process of this software is open on the bucket, or before the first
 //! request for referrers in a repository. After that, its manifests are found once a process is started again.
 
-use super::{completed::Missing, entry::Entry};
-use crate::{keys, scans::at_once, store::Store};
+use super::{
+    completed::{Missing, Part},
+    entry::Entry,
+};
+use crate::{bucket::RETRY_AFTER, keys, scans::at_once, store::Store};
 use futures_util::TryStreamExt as _;
-use registry_core::{Algorithm, Digest, RepositoryName, storage::Result};
+use registry_core::{
+    Algorithm, Digest, RepositoryName,
+    storage::{Result, StorageError},
+};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// Number of manifests whose content is in memory at once.
 const READ_AT_ONCE: usize = 64;
 
-/// Number of manifests after which what was read is recorded, for a process that is killed before it has read all.
-const PORTION: usize = 4096;
+/// Number of manifests after which what was read is recorded, for a process that is killed before it has read all. Each next
+/// portion is twice as large, because the whole list is written.
+const PORTION: usize = if cfg!(test) { 2 } else { 4096 };
 
 /// Bytes of a digest in the list of known manifests. Two of the same bytes would take a collision.
 const PREFIX: usize = 20;
@@ -29,14 +36,36 @@ impl Store {
         self: &Arc<Self>,
         repository: &RepositoryName,
     ) -> Result<Arc<Missing>> {
-        let cell = self.completed_referrers.cell(repository);
-        if let Some(completed) = cell.get() {
-            return Ok(Arc::clone(completed));
+        let completion = self.completed_referrers.of(repository);
+        if let Some(missing) = completion.done.get() {
+            return Ok(Arc::clone(missing));
         }
+        let attempt = match completion.join() {
+            Part::Make(attempt) => attempt,
+            Part::Await(mut attempt) => {
+                let failed = attempt.wait_for(Option::is_some).await;
+                let failed = failed.ok().and_then(|reason| reason.clone());
+                return completion.done.get().cloned().ok_or_else(|| {
+                    let reason = failed.unwrap_or_else(|| "the attempt has ended".to_owned());
+                    let context =
+                        format!("the index of the referrers of {repository} was not completed: {reason}");
+                    StorageError::unavailable(context, Some(RETRY_AFTER), None)
+                });
+            }
+        };
         let repository = repository.clone();
         self.finish(|store| async move {
-            let completed = cell.get_or_try_init(|| store.find_referrers(&repository));
-            completed.await.cloned()
+            // Another attempt may have ended since.
+            if let Some(missing) = completion.done.get() {
+                return Ok(Arc::clone(missing));
+            }
+            let found = store.find_referrers(&repository).await;
+            match &found {
+                Ok(missing) => _ = completion.done.set(Arc::clone(missing)),
+                Err(error) => _ = attempt.send_replace(Some(error.to_string())),
+            }
+            drop(attempt);
+            found
         })
         .await
     }
@@ -54,11 +83,13 @@ impl Store {
         if unknown.is_empty() {
             return Ok(Arc::default());
         }
-        let mut missing = Vec::new();
-        for portion in unknown.chunks(PORTION) {
+        let (mut missing, mut unknown, mut size) = (Vec::new(), &unknown[..], PORTION);
+        while !unknown.is_empty() {
+            let (portion, later) = unknown.split_at(size.min(unknown.len()));
+            (unknown, size) = (later, 2 * size);
             let mut entries = Vec::new();
-            for unknown in portion.chunks(READ_AT_ONCE) {
-                let manifests = unknown.iter().map(|digest| self.revision(repository, digest));
+            for some in portion.chunks(READ_AT_ONCE) {
+                let manifests = some.iter().map(|digest| self.revision(repository, digest));
                 // A damaged one gets its entry when it is put again.
                 for manifest in at_once(manifests).await?.into_iter().flatten() {
                     known.insert(prefix(&manifest.digest));

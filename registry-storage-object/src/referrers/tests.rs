@@ -5,6 +5,7 @@ use crate::{
     support::{Remote, digest, name, open, put, put_by_another_program},
 };
 use futures_util::TryStreamExt as _;
+use http::StatusCode;
 use object_stores::proxy::{Fault, Gate, Kind, on};
 use registry_core::{
     Digest,
@@ -70,22 +71,53 @@ async fn what_a_client_did_not_wait_for_goes_on() {
     let subject = digest(1);
     let found = put_by_another_program(&storage.store, &signature(&subject), None).await;
     let gate = Gate::new();
-    let read = on(Kind::Get).key(&keys::blob(&found));
+    let read = on(Kind::Get).key(keys::blob(&found));
     let rule = remote.proxy.fault(read, Fault::Delay(gate.clone()));
-    let asked = tokio::spawn({
+    let ask = || {
         let storage = storage.clone();
-        async move { referrers(&storage, &digest(1), None).await }
-    });
+        tokio::spawn(async move { referrers(&storage, &digest(1), None).await })
+    };
+    let first = ask();
     assert!(gate.reached(1).await);
-    asked.abort();
-    assert!(asked.await.unwrap_err().is_cancelled());
+    let second = ask();
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    let third = ask();
+    tokio::task::yield_now().await;
     gate.open();
 
-    let again = storage.store.complete_referrers(&name("a")).await;
+    let completed = storage.store.complete_referrers(&name("a")).await;
 
-    assert!(again.is_ok());
+    assert!(completed.is_ok(), "{completed:?}");
     assert_eq!(rule.happened(), 1, "it was read again");
-    assert_eq!(referrers(&storage, &subject, None).await, [found]);
+    for asked in [second, third] {
+        assert_eq!(asked.await.unwrap(), [found]);
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_before_a_failure_is_not_read_again() {
+    let remote = Remote::start().await;
+    let storage = remote.open(true).await;
+    let subject = digest(1);
+    let mut put = Vec::new();
+    for number in 0..7 {
+        let manifest = signature(&subject).replace("\"size\":1", &format!("\"size\":{number}"));
+        put.push(put_by_another_program(&storage.store, &manifest, None).await);
+    }
+    put.sort();
+    let refused = Fault::Answer(StatusCode::FORBIDDEN);
+    let last = on(Kind::Get).key(keys::blob(put.last().unwrap()));
+    let rule = remote.proxy.fault(last.first(1), refused);
+
+    let failed = storage.store.complete_referrers(&name("a")).await;
+
+    assert!(failed.is_err());
+    assert_eq!(rule.happened(), 1);
+    // The portions have 2, 4 and 1 manifests.
+    let known = storage.store.bucket.get(&keys::referrers_known(&name("a"))).await;
+    assert_eq!(known.unwrap().unwrap().bytes.len(), 6 * 20);
+    assert_eq!(referrers(&storage, &subject, None).await, put);
 }
 
 #[tokio::test]

@@ -57,7 +57,10 @@ const NO_IDENTITY: [&str; 3] = ["401 Unauthorized", "403 Forbidden", "404 Not Fo
 /// Text of a store that is asked by TLS and answers without.
 const NO_TLS: &str = "InvalidContentType";
 
-/// Text of a store that no connection reaches.
+/// Text of a certificate that is refused.
+const NOT_TRUSTED: &str = "invalid peer certificate";
+
+/// Text of a server that no connection reaches.
 const NOT_REACHED: &str = "client error (Connect)";
 
 /// Turns the error of an opening into one that says what to change, if waiting is of no use. One of a store that is not reached
@@ -93,7 +96,15 @@ pub(crate) fn refusal(error: StorageError) -> StorageError {
                 retry_after, source, ..
             },
         ) if text.contains(NOT_REACHED) => {
-            let advice = "the object store cannot be reached: start it, or correct the endpoint";
+            let advice = match (names(&IDENTITY), text.contains(NOT_TRUSTED)) {
+                (true, _) => {
+                    "no credentials were found, and no service gives this machine an identity: set an access key and its secret"
+                }
+                (false, true) => {
+                    "the certificate of the object store is not trusted: add the authority that signed it to those of this machine"
+                }
+                (false, false) => "the object store cannot be reached: start it, or correct the endpoint",
+            };
             StorageError::unavailable(format!("{advice} ({text})"), retry_after, source)
         }
         (None, error) => error,
@@ -131,21 +142,25 @@ mod tests {
             assert!(text.contains(told) && text.contains(cause), "{text}");
         }
         for (cause, told) in [
-            ("404 page not found", ""),
-            ("503 Slow Down", ""),
+            ("404 page not found", "cannot list a"),
+            ("503 Slow Down", "cannot list a"),
             (
                 "client error (Connect): tcp connect error: Connection refused",
-                "correct the endpoint",
+                "the object store cannot be reached: start it",
             ),
             (
-                "PUT http://169.254.169.254/latest/api/token: operation timed out",
-                "",
+                "PUT http://169.254.169.254/latest/api/token: client error (Connect): operation timed out",
+                "no credentials were found",
+            ),
+            (
+                "client error (Connect): invalid peer certificate: UnknownIssuer",
+                "the certificate",
             ),
         ] {
             let error = StorageError::unavailable("cannot list a", None, Some(cause.into()));
             let outage = refusal(error);
             assert!(matches!(outage, StorageError::Unavailable { .. }), "{cause}");
-            assert!(outage.to_string().contains(told), "{outage}");
+            assert!(outage.to_string().starts_with(told), "{outage}");
         }
     }
 }

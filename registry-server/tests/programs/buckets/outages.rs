@@ -74,6 +74,7 @@ fn a_server_waits_for_its_store() {
     let debug = starting.address_after("debug server listening on ");
     let clients = starting.address_after("clients on ");
     starting.says("the bucket cannot be reached, trying again");
+    starting.says("start it, or correct the endpoint");
 
     // It is alive and not ready.
     let get = |address, path| http::request(address, "GET", path, &[], b"");

@@ -10,7 +10,7 @@ use std::{
     convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::sync::mpsc;
 
 /// Maximum number of rescued items that are remembered. Those beyond it are rescued again.
 const REMEMBERED: usize = 1 << 20;
@@ -46,8 +46,8 @@ pub(crate) struct Process {
     pub(crate) suspects: Mutex<SuspectList>,
     /// Held while a batch is removed, also if its caller has gone.
     pub(crate) removing: tokio::sync::Mutex<()>,
-    /// Removals of the signs of runs that have ended.
-    ending: Mutex<Vec<JoinHandle<()>>>,
+    /// Key of the sign of a run, until it is removed.
+    sign: Mutex<Option<String>>,
 }
 
 /// The runs of collections of this process, of which one is open at a time.
@@ -116,20 +116,19 @@ impl Process {
         })
     }
 
-    /// Adds a task that [`ended`](Self::ended) waits for.
-    pub(crate) fn end_with(&self, task: JoinHandle<()>) {
-        let mut ending = lock(&self.ending);
-        ending.retain(|task| !task.is_finished());
-        ending.push(task);
+    /// Keeps the key of the sign that a run gives.
+    pub(crate) fn signs(&self, key: &str) {
+        *lock(&self.sign) = Some(key.to_owned());
     }
 
-    /// Waits until what runs have left is removed.
-    pub(crate) async fn ended(&self) {
-        let ending = std::mem::take(&mut *lock(&self.ending));
-        for task in ending {
-            // It says itself what failed.
-            let _ = task.await;
-        }
+    /// Forgets the key of a sign that was removed.
+    pub(crate) fn has_removed_sign(&self, key: &str) {
+        lock(&self.sign).take_if(|sign| sign == key);
+    }
+
+    /// Returns the key of a sign that is still to be removed.
+    pub(crate) fn sign(&self) -> Option<String> {
+        lock(&self.sign).clone()
     }
 
     /// Opens the run that has the claim.

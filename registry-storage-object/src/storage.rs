@@ -28,8 +28,8 @@ impl ObjectStorage {
         ObjectOptions::new()
     }
 
-    /// Gives back what others would wait for: the bucket where only one process may write, for half a minute, and a collection
-    /// whose future was dropped, for four minutes. Nothing may be written afterwards where only one process may write.
+    /// Gives back what others would wait for: for half a minute the bucket, where only one process may write, and for four minutes
+    /// the turn of a collection whose future was dropped. Nothing may be written afterwards.
     ///
     /// # Errors
     ///
@@ -39,7 +39,12 @@ impl ObjectStorage {
     ///
     /// The future can be dropped at any point.
     pub async fn release(&self) -> Result<()> {
-        self.store.gate.process.ended().await;
+        // A run that ends may wait for minutes. The next one can begin meanwhile.
+        let process = &self.store.gate.process;
+        if let Some(sign) = process.sign() {
+            self.store.bucket.delete(&sign).await?;
+            process.has_removed_sign(&sign);
+        }
         match &self.store.lease {
             Some(lease) => lease.release(&self.store.bucket).await,
             None => Ok(()),

@@ -33,10 +33,10 @@ pub enum InvalidRequest {
     /// The repository's name is malformed.
     #[error(transparent)]
     Name(#[from] InvalidName),
-    /// A tag is malformed.
+    /// The tag of a push is malformed, or that of a path that was read without its method.
     #[error(transparent)]
     Tag(#[from] InvalidTag),
-    /// A tag is malformed, so no manifest can have it.
+    /// The tag of another request is malformed, so no manifest can have it.
     #[error("no manifest has this tag: {0}")]
     UnknownTag(#[source] InvalidTag),
     /// A digest is malformed, or has an unsupported algorithm.

@@ -71,6 +71,32 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Returns true if nothing is left undone when it ends before all is printed.
+    pub(crate) const fn only_reads(&self) -> bool {
+        match self {
+            Self::Config(_)
+            | Self::Health(_)
+            | Self::Doctor(_)
+            | Self::Access(_)
+            | Self::Ls(_)
+            | Self::Du(_)
+            | Self::History(_)
+            | Self::Storage(_) => true,
+            Self::Serve(_)
+            | Self::Htpasswd(_)
+            | Self::Rm(_)
+            | Self::Restore(_)
+            | Self::Uploads(_)
+            | Self::Verify(_)
+            | Self::GarbageCollect(_)
+            | Self::Import(_)
+            | Self::Export(_)
+            | Self::Cp(_)
+            | Self::CopyStorage(_)
+            | Self::Retention(_) => false,
+        }
+    }
+
     /// Returns true for a command that works on a storage, or on the server that owns it.
     pub(crate) const fn is_of_operators(&self) -> bool {
         match self {
@@ -490,7 +516,7 @@ pub(crate) struct Verify {
                   Without a server, all content of a directory goes that nothing refers to.\n\n\
                   In a bucket, content goes 24 hours after it was written, and an hour after its removal was announced to all servers, \
                   also if it was deleted. Set REGISTRY_STORAGE_MAINTENANCE_COLLECT_GRACE=10m to shorten both.\n\n\
-                  The exit code is 1 if the run ended early."
+                  The exit code is 1 if the run ended early, and 128 and the number of the signal if one ended it."
 )]
 pub(crate) struct GarbageCollect {
     /// A configuration file

@@ -18,6 +18,7 @@ mod log_queue;
 mod operator;
 mod prompt;
 mod serve;
+mod signals;
 mod sources;
 mod storage;
 
@@ -43,6 +44,7 @@ pub fn main() -> ExitCode {
     if command.is_of_operators() {
         log::print_warnings();
     }
+    let is_quiet = command.only_reads();
     let (result, failure) = match command {
         cli::Command::Serve(options) => (done(serve::run(options)), ExitCode::FAILURE),
         cli::Command::Config(cli::Config::Check { config }) => {
@@ -78,7 +80,7 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(code) => code,
-        Err(error) if is_closed_pipe(&*error) => failure,
+        Err(error) if is_quiet && is_closed_pipe(&*error) => failure,
         Err(error) => {
             for line in printable::Lines(with_causes(&*error)).to_string().lines() {
                 // Nothing is left to tell it to if standard error is gone.

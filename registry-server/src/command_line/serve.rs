@@ -1,9 +1,9 @@
 //! `registry serve`: opens the directory, listens, and drains connections after a signal.
 
-use super::{announce::announce, cli::Serve, files, log, sources::sources};
+use super::{announce::announce, cli::Serve, files, log, signals::Ending, sources::sources};
 use crate::{Config, ServerBuilder, ServerError, Stopped, config::StorageKind};
-use std::{env, error::Error, future::Future, io, path::PathBuf, time::Duration};
-use tokio::{runtime::Runtime, signal::unix};
+use std::{env, error::Error, io, path::PathBuf, time::Duration};
+use tokio::runtime::Runtime;
 
 pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
     let Serve {
@@ -103,7 +103,8 @@ fn keep_memory_of_uploads() {
 async fn serve(config: Config, tell_how: bool) -> Result<Option<Ended>, Box<dyn Error>> {
     let settings = config.settings.clone();
     // The signals are caught before anybody is told that the server is there, or that it waits.
-    let mut stop = Box::pin(stop_signal()?);
+    let mut ending = Ending::catch()?;
+    let mut stop = Box::pin(async move { _ = ending.next().await });
     let builder = ServerBuilder::from_config(config)
         .access_log(io::stdout())
         .runtime_directory(runtime_directory());
@@ -125,40 +126,6 @@ fn runtime_directory() -> PathBuf {
     // Several are separated by colons.
     let first = of_service.and_then(|paths| env::split_paths(&paths).next());
     first.unwrap_or_else(env::temp_dir)
-}
-
-/// Returns a future that ends with the first SIGTERM, SIGINT or SIGHUP. `nohup` ignores the last one, and so it stays.
-fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    let mut terminate = unix::signal(unix::SignalKind::terminate())?;
-    let mut interrupt = unix::signal(unix::SignalKind::interrupt())?;
-    let mut hangup = if is_hangup_ignored() {
-        None
-    } else {
-        Some(unix::signal(unix::SignalKind::hangup())?)
-    };
-    Ok(async move {
-        let hung_up = async {
-            match &mut hangup {
-                Some(hangup) => _ = hangup.recv().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            () = hung_up => {}
-        }
-    })
-}
-
-/// Returns true if whoever started this process made it ignore SIGHUP, as `nohup` does. False where the system does not
-/// tell.
-fn is_hangup_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    // Of the mask, the lowest bit is signal 1.
-    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & 1 == 1)
 }
 
 #[cfg(test)]

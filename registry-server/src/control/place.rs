@@ -26,7 +26,7 @@ use std::{
 use tokio::{
     join,
     sync::mpsc::channel,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 /// Maximum wait for a process that owns the storage and takes no commands.
@@ -38,6 +38,9 @@ const READ_ONLY: &str = "`storage.maintenance.readonly.enabled` is set, and no s
 /// The same for a bucket.
 const READ_ONLY_BUCKET: &str =
     "`storage.maintenance.readonly.enabled` is set; unset the key to change something";
+
+/// Maximum wait for a store that gets back what a command holds.
+const RELEASE: Duration = Duration::from_secs(5);
 
 /// Interval of attempts meanwhile.
 const LOOKS: Duration = Duration::from_millis(100);
@@ -126,7 +129,8 @@ impl Place {
     pub(crate) async fn release(&mut self) {
         self.owned = None;
         if let Some(bucket) = self.bucket.take() {
-            bucket.release().await;
+            // A store that does not answer costs the next command a wait.
+            let _ = timeout(RELEASE, bucket.release()).await;
         }
     }
 

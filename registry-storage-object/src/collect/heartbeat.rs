@@ -29,6 +29,7 @@ impl Heartbeat {
         dead: Duration,
     ) -> Result<Self> {
         let key = keys::holder(holder);
+        process.signs(&key);
         bucket.put(&key, "").await?;
         let beating = {
             let bucket = bucket.clone();
@@ -63,14 +64,17 @@ impl Drop for Heartbeat {
     fn drop(&mut self) {
         self.beating.abort();
         let (bucket, key) = (self.bucket.clone(), keys::holder(&self.holder));
+        let process = Arc::clone(&self.process);
         // If it stays, the next run waits until it is old.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let removing = runtime.spawn(async move {
-                if let Err(error) = bucket.delete(&key).await {
-                    tracing::debug!(%error, "cannot remove the sign of the holder of a collection");
+            runtime.spawn(async move {
+                match bucket.delete(&key).await {
+                    Ok(_) => process.has_removed_sign(&key),
+                    Err(error) => {
+                        tracing::debug!(%error, "cannot remove the sign of the holder of a collection");
+                    }
                 }
             });
-            self.process.end_with(removing);
         }
     }
 }

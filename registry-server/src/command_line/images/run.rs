@@ -49,11 +49,12 @@ pub(crate) fn import(options: Import) -> ExitCode {
         // An archive has the referrers that belong to it.
         let is_local = |name: &Name| matches!(name, Name::Layout(..) | Name::Archive(..));
         selection.referrers |= sources.iter().all(is_local);
-        let place = place_of(settings_of(storage)?, &selection)?;
+        let mut place = place_of(settings_of(storage)?, &selection)?;
         let sources = sources.into_iter();
         let sources = sources.map(|source| Opening::of(source, &side, place.becomes_owner()));
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
-        runtime()?.block_on(async {
+        let runtime = runtime()?;
+        let done = runtime.block_on(async {
             let place = storage_place(&place, &running).await?;
             let mut batches = Vec::new();
             for source in sources {
@@ -67,7 +68,9 @@ pub(crate) fn import(options: Import) -> ExitCode {
             let batches = target.named(batches, names)?;
             let transfer = target.transfer(batches, selection, running, reporter);
             transfer.run().await
-        })
+        });
+        runtime.block_on(place.release());
+        done
     })
 }
 

@@ -54,10 +54,9 @@ pub(crate) fn collect(options: cli::GarbageCollect) -> Result<ExitCode, BoxError
         None => output.end(),
         Some(code) => {
             output.progress.clear();
-            report(
-                "interrupted",
-                "the next collection goes on with what this one has announced",
-            );
+            if output.has_announced {
+                report("interrupted", "the next collection goes on with the removals");
+            }
             Ok(code)
         }
     }
@@ -98,6 +97,7 @@ struct Output {
     table: Option<Table>,
     is_quiet: bool,
     progress: Progress,
+    has_announced: bool,
     summary: Option<Summary>,
 }
 
@@ -107,6 +107,7 @@ impl Output {
             table: (!json).then(|| Table::new(COLUMNS)),
             is_quiet,
             progress: Progress::new(),
+            has_announced: false,
             summary: None,
         }
     }
@@ -123,6 +124,7 @@ impl Output {
                 report("kept", pin);
             }
             CollectItem::Announced { seconds } => {
+                self.has_announced = true;
                 self.progress.clear();
                 let minutes = seconds.div_ceil(60);
                 let told = format!(

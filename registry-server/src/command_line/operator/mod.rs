@@ -16,7 +16,7 @@ mod verify;
 
 use crate::{
     Config, Sources,
-    command_line::{cli, sources::sources},
+    command_line::{cli, signals, sources::sources},
     config::Settings,
     control::{BoxError, Operation, Place},
     printable,
@@ -25,11 +25,6 @@ use std::{
     io::{self, Write as _},
     path::Path,
     process::ExitCode,
-    time::Duration,
-};
-use tokio::{
-    signal::unix::{self, SignalKind},
-    time::timeout,
 };
 
 pub(crate) use self::{
@@ -45,13 +40,6 @@ pub(crate) use self::{
 
 /// Configuration of an image, which registry:2 has there, too.
 const OF_IMAGES: &str = "/etc/docker/registry/config.yml";
-
-/// Longest wait for a store that gets back what the command holds.
-const RELEASE: Duration = Duration::from_secs(5);
-
-/// Exit codes after signals, as shells report them.
-const INTERRUPTED: u8 = 130;
-const TERMINATED: u8 = 143;
 
 /// Runs a command on a storage.
 struct Session {
@@ -85,7 +73,7 @@ impl Session {
     }
 
     /// Runs an operation on a bucket until a signal asks the process to end, so that [`release`](Place::release) follows. Returns
-    /// the exit code after such a signal. No later one ends the process, so nobody may be asked anything afterwards.
+    /// the exit code after such a signal.
     ///
     /// On a directory, signals end the process at once.
     fn run_or_end<O: Operation>(
@@ -96,13 +84,11 @@ impl Session {
         if !self.place.is_bucket() {
             return self.run(operation, each).map(|()| None);
         }
+        let signal = signals::first()?;
         self.runtime.block_on(async {
-            let mut interrupt = unix::signal(SignalKind::interrupt())?;
-            let mut terminate = unix::signal(SignalKind::terminate())?;
             tokio::select! {
                 done = self.place.run(operation, |waits| tell(&waits), each) => done.map(|()| None),
-                _ = interrupt.recv() => Ok(Some(ExitCode::from(INTERRUPTED))),
-                _ = terminate.recv() => Ok(Some(ExitCode::from(TERMINATED))),
+                Ok(code) = signal => Ok(Some(ExitCode::from(code))),
             }
         })
     }
@@ -110,10 +96,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.runtime.block_on(async {
-            // Otherwise the next command waits.
-            let _ = timeout(RELEASE, self.place.release()).await;
-        });
+        self.runtime.block_on(self.place.release());
     }
 }
 

@@ -70,6 +70,8 @@ pub(super) struct Chaos<'a> {
 pub(super) struct Decks {
     failures: Vec<Failure>,
     points: Vec<Point>,
+    /// Points of the last deck at which no request was held. They come once more often in the next one.
+    missed: Vec<Point>,
 }
 
 /// The end of something that lasts.
@@ -176,7 +178,12 @@ impl Chaos<'_> {
     /// Holds the next request of a replica at a named point. The replica that has sent it is killed, stopped, or waits. The
     /// request goes on later.
     fn ambush(&mut self, failure: Failure) -> Result<(), Ended> {
-        let point = deal(&mut self.decks.points, &POINTS, self.numbers);
+        let Decks { points, missed, .. } = &mut *self.decks;
+        let whole = match points.is_empty() {
+            true => [&POINTS[..], &std::mem::take(missed)].concat(),
+            false => Vec::new(),
+        };
+        let point = deal(points, &whole, self.numbers);
         let gate = Gate::new();
         let rules: Vec<Rule> = (0..REPLICAS)
             .map(|replica| {
@@ -195,8 +202,10 @@ impl Chaos<'_> {
         }
         self.undone.push(Undo::Open(gate));
         let Some(replica) = held(&rules) else {
-            // The other points come first.
-            self.decks.points.insert(0, point);
+            let missed = &mut self.decks.missed;
+            if missed.iter().all(|missed| missed.name != point.name) {
+                missed.push(point);
+            }
             return going_on;
         };
         match failure {

@@ -41,14 +41,16 @@ impl ObjectStorage {
     pub async fn release(&self) -> Result<()> {
         // A run that ends may wait for minutes. The next one can begin meanwhile.
         let process = &self.store.gate.process;
-        if let Some(sign) = process.sign() {
-            self.store.bucket.delete(&sign).await?;
-            process.has_removed_sign(&sign);
-        }
-        match &self.store.lease {
-            Some(lease) => lease.release(&self.store.bucket).await,
+        let removed = match process.sign() {
+            Some(sign) => self.store.bucket.delete(&sign).await.map(|_| {
+                process.has_removed_sign(&sign);
+            }),
             None => Ok(()),
+        };
+        if let Some(lease) = &self.store.lease {
+            lease.release(&self.store.bucket).await?;
         }
+        removed
     }
 
     /// Without a probe, nothing is written.

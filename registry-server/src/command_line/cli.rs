@@ -73,28 +73,17 @@ pub(crate) enum Command {
 impl Command {
     /// Returns true if nothing is left undone when it ends before all is printed.
     pub(crate) const fn only_reads(&self) -> bool {
-        match self {
+        matches!(
+            self,
             Self::Config(_)
-            | Self::Health(_)
-            | Self::Doctor(_)
-            | Self::Access(_)
-            | Self::Ls(_)
-            | Self::Du(_)
-            | Self::History(_)
-            | Self::Storage(_) => true,
-            Self::Serve(_)
-            | Self::Htpasswd(_)
-            | Self::Rm(_)
-            | Self::Restore(_)
-            | Self::Uploads(_)
-            | Self::Verify(_)
-            | Self::GarbageCollect(_)
-            | Self::Import(_)
-            | Self::Export(_)
-            | Self::Cp(_)
-            | Self::CopyStorage(_)
-            | Self::Retention(_) => false,
-        }
+                | Self::Health(_)
+                | Self::Doctor(_)
+                | Self::Access(_)
+                | Self::Ls(_)
+                | Self::Du(_)
+                | Self::History(_)
+                | Self::Storage(_)
+        )
     }
 
     /// Returns true for a command that works on a storage, or on the server that owns it.

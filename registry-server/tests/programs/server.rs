@@ -270,6 +270,12 @@ impl Server {
         format!("{}/{name}", self.address)
     }
 
+    /// Returns true if it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let ended = self.process.try_wait().expect("a child can be waited for");
+        ended.is_some()
+    }
+
     /// Sends SIGTERM, and returns at once.
     pub(crate) fn terminate(&self) {
         terminate(&self.process);

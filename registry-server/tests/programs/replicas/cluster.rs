@@ -22,6 +22,10 @@ pub(super) const BUCKET: &str = "images";
 /// Time from the announcement of a removal to the removal when there is no load. The times of the pushers are parts of it.
 pub(super) const QUIET_DELAY: Duration = Duration::from_secs(10);
 
+/// Name of the log of nginx, and number of its last lines that a failed test shows.
+const BALANCER_LOG: &str = "balancer.log";
+const SHOWN: usize = 40;
+
 /// Line in the log of a replica that has collected and removed something.
 const COLLECTED: &str = "a collection has ended";
 
@@ -39,6 +43,8 @@ pub(super) struct Cluster {
     // Before the store and the directories.
     replicas: Vec<Replica>,
     balancer: Process,
+    /// Its log of errors.
+    balancer_log: PathBuf,
     pub(super) address: SocketAddr,
     /// Configuration of commands, which reach the store directly.
     pub(super) config: PathBuf,
@@ -77,6 +83,7 @@ impl Cluster {
         let addresses: Vec<SocketAddr> = replicas.iter().map(|replica| replica.address).collect();
         let mut cluster = Self {
             balancer: balancer(bench, address, &addresses),
+            balancer_log: bench.path(BALANCER_LOG),
             replicas,
             address,
             config,
@@ -199,8 +206,17 @@ impl Replica {
     /// Kills the server, if there is one. Returns the number of its collections that removed something.
     fn kill(&mut self) -> u64 {
         self.is_paused = false;
-        let server = self.server.take();
-        server.map_or(0, |server| collections(&server.kill_and_listen()))
+        let Some(mut server) = self.server.take() else {
+            return 0;
+        };
+        let has_ended = server.has_ended();
+        let log = server.kill_and_listen();
+        // Clients would not notice: nginx asks another one.
+        assert!(
+            !has_ended && !log.contains("panicked at"),
+            "a replica has ended by itself or panicked:\n{log}"
+        );
+        collections(&log)
     }
 
     fn signal(&self, what: Signal) {
@@ -213,6 +229,13 @@ impl Replica {
 /// Counts the collections that removed something in a log.
 fn collections(log: &str) -> u64 {
     log.matches(COLLECTED).count() as u64
+}
+
+/// Returns true for a line in the log of a replica about something that clients do all the time.
+fn is_usual(line: &str) -> bool {
+    ["pulled", "pushed"]
+        .iter()
+        .any(|what| line.contains(&format!("msg=\"{what} ")))
 }
 
 /// Returns the configuration of a replica that reaches the store at an endpoint.
@@ -255,7 +278,7 @@ fn balancer(bench: &Workbench, address: SocketAddr, replicas: &[SocketAddr]) -> 
     let pass = "proxy_pass http://replicas; proxy_set_header Host $http_host; proxy_http_version 1.1; \
                 proxy_request_buffering off; proxy_connect_timeout 2s; proxy_read_timeout 10s;";
     let text = format!(
-        "daemon off;\nuser root;\nworker_processes 1;\npid {0}/pid;\nerror_log /dev/null crit;\n\
+        "daemon off;\nuser root;\nworker_processes 1;\npid {0}/pid;\nerror_log {1} error;\n\
          events {{ worker_connections 512; }}\n\
          http {{\n\
          access_log off;\n{places}\
@@ -276,6 +299,7 @@ fn balancer(bench: &Workbench, address: SocketAddr, replicas: &[SocketAddr]) -> 
          }}\n\
          }}\n",
         directory.display(),
+        bench.path(BALANCER_LOG).display(),
     );
     fs::write(&path, text).expect("the test's directory is writable");
     let mut command = bench.command("nginx");
@@ -297,8 +321,15 @@ impl Drop for Cluster {
         for server in servers {
             let said = server.kill_and_listen();
             if thread::panicking() {
-                eprintln!("a replica said:\n{said}");
+                let lines = said.lines().filter(|line| !is_usual(line));
+                eprintln!("a replica said:\n{}", lines.collect::<Vec<_>>().join("\n"));
             }
+        }
+        if thread::panicking() {
+            let log = fs::read_to_string(&self.balancer_log).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(SHOWN)..];
+            eprintln!("nginx said at last:\n{}", last.join("\n"));
         }
         // It ends its workers as well. Killed, if that fails.
         _ = self.balancer.stop();

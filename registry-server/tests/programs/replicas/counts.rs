@@ -89,6 +89,8 @@ pub(super) struct Counts {
     pub(super) verifications: u64,
     /// Commands that were refused because another one ran, or that failed as the store did.
     pub(super) refused: u64,
+    /// Requests of checks that were sent again, since the store was slow.
+    pub(super) late: u64,
     /// Requests on shared tags, with an explanation.
     pub(super) explained: usize,
     /// Histories with a stale answer put in, all of which were found.

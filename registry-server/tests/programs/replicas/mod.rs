@@ -65,6 +65,9 @@ const MORE: Duration = Duration::from_secs(100);
 /// Time from the announcement of a removal to the removal under load. A store is late for a sixth of it at most.
 const DELAY: Duration = Duration::from_secs(24);
 
+/// Time after which a request that only reads has to be answered when nothing is killed. A store may be slow meanwhile.
+const LATE: Duration = Duration::from_secs(60);
+
 /// Number of collections after which no record of a committed upload is left. Each takes 10 seconds or more. It is twice what it
 /// should be.
 const COLLECTIONS: usize = 12;
@@ -121,7 +124,8 @@ impl Run {
     fn new(bench: &Workbench, seed: u64) -> Self {
         eprintln!("replicas: REGISTRY_TEST_REPLICAS_SEED={seed}");
         let cluster = Cluster::start(bench, DELAY);
-        let place = Place::new(bench, "--config", cluster.config.clone());
+        let mut place = Place::new(bench, "--config", cluster.config.clone());
+        place.patience = LATE;
         Self {
             workers: (0..WORKERS)
                 .map(|number| Worker::new(number, place.clone()))
@@ -194,6 +198,7 @@ impl Run {
         let began = Instant::now();
         self.place.set_killed(false);
         self.check();
+        self.counts.late = self.place.late();
         self.tell("check", began);
     }
 

@@ -8,12 +8,15 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::Sender,
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use registry_core::Algorithm;
 
-use super::linear::{Call, Moment, explain, with_stale_answer};
+use super::{
+    LATE,
+    linear::{Call, Moment, explain, with_stale_answer},
+};
 use crate::{
     http::{self, MANIFEST_TYPES, Response},
     image::sha256,
@@ -178,8 +181,13 @@ impl Client<'_> {
         for tag in self.histories.names() {
             for index in 0..self.addresses.len() {
                 let number = self.histories.begin(&tag);
-                let answer = self.get(self.addresses[index], &tag);
-                let seen = seen(answer).expect("nobody kills the replicas");
+                let began = Instant::now();
+                let seen = loop {
+                    if let Some(seen) = seen(self.get(self.addresses[index], &tag)) {
+                        break seen;
+                    }
+                    assert!(began.elapsed() < LATE, "nobody kills the replicas");
+                };
                 self.histories.end(&tag, number, Some(Call::Read(seen)));
             }
         }

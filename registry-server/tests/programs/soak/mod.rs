@@ -21,7 +21,7 @@ use std::{
     process::Command,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
     thread::{self, ScopedJoinHandle},
@@ -79,6 +79,9 @@ pub(crate) struct Place {
     images: (&'static str, PathBuf),
     rules: PathBuf,
     is_killed: Arc<AtomicBool>,
+    /// Time for which clients ask again if nobody can answer now.
+    pub(crate) patience: Duration,
+    late: Arc<AtomicU64>,
 }
 
 impl Place {
@@ -91,6 +94,8 @@ impl Place {
             images: (option, images),
             rules,
             is_killed: Arc::default(),
+            patience: Duration::ZERO,
+            late: Arc::default(),
         }
     }
 
@@ -119,6 +124,19 @@ impl Place {
     /// Says if a server may be killed from now on, so that requests and commands may fail.
     pub(crate) fn set_killed(&self, is_killed: bool) {
         self.is_killed.store(is_killed, Ordering::SeqCst);
+    }
+
+    /// Counts a request that was answered when it was sent again.
+    #[expect(clippy::print_stderr, reason = "what happened in a long run, and when")]
+    pub(crate) fn note_late(&self, target: &str, answer: &str, began: Instant) {
+        self.late.fetch_add(1, Ordering::SeqCst);
+        let seconds = began.elapsed().as_secs_f32();
+        let answer = answer.lines().next().unwrap_or_default();
+        eprintln!("{target}: {answer}; answered {seconds:.1} s after the first request");
+    }
+
+    pub(crate) fn late(&self) -> u64 {
+        self.late.load(Ordering::SeqCst)
     }
 
     fn root(&self) -> &Path {

@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::Sender,
     },
+    time::Instant,
 };
 
 use serde_json::Value;
@@ -26,6 +27,8 @@ use crate::{
 const REPOSITORIES: usize = 2;
 /// Number of manifests from which on more are deleted than pushed.
 const MANY: usize = 40;
+/// Statuses of a registry or balancer that has waited for the store, or whose registries all have.
+const TEMPORARY: [u16; 3] = [502, 503, 504];
 
 /// News of a worker.
 pub(crate) enum Progress {
@@ -79,6 +82,8 @@ pub(crate) struct Session<'a> {
 }
 
 impl Session<'_> {
+    /// Sends a request. One that only reads is sent again for some time, as clients do, if the store is too slow for the
+    /// registry or for the balancer.
     pub(crate) fn request(
         &self,
         method: &str,
@@ -86,15 +91,33 @@ impl Session<'_> {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Response, Killed> {
-        match http::try_request(self.address, method, target, headers, body) {
-            Ok(response) if response.status < 500 => Ok(response),
-            _ if self.place.is_killed() => Err(Killed),
-            Ok(response) => panic!(
-                "{method} {target}: {} {}",
-                response.status,
-                String::from_utf8_lossy(&response.body)
-            ),
-            Err(error) => panic!("{method} {target}: {error}"),
+        let began = Instant::now();
+        let mut first: Option<String> = None;
+        loop {
+            let said = match http::try_request(self.address, method, target, headers, body) {
+                Ok(response) if response.status < 500 => {
+                    if let Some(first) = first {
+                        self.place.note_late(target, &first, began);
+                    }
+                    return Ok(response);
+                }
+                _ if self.place.is_killed() => return Err(Killed),
+                Ok(response) => {
+                    let said = String::from_utf8_lossy(&response.body);
+                    let said = format!("{} {said}", response.status);
+                    if method != "GET" || !TEMPORARY.contains(&response.status) {
+                        panic!("{method} {target}: {said}");
+                    }
+                    said
+                }
+                Err(error) => panic!("{method} {target}: {error}"),
+            };
+            let lasted = began.elapsed();
+            assert!(
+                lasted < self.place.patience,
+                "{method} {target}: {said}, for {lasted:?}"
+            );
+            first.get_or_insert(said);
         }
     }
 
@@ -267,9 +290,14 @@ impl Worker {
     /// Lists referrers in each repository.
     pub(crate) fn list_referrers(&self, address: SocketAddr) {
         for number in 0..self.models.len() {
-            let name = repository(self.number, number);
-            let target = format!("/v2/{name}/referrers/{}", sha256(b""));
-            http::request(address, "GET", &target, &[], b"").expect_status(200);
+            let session = Session {
+                place: &self.place,
+                address,
+                name: repository(self.number, number),
+            };
+            let target = session.path(&format!("referrers/{}", sha256(b"")));
+            let answer = session.request("GET", &target, &[], b"");
+            answer.expect("nobody kills it").expect_status(200);
         }
     }
 

@@ -56,6 +56,21 @@ impl Contents {
         corrupt.count() as u64
     }
 
+    /// Returns the images that each damaged item affects.
+    pub(super) fn all_affected(&self) -> BTreeMap<Digest, Affected> {
+        let damaged = self.damaged.iter();
+        damaged
+            .map(|(digest, damaged)| (*digest, damaged.affected.clone()))
+            .collect()
+    }
+
+    /// Replaces the images that each damaged item affects.
+    pub(super) fn set_affected(&mut self, mut affected: BTreeMap<Digest, Affected>) {
+        for (digest, damaged) in &mut self.damaged {
+            damaged.affected = affected.remove(digest).unwrap_or_default();
+        }
+    }
+
     /// Returns the images that an item affects, if it is damaged.
     pub(super) fn affected(&mut self, digest: &Digest) -> Option<&mut Affected> {
         self.damaged.get_mut(digest).map(|damaged| &mut damaged.affected)

@@ -46,7 +46,8 @@ use crate::{
 /// # Errors
 ///
 /// - [`StorageError::Unsupported`] if the storage cannot be inspected or repaired.
-/// - Any other error if everything stored cannot be listed. What cannot be read in one place is a finding.
+/// - Any other error if everything stored cannot be listed. What cannot be read in one place is a finding. What is
+///   [unavailable](StorageError::Unavailable) is read up to 3 times, because the storage as a whole may not have worked.
 pub async fn verify(
     storage: &dyn Storage,
     options: VerifyOptions<'_>,
@@ -54,16 +55,26 @@ pub async fn verify(
 ) -> Result<VerifyReport, StorageError> {
     let mut run = Run::begin(storage, options, told)?;
     run.read_contents().await?;
-    let mut remembered = Remembered::of(storage.trash());
+    let walked = verify_repositories(&mut run).await;
+    // Also after an outage: it was read before.
+    run.report_contents().await;
+    walked?;
+    run.compare_with_census().await?;
+    Ok(run.report)
+}
+
+/// Verifies all repositories, and those of which only histories are left.
+async fn verify_repositories(run: &mut Run<'_>) -> Result<(), StorageError> {
+    let mut remembered = Remembered::of(run.storage.trash());
     let mut after: Option<RepositoryName> = None;
     loop {
         let page = Page::first(PAGE).after(after.as_ref());
         let listed = run.inspect.all_repositories(page).await?;
         for seen in &listed.items {
-            verify_gone(&mut run, &mut remembered, Some(seen.key())).await?;
+            verify_gone(run, &mut remembered, Some(seen.key())).await?;
             run.report.repositories += 1;
             match seen {
-                Seen::Whole(name) => repository::verify(&mut run, name).await,
+                Seen::Whole(name) => repository::verify(run, name).await?,
                 Seen::Unreadable { key, reason } => run.unreadable_repository(key, reason.clone()),
             }
             run.progress();
@@ -73,10 +84,7 @@ pub async fn verify(
             break;
         }
     }
-    verify_gone(&mut run, &mut remembered, None).await?;
-    run.report_contents().await;
-    run.compare_with_census().await?;
-    Ok(run.report)
+    verify_gone(run, &mut remembered, None).await
 }
 
 /// Verifies the repositories that do not exist, up to the next one that exists.
@@ -86,7 +94,7 @@ async fn verify_gone(
     existing: Option<&RepositoryName>,
 ) -> Result<(), StorageError> {
     while let Some(name) = remembered.before(existing).await? {
-        repository::verify_gone(run, &name).await;
+        repository::verify_gone(run, &name).await?;
     }
     Ok(())
 }

@@ -12,27 +12,77 @@ use crate::{
     name::RepositoryName,
     reference::Tag,
     storage::{
-        Deletion, Document, Fault, FaultKind, Page, Record, Seen, Storage, StorageError, StoredManifest,
-        TagExpect, TagTarget,
+        Deletion, Document, Fault, FaultKind, Page, Record, Seen, Storage, StorageError, StorageInspect,
+        StoredManifest, TagExpect, TagTarget,
     },
 };
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-/// Verifies a repository. A failure to read it is a finding.
-pub(super) async fn verify(run: &mut Run<'_>, name: &RepositoryName) {
-    let mut walk = Walk::new(run, name);
-    let walked = walk.walk().await;
-    walk.end(walked);
+/// Number of failures to read a repository in a storage that works, after which it counts as unreadable.
+const FAILURES: usize = 3;
+
+/// Verifies a repository. A failure to read it is a finding, unless the storage as a whole does not work.
+pub(super) async fn verify(run: &mut Run<'_>, name: &RepositoryName) -> Result<(), StorageError> {
+    verify_in_tries(run, name, true).await
 }
 
 /// Verifies a repository that does not exist: its histories may know tags. What is put back is verified.
-pub(super) async fn verify_gone(run: &mut Run<'_>, name: &RepositoryName) {
-    let mut walk = Walk::new(run, name);
-    let mut walked = walk.lost_tags().await;
-    if walked.is_ok() && walk.findings.iter().any(|found| found.repaired == Repaired::Done) {
-        walked = walk.walk().await;
+pub(super) async fn verify_gone(run: &mut Run<'_>, name: &RepositoryName) -> Result<(), StorageError> {
+    verify_in_tries(run, name, false).await
+}
+
+async fn verify_in_tries(run: &mut Run<'_>, name: &RepositoryName, exists: bool) -> Result<(), StorageError> {
+    let mut repaired = Vec::new();
+    for failed in 0.. {
+        let before = run.position();
+        let mut walk = Walk::new(run, name);
+        walk.is_last_try = failed + 1 == FAILURES;
+        let walked = match exists {
+            true => walk.walk().await,
+            false => walk.walk_gone().await,
+        };
+        let Err(StorageError::Unavailable { .. }) = &walked else {
+            walk.end(repaired, walked);
+            break;
+        };
+        // The storage as a whole may not have worked, or does not work now.
+        let works = works(walk.run.inspect).await;
+        if works.is_ok() && walk.is_last_try {
+            walk.end(repaired, walked);
+            break;
+        }
+        // What was found is found again, except what a repair has changed.
+        let is_changed =
+            |finding: &Finding| !matches!(finding.repaired, Repaired::NotTried | Repaired::Stopped);
+        repaired.extend(walk.findings.into_iter().filter(is_changed));
+        run.return_to(before);
+        if works.is_err() {
+            repaired.iter().for_each(|finding| run.found(finding));
+            return works;
+        }
     }
-    walk.end(walked);
+    Ok(())
+}
+
+/// Fails if the storage as a whole does not work.
+async fn works(inspect: &dyn StorageInspect) -> Result<(), StorageError> {
+    inspect.all_repositories(Page::first(1)).await.map(drop)
+}
+
+/// Passes on that the storage does not work now, unless this is the last try and it works for everything else.
+async fn unless_unavailable(
+    inspect: &dyn StorageInspect,
+    is_last_try: bool,
+    error: StorageError,
+) -> Result<StorageError, StorageError> {
+    let is_outage = match error {
+        StorageError::Unavailable { .. } => !is_last_try || works(inspect).await.is_err(),
+        _ => false,
+    };
+    match is_outage {
+        true => Err(error),
+        false => Ok(error),
+    }
 }
 
 /// Walk through a repository.
@@ -49,6 +99,8 @@ struct Walk<'r, 'a> {
     findings: Vec<Finding>,
     /// Position of the finding about a record.
     about: HashMap<Record, usize>,
+    /// True if a storage that does not work now is a finding.
+    is_last_try: bool,
 }
 
 impl<'r, 'a> Walk<'r, 'a> {
@@ -62,12 +114,17 @@ impl<'r, 'a> Walk<'r, 'a> {
             references: References::default(),
             findings: Vec::new(),
             about: HashMap::new(),
+            is_last_try: false,
         }
     }
 
-    /// Reports the findings.
-    fn end(self, walked: Result<(), StorageError>) {
-        for finding in &self.findings {
+    /// Reports the findings, and the repairs of earlier tries.
+    fn end(self, mut repaired: Vec<Finding>, walked: Result<(), StorageError>) {
+        repaired.retain(|repaired| {
+            let is_same = |found: &Finding| (found.kind, &found.place) == (repaired.kind, &repaired.place);
+            !self.findings.iter().any(is_same)
+        });
+        for finding in repaired.iter().chain(&self.findings) {
             self.run.found(finding);
         }
         if let Err(error) = walked {
@@ -78,6 +135,7 @@ impl<'r, 'a> Walk<'r, 'a> {
     async fn walk(&mut self) -> Result<(), StorageError> {
         // First, because the manifests of those that are put back are then read like the others.
         if let Err(error) = self.lost_tags().await {
+            let error = unless_unavailable(self.run.inspect, self.is_last_try, error).await?;
             // The rest of the repository does not depend on them.
             let place = format!("{}: the histories of its tags", self.name);
             self.findings.push(Finding {
@@ -104,6 +162,14 @@ impl<'r, 'a> Walk<'r, 'a> {
         }
         self.tags(&affected).await?;
         self.sessions().await
+    }
+
+    async fn walk_gone(&mut self) -> Result<(), StorageError> {
+        self.lost_tags().await?;
+        if self.findings.iter().any(|found| found.repaired == Repaired::Done) {
+            self.walk().await?;
+        }
+        Ok(())
     }
 
     /// Looks for lost tags, and puts them back.
@@ -315,6 +381,7 @@ impl<'r, 'a> Walk<'r, 'a> {
                 self.look_at(record).await
             }
             Err(error) => {
+                let error = unless_unavailable(self.run.inspect, self.is_last_try, error).await?;
                 if !self.references.is_damaged(&record) {
                     let place = format!("{}@{digest}", self.name);
                     let reason = with_causes(&error);

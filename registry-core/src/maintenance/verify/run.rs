@@ -1,11 +1,13 @@
 //! [`Run`]: one verification.
 
 use super::{
+    affected::Affected,
     contents::Contents,
     finding::{Finding, FindingKind, Repaired},
     options::{PAGE, VerifyOptions},
 };
 use crate::{
+    digest::Digest,
     name::RepositoryName,
     storage::{Page, Seen, Storage, StorageError, StorageInspect, StorageRepair},
 };
@@ -90,6 +92,20 @@ impl<'a> Run<'a> {
             report: VerifyReport::default(),
             told,
         })
+    }
+
+    /// Returns what a walk through a repository may change.
+    pub(super) fn position(&self) -> Position {
+        Position {
+            report: self.report.clone(),
+            affected: self.contents.all_affected(),
+        }
+    }
+
+    /// Forgets what has been counted since.
+    pub(super) fn return_to(&mut self, position: Position) {
+        self.report = position.report;
+        self.contents.set_affected(position.affected);
     }
 
     /// Stops repairs if so much is corrupt that something else is at fault.
@@ -194,6 +210,12 @@ impl<'a> Run<'a> {
     pub(super) fn progress(&mut self) {
         (self.told)(VerifyEvent::Progress(&self.report));
     }
+}
+
+/// Counts from before a walk through a repository.
+pub(super) struct Position {
+    report: VerifyReport,
+    affected: BTreeMap<Digest, Affected>,
 }
 
 /// Decision about repairs.

@@ -3,20 +3,24 @@ use super::{
     affected::References, verify,
 };
 use crate::{
-    Algorithm, Digest, MediaType, Registry, RepositoryName, Storage, StorageWrite, Tag, forward_storage,
+    Algorithm, Digest, MediaType, Registry, RepositoryName, Storage, StorageWrite, Tag, UploadId,
+    forward_storage,
     maintenance::Clock,
     service::ManifestPush,
     storage::{
         Checked, Evidence, Fault, FaultKind, HeldManifest, Listing, LostTag, MemoryStorage, Page, Record,
         Result, Seen, StorageCollect, StorageError, StorageExpire, StorageHealth, StorageInspect,
-        StorageRepair, StorageTrash,
+        StorageRepair, StorageTrash, UploadState,
     },
 };
 use async_trait::async_trait;
 use std::{
     collections::HashMap,
     io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::Notify;
@@ -448,6 +452,163 @@ async fn a_repository_is_verified_although_its_histories_cannot_be_listed() {
     let place = "a: the histories of its tags".to_owned();
     assert_eq!(found, [(FindingKind::Unreadable, place)]);
     assert_eq!((report.manifests, report.tags, report.wrong), (1, 1, 1));
+}
+
+/// A storage that does not work at times.
+#[derive(Debug)]
+struct Flaky {
+    below: Arc<dyn Storage>,
+    /// Number of the next looks at the end of a repository that fail.
+    failures: AtomicUsize,
+    /// True if everything fails while these do.
+    is_whole: bool,
+}
+
+fn outage<T>() -> Result<T> {
+    Err(StorageError::unavailable("the store does not answer", None, None))
+}
+
+impl Storage for Flaky {
+    forward_storage! { Storage: self => &*self.below }
+
+    fn write(&self) -> Option<&dyn StorageWrite> {
+        self.below.write()
+    }
+
+    fn inspect(&self) -> Option<&dyn StorageInspect> {
+        Some(self)
+    }
+
+    fn trash(&self) -> Option<&dyn StorageTrash> {
+        self.below.trash()
+    }
+
+    fn repair(&self) -> Option<&dyn StorageRepair> {
+        self.below.repair()
+    }
+}
+
+#[async_trait]
+impl StorageInspect for Flaky {
+    forward_storage! { StorageInspect: self => self.below.inspect(); except all_repositories, uploads }
+
+    async fn all_repositories(
+        &self,
+        page: Page<'_, RepositoryName>,
+    ) -> Result<Listing<Seen<RepositoryName>>> {
+        match page.limit == 1 && self.is_whole && self.failures.load(Ordering::SeqCst) > 0 {
+            true => outage(),
+            false => self.below.inspect().unwrap().all_repositories(page).await,
+        }
+    }
+
+    async fn uploads(
+        &self,
+        repository: &RepositoryName,
+        page: Page<'_, UploadId>,
+    ) -> Result<Listing<Seen<UploadState, UploadId>>> {
+        let failed = self
+            .failures
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        match failed {
+            Ok(_) => outage(),
+            Err(_) => self.below.inspect().unwrap().uploads(repository, page).await,
+        }
+    }
+}
+
+/// Verifies a storage that fails for so many times. Returns the numbers of repositories, tags and things that are wrong, and
+/// the findings.
+async fn verify_flaky(
+    below: Arc<dyn Storage>,
+    failures: usize,
+    is_whole: bool,
+    options: VerifyOptions<'_>,
+) -> (Result<(u64, u64, u64)>, Vec<(FindingKind, String, Repaired)>) {
+    let storage = Flaky {
+        below,
+        failures: AtomicUsize::new(failures),
+        is_whole,
+    };
+    let mut found = Vec::new();
+    let report = verify(&storage, options, &mut |event| {
+        if let VerifyEvent::Finding(finding) = event {
+            found.push((finding.kind, finding.place.clone(), finding.repaired.clone()));
+        }
+    })
+    .await;
+    (
+        report.map(|report| (report.repositories, report.tags, report.wrong)),
+        found,
+    )
+}
+
+/// Returns a storage with two repositories, each with a tag.
+async fn two_tags() -> MemoryStorage {
+    let memory = MemoryStorage::new();
+    let registry = Registry::builder(memory.clone()).build();
+    let index = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[]}}"#,
+        MediaType::OCI_INDEX
+    );
+    for name in ["a", "b"] {
+        let push = ManifestPush::new(Tag::parse("v1").unwrap(), index.clone());
+        let repository = registry.repository(name).unwrap();
+        repository.put_manifest(push).await.unwrap();
+    }
+    memory
+}
+
+#[tokio::test]
+async fn an_outage_is_no_damage() {
+    let memory = Arc::new(two_tags().await);
+    let verified = async |failures, is_whole| {
+        let below = Arc::clone(&memory) as Arc<dyn Storage>;
+        verify_flaky(below, failures, is_whole, VerifyOptions::new()).await
+    };
+
+    for failures in [0, 1, 2] {
+        let (report, found) = verified(failures, false).await;
+        assert_eq!((report.unwrap(), found), ((2, 2, 0), Vec::new()), "{failures}");
+    }
+    // The rest of the storage works.
+    let (report, found) = verified(3, false).await;
+    assert_eq!(report.unwrap(), (2, 2, 1));
+    let unreadable = (FindingKind::Unreadable, "a".to_owned(), Repaired::NotTried);
+    assert_eq!(found, [unreadable]);
+    for failures in [2, 3, 10] {
+        let (report, found) = verified(failures, true).await;
+        assert!(
+            matches!(report, Err(StorageError::Unavailable { .. })),
+            "{report:?}"
+        );
+        assert_eq!(found, []);
+    }
+}
+
+#[tokio::test]
+async fn repairs_before_an_outage_are_reported() {
+    for (failures, is_whole, tags) in [(0, false, 2), (1, false, 1), (2, true, 2)] {
+        let below = Arc::new(Lossy(two_tags().await));
+        let options = VerifyOptions::new().repair(true);
+
+        let (report, found) = verify_flaky(below, failures, is_whole, options).await;
+
+        let repaired = |name: &str| {
+            let place = format!("{name}:v1");
+            (FindingKind::DanglingTag, place, Repaired::Done)
+        };
+        match report {
+            // The tag is gone when the repository is read again.
+            Ok(report) => {
+                assert_eq!(
+                    (report, found),
+                    ((2, tags, 2), vec![repaired("a"), repaired("b")])
+                );
+            }
+            Err(_) => assert_eq!((is_whole, found), (true, vec![repaired("a")])),
+        }
+    }
 }
 
 #[test]

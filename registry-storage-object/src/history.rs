@@ -5,12 +5,16 @@
 //! An entry is written *before* the tag is moved or removed, and taken back if the tag is not changed. Two promises
 //! rest on that:
 //!
-//! - Each put of a tag changes its [version](Entries::version), before any replica can see the put: a deletion of an
-//!   unchanged tag therefore notices a put of the same manifest, which does not change the link.
+//! - Each put of a tag that exists changes its [version](Entries::version), before any replica can see the put: a deletion
+//!   of an unchanged tag therefore notices a put of the same manifest, which does not change the link.
 //! - A tag that was deleted is never taken for lost: the last entry of its history is the deletion.
 //!
-//! A replica that dies between the two leaves an entry of something that did not happen. That is at most the last one,
-//! and the tag itself tells the truth.
+//! A replica that dies between the two leaves an entry of something that did not happen. The tag itself tells the truth.
+//!
+//! That a tag comes into being is written *after* it is there. Otherwise, a replica that dies between the two would leave
+//! the history of a tag that seems to be lost. One that dies now leaves a tag whose history lacks this event.
+//!
+//! [`Entries::last_seen`] tells if a tag without a link has existed since its last deletion.
 //!
 //! Entries sort by the time of the store's clock. A deletion sorts after all entries that were there before, whatever
 //! the clock says. Of moves by different replicas within a second, the order may be another one; nothing but the display
@@ -32,6 +36,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+/// Age below which a move or a deletion in a history may still be under way. More than the time until which it may be
+/// published.
+pub(crate) const UNDER_WAY: Duration = Duration::from_secs(10 * 60);
+
 /// Number of events that are kept.
 const KEPT: usize = 100;
 
@@ -44,9 +52,11 @@ const LONGEST_NAME: usize = 128;
 /// A change of a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// It points at this manifest from then on.
+    /// It has come into being, and points at this manifest. A history from a directory says the same of each move.
+    Created(Digest),
+    /// It existed, and points at this manifest from then on.
     Moved(Digest),
-    /// It points at this manifest again, because its deletion was undone.
+    /// It has come into being again, because its deletion was undone.
     Restored(Digest),
     /// It was put with this manifest, at which it had pointed. Part of the event before.
     PutAgain(Digest),
@@ -59,7 +69,8 @@ pub(crate) enum Change {
 impl Change {
     const fn letter(self) -> &'static str {
         match self {
-            Self::Moved(_) => "m",
+            Self::Created(_) => "m",
+            Self::Moved(_) => "n",
             Self::Restored(_) => "r",
             Self::PutAgain(_) => "a",
             Self::RestoredAgain(_) => "s",
@@ -70,7 +81,8 @@ impl Change {
     /// Returns the manifest that it names.
     const fn digest(self) -> Option<Digest> {
         match self {
-            Self::Moved(digest)
+            Self::Created(digest)
+            | Self::Moved(digest)
             | Self::Restored(digest)
             | Self::PutAgain(digest)
             | Self::RestoredAgain(digest) => Some(digest),
@@ -142,7 +154,8 @@ impl Entry {
             return None;
         }
         let change = match (letter, digest) {
-            ("m", Some(digest)) => Change::Moved(digest),
+            ("m", Some(digest)) => Change::Created(digest),
+            ("n", Some(digest)) => Change::Moved(digest),
             ("r", Some(digest)) => Change::Restored(digest),
             ("a", Some(digest)) => Change::PutAgain(digest),
             ("s", Some(digest)) => Change::RestoredAgain(digest),
@@ -192,11 +205,36 @@ impl Entries {
         TagVersion::new(u64::from_be_bytes(first))
     }
 
-    /// Returns the time of the last move of a tag that points at `target`, and the last time at which it was put.
+    /// Returns the time of the last move of a tag that points at `target`.
     pub(crate) fn moved(&self, target: &Digest) -> Option<SystemTime> {
-        let is_move = |entry: &&Entry| matches!(entry.change, Change::Moved(_) | Change::Restored(_));
-        let last = self.0.iter().rev().find(is_move)?;
+        let is_again =
+            |entry: &&Entry| matches!(entry.change, Change::PutAgain(_) | Change::RestoredAgain(_));
+        // None if that was a deletion: what has come into being since is not in the history.
+        let last = self.0.iter().rev().find(|entry| !is_again(entry))?;
         (last.change.target() == Some(*target)).then(|| last.at())
+    }
+
+    /// Returns the last entry if the tag existed then, as far as the history tells.
+    ///
+    /// A move may have found the tag gone, and its replica may have died before it took the entry back. So a move after a
+    /// deletion counts only if it was begun when that could no longer be under way: its replica has seen the tag. The oldest
+    /// entries are removed: a tag without a deletion existed.
+    pub(crate) fn last_seen(&self) -> Option<&Entry> {
+        let is_begin = |change| {
+            matches!(
+                change,
+                Change::Created(_) | Change::Restored(_) | Change::Deleted(_)
+            )
+        };
+        let begin = self.0.iter().rposition(|entry| is_begin(entry.change));
+        let since = self.0.get(begin.unwrap_or_default()..).unwrap_or_default();
+        let was_there = match since.first() {
+            Some(gone) if gone.change.target().is_none() => {
+                since.iter().any(|put| put.at() > gone.at() + UNDER_WAY)
+            }
+            first => first.is_some(),
+        };
+        self.last().filter(|_| was_there)
     }
 
     /// Returns true if it has a put that an earlier reading had not.
@@ -225,7 +263,7 @@ impl Entries {
                     event.put_again = Some(at);
                     event
                 }
-                Change::Moved(target) => TagEvent::new(at, Some(target), None),
+                Change::Created(target) | Change::Moved(target) => TagEvent::new(at, Some(target), None),
                 Change::Restored(target) => TagEvent::new(at, Some(target), None).with_restored(true),
                 Change::Deleted(was) => TagEvent::new(at, None, None).with_was(was),
             };
@@ -297,9 +335,22 @@ impl Store {
         by: Option<&str>,
         before: Option<&Entries>,
     ) -> Result<Written> {
-        let now = self.stamp().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let last = before.and_then(Entries::last).map_or(0, |last| last.number);
+        self.write_entry_of(repository, tag, change, by, (self.stamp(), last))
+            .await
+    }
+
+    /// Writes an entry of a change at a time, which sorts after the one with the number `last`.
+    pub(crate) async fn write_entry_of(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        change: Change,
+        by: Option<&str>,
+        (at, last): (SystemTime, u64),
+    ) -> Result<Written> {
+        let now = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let by = by.filter(|_| !matches!(change, Change::PutAgain(_) | Change::RestoredAgain(_)));
         let entry = Entry {
             number: now.max(last.saturating_add(1)),
@@ -450,6 +501,7 @@ mod tests {
     #[test]
     fn entries_come_back_from_their_names_and_sort_by_time() {
         let changes = [
+            Change::Created(digest(0)),
             Change::Moved(digest(1)),
             Change::Restored(digest(2)),
             Change::PutAgain(digest(3)),
@@ -468,7 +520,7 @@ mod tests {
 
     #[test]
     fn other_names_are_no_entries() {
-        let name = entry(1, Change::Moved(digest(2))).name();
+        let name = entry(1, Change::Created(digest(2))).name();
         for other in [
             "",
             "link",
@@ -492,6 +544,60 @@ mod tests {
             assert!(!versions[..n].contains(version));
             assert_eq!(*version, Entries(entries[..n].to_vec()).version());
         }
+    }
+
+    #[test]
+    fn a_tag_is_seen_last_after_it_has_come_into_being() {
+        let [created, moved, again, restored] = [
+            Change::Created(digest(1)),
+            Change::Moved(digest(2)),
+            Change::PutAgain(digest(2)),
+            Change::Restored(digest(3)),
+        ];
+        let deleted = Change::Deleted(Some(digest(1)));
+        let late = usize::try_from(UNDER_WAY.as_nanos()).unwrap() + 10;
+        for (changes, is_seen) in [
+            (&[(0, created)][..], true),
+            (&[(0, moved)], true),
+            (&[(0, created), (1, moved), (2, again)], true),
+            (&[(0, created), (1, deleted)], false),
+            (&[(0, created), (1, deleted), (2, created)], true),
+            (&[(0, created), (1, deleted), (2, restored), (3, moved)], true),
+            // Replicas that found the tag gone, and died.
+            (&[(0, created), (1, deleted), (2, moved)], false),
+            (&[(0, created), (1, deleted), (2, moved), (3, again)], false),
+            // The deletion has not happened, or the tag was created by a replica that has died.
+            (&[(0, created), (1, deleted), (2, moved), (late, again)], true),
+            (
+                &[(0, created), (1, deleted), (late, moved), (late + 1, again)],
+                true,
+            ),
+            (&[(0, deleted), (late, moved), (late + 1, deleted)], false),
+        ] {
+            let entries: Vec<Entry> = changes.iter().map(|(n, change)| entry(*n, *change)).collect();
+            let last = entries.last().copied();
+            let entries = Entries(entries);
+            assert_eq!(
+                entries.last_seen(),
+                last.as_ref().filter(|_| is_seen),
+                "{changes:?}"
+            );
+        }
+        assert_eq!(Entries::default().last_seen(), None);
+    }
+
+    #[test]
+    fn what_has_come_into_being_after_the_last_deletion_has_no_time() {
+        let changes = [
+            Change::Created(digest(1)),
+            Change::PutAgain(digest(1)),
+            Change::Deleted(Some(digest(1))),
+            Change::PutAgain(digest(1)),
+        ];
+        let entries: Vec<Entry> = (0..).zip(changes).map(|(n, change)| entry(n, change)).collect();
+        let moved = |end: usize| Entries(entries[..end].to_vec()).moved(&digest(1));
+        assert_eq!([moved(1), moved(2)], [Some(entries[0].at()); 2]);
+        assert_eq!([moved(3), moved(4)], [None; 2]);
     }
 
     #[test]

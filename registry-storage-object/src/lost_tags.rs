@@ -1,11 +1,12 @@
 //! Tags that were lost: their histories know where they pointed, and of no deletion.
 //!
-//! A deletion is in the history before the tag is gone. What was deleted is therefore not taken for lost, except if
-//! another program has deleted it.
+//! A deletion is in the history before the tag is gone, and a new tag only when it is there. What was deleted, or has never
+//! been there, is therefore not taken for lost, except if another program has deleted it. The clocks of two replicas decide
+//! about a tag that one deletes in the moment before the other one has written that it is there.
 
 use crate::{
     bucket::Meta,
-    history::{Change, Entries, Entry, last_part},
+    history::{Change, Entries, Entry, UNDER_WAY, last_part},
     keys,
     rung::Rung,
     scans::at_once,
@@ -19,11 +20,8 @@ use registry_core::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
-
-/// Age below which a move in a history may still be under way. More than the time until which a move may be published.
-const UNDER_WAY: Duration = Duration::from_secs(10 * 60);
 
 impl Store {
     /// Reads the history of a tag. Moves by registry:2, which keeps every target in `index/`, have no time. They are the
@@ -188,7 +186,7 @@ impl Store {
 
     /// Returns the last target of a tag without a link, unless its history or a record tells of a later deletion.
     fn lost_after(&self, entries: &Entries, deleted: Option<SystemTime>) -> Option<Digest> {
-        let last = entries.last()?;
+        let last = entries.last_seen()?;
         let target = last.change.target()?;
         let is_settled = last.at() + UNDER_WAY < self.stamp();
         (is_settled && deleted < Some(last.at())).then_some(target)

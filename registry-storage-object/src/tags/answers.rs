@@ -3,6 +3,7 @@
 use crate::{
     ObjectStorage,
     gate::now,
+    history::Entries,
     keys,
     rung::Rung,
     support::{Remote, digest, image, name, put, put_expecting, resolve, tag},
@@ -66,6 +67,26 @@ async fn a_move_whose_answer_was_lost_is_decided_by_what_is_there() {
         targets(&storage).await,
         [1, 2, 3].map(|number| Some(digest(number)))
     );
+}
+
+#[tokio::test]
+async fn a_new_tag_has_no_history_before_it_is_there() {
+    let remote = Remote::start().await;
+    let (storage, other) = (faulty(&remote).await, remote.open(false).await);
+    let gate = Gate::new();
+    remote.proxy.fault(
+        on(Kind::ConditionalPut).key("/v1/current/link"),
+        Fault::Delay(gate.clone()),
+    );
+    let putting = tokio::spawn(async move { put(&storage, 1, &["v1"]).await });
+    assert!(gate.reached(1).await);
+
+    let entries = other.store.entries(&name("a"), &tag("v1")).await.unwrap();
+
+    assert_eq!(entries, Entries::default());
+    gate.open();
+    assert!(putting.await.unwrap().failed.is_none());
+    assert_eq!(targets(&other).await, [Some(digest(1))]);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use crate::{
 use futures_util::TryStreamExt as _;
 use registry_core::{
     Algorithm, Digest, RepositoryName, Tag,
-    storage::{Deletion, Result, TagExpect},
+    storage::{Deletion, Result, StorageError, TagExpect},
 };
 
 /// A removal of a tag.
@@ -83,7 +83,11 @@ impl Store {
             }
             match removed? {
                 (Swapped::Done, target) => return Ok((Untagged::Gone(target), true)),
-                (Swapped::Refused, _) => {}
+                // The history of a new tag may not be there yet, and would tell.
+                (Swapped::Replaced, target) if needs_history(removal.expect) => {
+                    return Err(StorageError::tag_conflict(tag.clone(), target));
+                }
+                (Swapped::Refused | Swapped::Replaced, _) => {}
                 (Swapped::Expired, _) => return Ok((Untagged::Expired, false)),
             }
         }
@@ -153,7 +157,7 @@ impl Store {
             Swapped::Done => {
                 self.trim(repository, tag, entries).await;
             }
-            Swapped::Refused | Swapped::Expired => self.take_back(written).await,
+            Swapped::Refused | Swapped::Replaced | Swapped::Expired => self.take_back(written).await,
         }
         Ok(swapped)
     }

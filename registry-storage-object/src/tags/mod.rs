@@ -10,9 +10,9 @@
 //!
 //! # A move
 //!
-//! Read the link; write registry:2's entry in `index/` and the entry of the history, both before the move; swap. An
-//! answer that was lost is decided only when the request can no longer take effect. A move costs four requests to the
-//! store, five if the tag is new, and three if it points there already.
+//! Read the link; write registry:2's entry in `index/` and the entry of the history, both before the move; swap. The
+//! history of a new tag is written after the swap. An answer that was lost is decided only when the request can no longer
+//! take effect. A move costs four requests to the store, five if the tag is new, and three if it points there already.
 
 mod delete;
 mod link;

@@ -12,8 +12,9 @@ use crate::{
 };
 use registry_core::{
     Digest, RepositoryName, Tag,
-    storage::{Moved, PutManifest, Result, TagExpect},
+    storage::{Moved, PutManifest, Result, StorageError, TagExpect},
 };
+use std::time::SystemTime;
 
 /// Facts about a put that are in the history of its tags.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,13 +39,14 @@ impl<'a> Origin<'a> {
         }
     }
 
-    /// Returns the change of a tag.
-    fn change(self, previous: Option<Digest>, to: Digest) -> Change {
-        match (previous == Some(to), self.restores) {
-            (false, false) => Change::Moved(to),
-            (false, true) => Change::Restored(to),
-            (true, false) => Change::PutAgain(to),
-            (true, true) => Change::RestoredAgain(to),
+    /// Returns the change of a tag that was like this.
+    fn change(self, previous: Link, to: Digest) -> Change {
+        match (previous, self.restores) {
+            (Link::None, false) => Change::Created(to),
+            (Link::To(previous), false) if previous == to => Change::PutAgain(to),
+            (Link::To(previous), true) if previous == to => Change::RestoredAgain(to),
+            (Link::To(_) | Link::Garbled, false) => Change::Moved(to),
+            (_, true) => Change::Restored(to),
         }
     }
 }
@@ -69,6 +71,8 @@ impl Store {
         let mut was_announced = false;
         for attempt in 0..ATTEMPTS {
             pause(attempt).await;
+            // Before the tag is read. A deletion of what is read then sorts after what is written.
+            let began = self.stamp();
             let pointer = match needs_history(moving.expect) {
                 false => {
                     let pointer = self.pointer(repository, tag).await?;
@@ -91,7 +95,7 @@ impl Store {
                     }
                 }
             };
-            let written = match self.announce(moving, &pointer).await {
+            let written = match self.announce(moving, &pointer, began).await {
                 Ok(written) => written,
                 Err(error) => {
                     self.take_mark_off(repository, tag, &pointer).await;
@@ -107,12 +111,19 @@ impl Store {
             }
             match (swapped, written) {
                 (Ok(Swapped::Done), written) => {
+                    let written = match pointer.link {
+                        Link::None => {
+                            let written = self.write_event(moving, Link::None, began).await;
+                            written.inspect_err(|error| warn_of_missing(moving, error)).ok()
+                        }
+                        Link::Garbled | Link::To(_) => written,
+                    };
                     if let Some(written) = &written {
                         self.trim_sometimes(repository, tag, written).await;
                     }
                     return Ok(Some(Moved::new(tag.clone(), pointer.link.target())));
                 }
-                (Ok(Swapped::Refused), written) => self.take_back_if(written).await,
+                (Ok(Swapped::Refused | Swapped::Replaced), written) => self.take_back_if(written).await,
                 (Ok(Swapped::Expired), written) => {
                     self.take_back_if(written).await;
                     return Ok(None);
@@ -124,17 +135,17 @@ impl Store {
         Err(contended(repository, tag))
     }
 
-    /// Writes what has to be there before a tag points at a manifest: the entry of registry:2's index, that of the history,
-    /// and a note of a new tag. A history that cannot be written prevents only what the link does not show, a put of the same manifest.
-    async fn announce(&self, moving: &Moving<'_>, pointer: &Pointer) -> Result<Option<Written>> {
+    /// Writes what has to be there before a tag points at a manifest: the entry of registry:2's index, that of the history
+    /// of a tag that exists, and a note of a new one.
+    async fn announce(
+        &self,
+        moving: &Moving<'_>,
+        pointer: &Pointer,
+        began: SystemTime,
+    ) -> Result<Option<Written>> {
         let Moving {
-            repository,
-            tag,
-            to,
-            origin,
-            ..
+            repository, tag, to, ..
         } = *moving;
-        let change = origin.change(pointer.link.target(), *to);
         let index = async {
             match pointer.link {
                 Link::To(target) if target == *to => Ok(()),
@@ -154,21 +165,43 @@ impl Store {
                 Link::To(_) => Ok(()),
             }
         };
-        let entry = self.write_entry(repository, tag, change, origin.by, None);
+        let entry = async {
+            match pointer.link {
+                Link::None => Ok(None),
+                Link::Garbled | Link::To(_) => {
+                    let written = self.write_event(moving, pointer.link, began).await;
+                    written.map(Some)
+                }
+            }
+        };
         let (index, note, entry) = tokio::join!(index, note, entry);
-        index?;
-        note?;
+        if let Err(error) = index.and(note) {
+            self.take_back_if(entry.ok().flatten()).await;
+            return Err(error);
+        }
         match entry {
-            Ok(written) => Ok(Some(written)),
+            // The link does not show a put of the same manifest.
             Err(error) if pointer.link.target() == Some(*to) => Err(error),
             Err(error) => {
-                tracing::warn!(
-                    %repository, %tag, error = &error as &dyn std::error::Error,
-                    "the history of a tag lacks an event; the tag itself is changed"
-                );
+                warn_of_missing(moving, &error);
                 Ok(None)
             }
+            Ok(written) => Ok(written),
         }
+    }
+
+    /// Writes the event into the history of a tag that was like this, at a time before it was read.
+    async fn write_event(&self, moving: &Moving<'_>, previous: Link, began: SystemTime) -> Result<Written> {
+        let Moving {
+            repository,
+            tag,
+            to,
+            origin,
+            ..
+        } = *moving;
+        let change = origin.change(previous, *to);
+        self.write_entry_of(repository, tag, change, origin.by, (began, 0))
+            .await
     }
 
     pub(super) async fn take_back_if(&self, written: Option<Written>) {
@@ -198,4 +231,11 @@ impl Store {
         self.take_mark_off(repository, tag, &held).await;
         was_put.map(|_| None)
     }
+}
+
+fn warn_of_missing(moving: &Moving<'_>, error: &StorageError) {
+    tracing::warn!(
+        repository = %moving.repository, tag = %moving.tag, error = error as &dyn std::error::Error,
+        "the history of a tag lacks an event; the tag itself is changed"
+    );
 }

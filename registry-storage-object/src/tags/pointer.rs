@@ -43,6 +43,8 @@ pub(crate) enum Swapped {
     Done,
     /// The tag had changed.
     Refused,
+    /// The answer was lost, and somebody has changed the tag, perhaps after the removal.
+    Replaced,
     /// The time has passed until which this may be published.
     Expired,
 }

@@ -84,7 +84,8 @@ impl Store {
         Ok(match self.bucket.get_link(&key).await? {
             None => Swapped::Done,
             // It had no effect: the caller reads again.
-            Some(_) => Swapped::Refused,
+            Some(link) if link.version == *version => Swapped::Refused,
+            Some(_) => Swapped::Replaced,
         })
     }
 
@@ -109,7 +110,7 @@ impl Store {
         let text = Bytes::from(format!("{target} {}", nonce()?));
         match self.replace(repository, tag, from, text.clone(), fence).await? {
             Swapped::Done => {}
-            Swapped::Refused => return Ok(None),
+            Swapped::Refused | Swapped::Replaced => return Ok(None),
             Swapped::Expired => return Err(contended(repository, tag)),
         }
         let object = self.bucket.get_link(&keys::tag(repository, tag)).await?;

@@ -76,7 +76,7 @@ pub(super) fn line(object: &Object) -> Option<String> {
     let mut set = |field: &str, value: Value| fields.insert(field.to_owned(), value);
     set("at", at.to_string().into());
     match (letter, digest) {
-        ("m" | "r" | "a", Some(target)) => set("target", target.to_string().into()),
+        ("m" | "n" | "r" | "a", Some(target)) => set("target", target.to_string().into()),
         ("d", Some(was)) => set("was", was.to_string().into()),
         ("d", None) => None,
         // That a deletion was undone once more is no event.
@@ -116,6 +116,18 @@ mod tests {
         // The clock had been set back. The order stays, and so the time cannot.
         assert_eq!(back.pop().unwrap(), r#"{"at":"2026-11-21T01:26:41Z"}"#);
         assert_eq!(back, lines[..4]);
+    }
+
+    #[test]
+    fn a_bucket_tells_a_new_tag_from_a_move_and_a_directory_does_not() {
+        let digest = Digest::of(Algorithm::Sha256, b"a");
+        let lines = ["m", "n"].map(|letter| {
+            let name = name(SECOND, b"", letter, Some(&digest), false);
+            let content = String::new();
+            line(&Object { name, content }).unwrap()
+        });
+        let expected = format!(r#"{{"at":"1970-01-01T00:00:01Z","target":"{digest}"}}"#);
+        assert_eq!(lines, [expected.clone(), expected]);
     }
 
     #[test]

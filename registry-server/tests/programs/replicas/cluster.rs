@@ -174,11 +174,16 @@ impl Cluster {
         self.restart_all();
     }
 
-    /// Kills all replicas and the store, and starts them again. Nothing that was sent before takes effect later.
-    pub(super) fn restart_all(&mut self) {
+    /// Kills all replicas, which have to run until then.
+    pub(super) fn stop(&mut self) {
         for replica in &mut self.replicas {
             self.collections += replica.kill();
         }
+    }
+
+    /// Kills all replicas and the store, and starts them again. Nothing that was sent before takes effect later.
+    pub(super) fn restart_all(&mut self) {
+        self.stop();
         for replica in 0..REPLICAS {
             self.mend(replica);
         }

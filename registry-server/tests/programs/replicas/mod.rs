@@ -251,6 +251,7 @@ impl Run {
                 worker.check_tags(address).expect("nobody kills it");
             }
         }
+        self.cluster.stop();
         self.tell("removal of what has no tag", began);
     }
 

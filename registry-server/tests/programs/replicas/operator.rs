@@ -2,7 +2,7 @@
 
 use std::{
     io::Read as _,
-    process::{Child, Stdio},
+    process::{Child, ExitStatus, Stdio},
     sync::{
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError},
@@ -18,10 +18,14 @@ use crate::soak::Place;
 /// Time after which a command is looked at again.
 const STEP: Duration = Duration::from_millis(100);
 
+/// Time between two tries to begin a collection while another one runs. Replicas begin one as soon as they are started, and most
+/// are killed before it has removed anything.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Commands in their order. The first ones read everything, while there is little: later, the store is away in each of them. A
 /// collection goes on with one that has failed or was killed before.
 const COMMANDS: [&[&str]; 6] = [
-    &["verify"],
+    &["verify", "--json"],
     &["retention", "run", "--force"],
     &["garbage-collect", "--json", "--quiet"],
     &["garbage-collect", "--keep-trash", "--json", "--quiet"],
@@ -46,40 +50,48 @@ pub(super) struct Operator {
 /// End of a command.
 enum Ended {
     Done(String),
-    Failed(String),
+    /// With what it said, and what it printed.
+    Failed(String, String),
     Killed,
 }
 
 impl Operator {
     /// Runs commands until the round is over, and kills the last one.
     pub(super) fn work(&mut self, place: &Place, outages: &AtomicU64, round: &Receiver<()>) {
+        let mut was_busy = false;
         loop {
             let arguments = COMMANDS[self.turn % COMMANDS.len()];
             let before = outages.load(Ordering::SeqCst);
             let began = Instant::now();
-            self.begun += 1;
             let ended = self.run(place, arguments, round);
-            tell(arguments, &ended, began);
+            let is_busy = matches!(&ended, Ended::Failed(said, _) if is_refused(said));
+            // Once, however often it is tried.
+            if !(is_busy && was_busy) {
+                self.begun += 1;
+                self.refused += u64::from(matches!(ended, Ended::Failed(..)));
+                tell(arguments, &ended, began);
+            }
+            was_busy = is_busy;
             match ended {
                 Ended::Killed => {
                     self.kills += 1;
                     self.turn += 1;
                     return;
                 }
-                Ended::Done(printed) => self.count(arguments[0], &printed),
-                Ended::Failed(said) => {
+                Ended::Done(printed) => {
+                    self.count(arguments[0], &printed);
+                    self.turn += 1;
+                }
+                // A replica that is killed holds its turn a little longer. The end of the round kills the next try.
+                Ended::Failed(..) if is_busy => _ = round.recv_timeout(PAUSE),
+                Ended::Failed(said, printed) => {
+                    // What it found before the store was away is damage all the same.
+                    let is_damaged = arguments[0] == "verify" && printed.lines().any(is_damage);
                     let was_out = before % 2 == 1 || outages.load(Ordering::SeqCst) != before;
-                    let is_busy =
-                        said.contains("another collection is running") || said.contains("taken over");
-                    assert!(is_busy || was_out, "{arguments:?}: {said}");
-                    self.refused += 1;
-                    if !is_busy {
-                        // It is run again: its opening waits for nothing.
-                        continue;
-                    }
+                    assert!(was_out && !is_damaged, "{arguments:?}: {said}{printed}");
+                    // It is run again: its opening waits for nothing.
                 }
             }
-            self.turn += 1;
         }
     }
 
@@ -103,13 +115,13 @@ impl Operator {
                 said.read_to_string(&mut text).expect("it prints text");
                 text
             });
-            let succeeded = wait(&mut process, round);
+            let status = wait(&mut process, round);
             let printed = reading.join().expect("it was read");
             let said = listening.join().expect("it was read");
-            match succeeded {
+            match status {
                 None => Ended::Killed,
-                Some(true) => Ended::Done(printed),
-                Some(false) => Ended::Failed(said + &printed),
+                Some(status) if status.success() => Ended::Done(printed),
+                Some(_) => Ended::Failed(said, printed),
             }
         })
     }
@@ -128,7 +140,7 @@ fn tell(arguments: &[&str], ended: &Ended, began: Instant) {
     let what = match ended {
         Ended::Done(_) => "done",
         // After the warnings.
-        Ended::Failed(said) => said
+        Ended::Failed(said, _) => said
             .lines()
             .rfind(|line| line.starts_with("registry: "))
             .unwrap_or_default(),
@@ -138,11 +150,22 @@ fn tell(arguments: &[&str], ended: &Ended, began: Instant) {
     eprintln!("replicas: {}: {seconds:.1} s: {what}", arguments.join(" "));
 }
 
-/// Waits for a process. Returns if it has succeeded, or `None` if the round was over before.
-fn wait(process: &mut Child, round: &Receiver<()>) -> Option<bool> {
+/// Returns true if a command ended because of another collection.
+fn is_refused(said: &str) -> bool {
+    said.contains("another collection is running") || said.contains("taken over")
+}
+
+/// Returns true if a line of a verification reports damage. A line that is cut off cannot be read.
+fn is_damage(line: &str) -> bool {
+    let item: Value = serde_json::from_str(line).unwrap_or_default();
+    item["type"] == "finding" && item["harmless"] != true
+}
+
+/// Waits for a process. Returns how it has ended, or `None` if the round was over before.
+fn wait(process: &mut Child, round: &Receiver<()>) -> Option<ExitStatus> {
     loop {
         if let Some(status) = process.try_wait().expect("a child can be waited for") {
-            return Some(status.success());
+            return Some(status);
         }
         if round.recv_timeout(STEP) != Err(RecvTimeoutError::Timeout) {
             process.kill().expect("a child can be killed");

@@ -128,6 +128,10 @@ pub(crate) struct Model {
     late_builds: BTreeSet<String>,
     /// True while collections may remove what has no tag.
     pub(crate) loses_untagged: bool,
+    /// True if what a collection is removing counts as absent, and stays if the collection dies.
+    pub(crate) may_return: bool,
+    /// Manifests that were absent at the last check, and may return.
+    missed: BTreeSet<String>,
 }
 
 impl Model {
@@ -285,8 +289,34 @@ impl Model {
         self.remember_deleted(digest);
     }
 
+    /// Notes that a manifest is absent of which nobody knows whether it exists. One that was absent at the last check, too, is
+    /// gone: the next collection goes on with the one that has died.
+    pub(crate) fn missed(&mut self, digest: &str) {
+        if self.documents[digest].1 == State::Unknown
+            && self.may_return
+            && self.missed.insert(digest.to_owned())
+        {
+            return;
+        }
+        self.gone(digest);
+    }
+
+    /// Notes that a manifest is there.
+    pub(crate) fn found(&mut self, digest: &str) {
+        self.missed.remove(digest);
+        self.set(digest, State::There);
+    }
+
+    /// Returns true if nobody knows whether a manifest exists.
+    pub(crate) fn is_unknown(&self, digest: &str) -> bool {
+        self.documents
+            .get(digest)
+            .is_some_and(|(_, state)| *state == State::Unknown)
+    }
+
     /// Notes that a manifest is gone.
-    pub(crate) fn gone(&mut self, digest: &str) {
+    fn gone(&mut self, digest: &str) {
+        self.missed.remove(digest);
         if self.documents[digest].1 != State::Gone {
             self.set(digest, State::Gone);
             self.remember_deleted(digest);

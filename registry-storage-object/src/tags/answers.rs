@@ -70,6 +70,28 @@ async fn a_move_whose_answer_was_lost_is_decided_by_what_is_there() {
 }
 
 #[tokio::test]
+async fn a_move_whose_answer_was_lost_does_not_undo_later_ones() {
+    for fault in [Fault::CutAfterEffect, Fault::Cut] {
+        let remote = Remote::start().await;
+        let (storage, other) = (faulty(&remote).await, remote.open(false).await);
+        put(&other, 1, &["v1"]).await;
+        let rule = remote
+            .proxy
+            .fault(on(Kind::ConditionalPut).key("/v1/current/link"), fault);
+        let waiting = tokio::spawn(async move { put(&storage, 2, &["v1"]).await });
+        while rule.happened() == 0 {
+            tokio::task::yield_now().await;
+        }
+
+        put(&other, 3, &["v1"]).await;
+
+        let outcome = waiting.await.unwrap();
+        assert!(outcome.failed.is_none(), "{outcome:?}");
+        assert_eq!(resolve(&other, "v1").await, Some(digest(3)));
+    }
+}
+
+#[tokio::test]
 async fn a_new_tag_has_no_history_before_it_is_there() {
     let remote = Remote::start().await;
     let (storage, other) = (faulty(&remote).await, remote.open(false).await);

@@ -106,6 +106,11 @@ impl Store {
             let swapped = self
                 .repoint(repository, tag, &pointer, moving.to, moving.view.fence())
                 .await;
+            let swapped = match (swapped, moving.expect) {
+                // Both are as if it was moved on right after this move. To move it again would undo what others were told.
+                (Ok(Swapped::Replaced), TagExpect::Any) => Ok(Swapped::Done),
+                (swapped, _) => swapped,
+            };
             if !matches!(swapped, Ok(Swapped::Done)) {
                 self.take_mark_off(repository, tag, &pointer).await;
             }

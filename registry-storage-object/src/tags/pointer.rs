@@ -43,7 +43,7 @@ pub(crate) enum Swapped {
     Done,
     /// The tag had changed.
     Refused,
-    /// The answer was lost, and somebody has changed the tag, perhaps after the removal.
+    /// The answer was lost, and somebody has changed the tag, after this change or instead of it.
     Replaced,
     /// The time has passed until which this may be published.
     Expired,

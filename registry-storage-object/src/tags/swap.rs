@@ -177,10 +177,15 @@ impl Store {
             Sent::Unclear => {}
         }
         self.wait_for(fence, &key).await?;
-        Ok(match self.bucket.get_link(&key).await? {
-            Some(object) if object.bytes == text => Swapped::Done,
+        let found = self.bucket.get_link(&key).await?;
+        if found.as_ref().is_some_and(|object| object.bytes == text) {
+            return Ok(Swapped::Done);
+        }
+        let target = Link::of_tag(found.as_ref().map(|object| &object.bytes[..])).target();
+        Ok(match target.is_some() && target != from.link.target() {
+            true => Swapped::Replaced,
             // It had no effect, or its effect is gone: the caller reads again.
-            _ => Swapped::Refused,
+            false => Swapped::Refused,
         })
     }
 

@@ -92,6 +92,31 @@ async fn a_move_whose_answer_was_lost_does_not_undo_later_ones() {
 }
 
 #[tokio::test]
+async fn a_deletion_whose_answer_was_lost_does_not_undo_later_puts() {
+    for fault in [Fault::CutAfterEffect, Fault::Cut] {
+        let remote = Remote::start().await;
+        let (storage, other) = (faulty(&remote).await, remote.open(false).await);
+        put(&other, 1, &["v1"]).await;
+        let rule = remote
+            .proxy
+            .fault(on(Kind::ConditionalDelete).key("/v1/current/link"), fault);
+        let waiting = tokio::spawn(async move {
+            storage
+                .delete_tag(&name("a"), &tag("v1"), TagExpect::Any, Deletion::new())
+                .await
+        });
+        while rule.happened() == 0 {
+            tokio::task::yield_now().await;
+        }
+
+        put(&other, 2, &["v1"]).await;
+
+        assert_eq!(waiting.await.unwrap().unwrap(), Some(digest(1)));
+        assert_eq!(resolve(&other, "v1").await, Some(digest(2)));
+    }
+}
+
+#[tokio::test]
 async fn a_new_tag_has_no_history_before_it_is_there() {
     let remote = Remote::start().await;
     let (storage, other) = (faulty(&remote).await, remote.open(false).await);

@@ -87,11 +87,24 @@ impl Store {
                 (Swapped::Replaced, target) if needs_history(removal.expect) => {
                     return Err(StorageError::tag_conflict(tag.clone(), target));
                 }
+                // As if it was put right after the removal. To remove it again would undo what others were told.
+                (Swapped::Replaced, target) if self.was_moved(removal, &held).await? => {
+                    return Ok((Untagged::Gone(target), false));
+                }
                 (Swapped::Refused | Swapped::Replaced, _) => {}
                 (Swapped::Expired, _) => return Ok((Untagged::Expired, false)),
             }
         }
         Err(contended(repository, tag))
+    }
+
+    /// Returns true if a tag that may be removed whatever it points at points elsewhere now.
+    async fn was_moved(&self, removal: &Untagging<'_>, held: &Pointer) -> Result<bool> {
+        if !matches!(removal.expect, TagExpect::Any) {
+            return Ok(false);
+        }
+        let now = self.pointer(removal.repository, removal.tag).await?.link.target();
+        Ok(now.is_some() && now != held.link.target())
     }
 
     /// Records the deletion of a tag, unless that is `recorded` already, and removes the tag. Returns its target, too.

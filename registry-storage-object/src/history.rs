@@ -11,7 +11,7 @@
 //!
 //! A replica that dies between the two leaves an entry of something that did not happen. The tag itself tells the truth.
 //!
-//! That a tag comes into being is written *after* it is there. Otherwise, a replica that dies between the two would leave
+//! The entry of a new tag is written *after* the tag is there. Otherwise, a replica that dies between the two would leave
 //! the history of a tag that seems to be lost. One that dies now leaves a tag whose history lacks this event.
 //!
 //! [`Entries::last_seen`] tells if a tag without a link has existed since its last deletion.
@@ -205,11 +205,11 @@ impl Entries {
         TagVersion::new(u64::from_be_bytes(first))
     }
 
-    /// Returns the time of the last move of a tag that points at `target`.
+    /// Returns the time of the last move of a tag that points at `target`. `None` if that is not in the history.
     pub(crate) fn moved(&self, target: &Digest) -> Option<SystemTime> {
         let is_again =
             |entry: &&Entry| matches!(entry.change, Change::PutAgain(_) | Change::RestoredAgain(_));
-        // None if that was a deletion: what has come into being since is not in the history.
+        // A deletion has no target: the tag that came after it is not in the history.
         let last = self.0.iter().rev().find(|entry| !is_again(entry))?;
         (last.change.target() == Some(*target)).then(|| last.at())
     }

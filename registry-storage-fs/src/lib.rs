@@ -134,6 +134,7 @@ mod durable_files;
 mod error;
 #[cfg(test)]
 mod faults;
+mod file_lock;
 mod health;
 mod history;
 mod inspect;

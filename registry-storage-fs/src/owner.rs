@@ -8,12 +8,13 @@
 
 use crate::{
     error::{Context as _, FsError, OpenError},
+    file_lock::FileLock,
     layout::Layout,
     machine::host_name,
     referrer_index::IndexOwner,
     staging::OwnerFile,
 };
-use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use std::{
     ffi::OsStr,
     fs::File,
@@ -131,17 +132,9 @@ impl OwnerRecord {
     }
 }
 
-/// The lock on a directory. The kernel releases it, however the process ends.
+/// The lock on a directory.
 pub(crate) struct DirectoryLock {
-    file: File,
-}
-
-impl Drop for DirectoryLock {
-    /// Unlocks the file, which a child process may still have open: one that has begun and does not run its program yet.
-    fn drop(&mut self) {
-        // Otherwise the lock ends with the last of them.
-        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
-    }
+    file: FileLock,
 }
 
 impl DirectoryLock {
@@ -156,11 +149,7 @@ impl DirectoryLock {
             .open(&path)
             .at("create", &path)
             .map_err(|error| OpenError::not_writable(root, error.into_source()))?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(in_use(&file, layout, root)),
-            Err(error) => return Err(not_locked(&path, root, error)),
-        }
+        let file = FileLock::exclusive(file).map_err(|refused| not_locked(refused, layout, root))?;
         let lock = Self { file };
         match lock.write(None) {
             Ok(()) => Ok(lock),
@@ -175,10 +164,9 @@ impl DirectoryLock {
         let Some(file) = file.map_err(|error| OpenError::unusable(root, error))? else {
             return Ok(None);
         };
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => Ok(Some(Self { file })),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(in_use(&file, layout, root)),
-            Err(error) => Err(not_locked(&path, root, error)),
+        match FileLock::shared(file) {
+            Ok(file) => Ok(Some(Self { file })),
+            Err(refused) => Err(not_locked(refused, layout, root)),
         }
     }
 
@@ -206,10 +194,24 @@ impl DirectoryLock {
     }
 }
 
+/// Explains why the lock file could not be locked.
+fn not_locked((file, errno): (File, Errno), layout: &Layout, root: &Path) -> OpenError {
+    match errno {
+        Errno::WOULDBLOCK => in_use(file, layout, root),
+        other => OpenError::Unusable {
+            path: root.to_path_buf(),
+            action: format!("cannot lock {}", layout.owner().display()),
+            source: other.into(),
+        },
+    }
+}
+
 /// Explains that another process has the lock: the one that the file names, or processes that only preview something.
-fn in_use(file: &File, layout: &Layout, root: &Path) -> OpenError {
-    let is_shared = rustix::fs::flock(file, FlockOperation::NonBlockingLockShared).is_ok();
-    let owner = OwnerRecord::of(file, layout).ok().filter(|_| !is_shared);
+fn in_use(file: File, layout: &Layout, root: &Path) -> OpenError {
+    let owner = match FileLock::shared(file) {
+        Ok(_) => None,
+        Err((file, _)) => OwnerRecord::of(&file, layout).ok(),
+    };
     OpenError::InUse {
         path: root.to_path_buf(),
         process: owner.as_ref().and_then(|owner| owner.process),
@@ -217,32 +219,10 @@ fn in_use(file: &File, layout: &Layout, root: &Path) -> OpenError {
     }
 }
 
-fn not_locked(path: &Path, root: &Path, error: rustix::io::Errno) -> OpenError {
-    OpenError::Unusable {
-        path: root.to_path_buf(),
-        action: format!("cannot lock {}", path.display()),
-        source: error.into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::FsStorage;
-
-    #[test]
-    fn a_directory_is_free_although_a_child_still_has_the_lock_file_open() {
-        let root = tempfile::tempdir().unwrap();
-        let layout = Layout::new(root.path());
-        std::fs::create_dir_all(layout.top()).unwrap();
-        let lock = DirectoryLock::take(&layout, root.path()).unwrap();
-        let inherited = lock.file.try_clone().unwrap();
-
-        drop(lock);
-
-        drop(DirectoryLock::take(&layout, root.path()).unwrap());
-        drop(inherited);
-    }
 
     #[test]
     fn previews_share_a_directory_and_keep_owners_out() {

@@ -1,9 +1,9 @@
 //! The index of referrers on disk, below `_index`: the manifests that may name another one as their subject.
 //!
 //! ```text
-//! _index/_owner                                       locked while its process keeps the index; the name of this
-//! opening _index/<name>/_referrers/complete                   the opening in which every manifest was read, and none
-//! was missed since _index/<name>/_referrers/<algorithm>/<subject>/<algorithm>-<first two digits>/<hex>-<type>    empty
+//! _index/_owner                          name of this opening; locked while its process keeps the index
+//! _index/<name>/_referrers/complete      the opening in which every manifest was read, and none missed since
+//! _index/<name>/_referrers/<algorithm>/<subject>/<algorithm>-<first two digits>/<hex>-<type>    empty
 //! ```
 //!
 //! It is derived from the manifests, and a list of candidates: each is read before it is listed. An entry exists
@@ -17,13 +17,14 @@
 use crate::{
     disk::Disk,
     error::{Context, FsError},
+    file_lock::FileLock,
     layout::Layout,
     names::{names_after, parsed},
     referrer_entry::{Entry, subject_directory},
     stored_file,
 };
 use registry_core::{Algorithm, Digest, RepositoryName};
-use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, BinaryHeap},
@@ -44,7 +45,7 @@ const PROBES: usize = 200;
 #[derive(Debug)]
 pub(crate) struct IndexOwner {
     /// The locked file. Without one, readers do not see that the index is maintained.
-    _file: Option<File>,
+    _file: Option<FileLock>,
     opening: String,
 }
 
@@ -61,7 +62,7 @@ impl IndexOwner {
         Ok(Self { _file: file, opening })
     }
 
-    fn announce(layout: &Layout, opening: &str) -> Result<Option<File>, FsError> {
+    fn announce(layout: &Layout, opening: &str) -> Result<Option<FileLock>, FsError> {
         let path = layout.index_owner();
         fs::create_dir_all(layout.index()).at("create", &layout.index())?;
         let mut file = File::options()
@@ -73,14 +74,15 @@ impl IndexOwner {
         // The id of an earlier process must not be read once the file is locked again.
         file.set_len(0).at("write", &path)?;
         for _ in 0..PROBES {
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {
-                    file.write_all(opening.as_bytes()).at("write", &path)?;
-                    return Ok(Some(file));
+            file = match FileLock::exclusive(file) {
+                Ok(locked) => {
+                    (&*locked).write_all(opening.as_bytes()).at("write", &path)?;
+                    return Ok(Some(locked));
                 }
-                Err(rustix::io::Errno::WOULDBLOCK) => thread::sleep(PROBES_END),
-                Err(error) => return Err(io::Error::from(error)).at("lock", &path),
-            }
+                Err((file, Errno::WOULDBLOCK)) => file,
+                Err((_, error)) => return Err(io::Error::from(error)).at("lock", &path),
+            };
+            thread::sleep(PROBES_END);
         }
         tracing::warn!(path = %path.display(), "another process holds the lock on this file; read-only servers read every manifest instead of the referrer index");
         Ok(None)
@@ -93,11 +95,11 @@ fn running(layout: &Layout) -> Result<Option<String>, FsError> {
     let Some(file) = open_in_index(&path)? else {
         return Ok(None);
     };
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
-        // There is no such process. The lock ends with the open file.
-        Ok(()) => Ok(None),
-        Err(rustix::io::Errno::WOULDBLOCK) => read_short(&file).at("read", &path).map(Some),
-        Err(error) => Err(io::Error::from(error)).at("lock", &path),
+    match FileLock::shared(file) {
+        // There is no such process.
+        Ok(_) => Ok(None),
+        Err((file, Errno::WOULDBLOCK)) => read_short(&file).at("read", &path).map(Some),
+        Err((_, error)) => Err(io::Error::from(error)).at("lock", &path),
     }
 }
 

@@ -10,6 +10,25 @@ use std::{
 /// End of the name of a file that is incomplete.
 pub(crate) const PARTIAL: &str = ".partial";
 
+/// The lock on an open file or directory. The kernel releases it, however the process ends.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Lock {
+    pub(crate) fn take(file: File) -> Result<Self, TryLockError> {
+        file.try_lock()?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for Lock {
+    /// Unlocks the file, which a child process may still have open: one that has begun and does not run its program yet.
+    fn drop(&mut self) {
+        // Otherwise the lock ends with the last of them.
+        let _ = self.0.unlock();
+    }
+}
+
 /// Returns the name that a file has until it is complete.
 pub(crate) fn partial(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -79,4 +98,23 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 pub(crate) fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_ends_although_a_child_still_has_the_directory_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = || Lock::take(File::open(directory.path()).unwrap());
+        let held = lock().unwrap();
+        let inherited = held.0.try_clone().unwrap();
+        assert!(lock().is_err());
+
+        drop(held);
+
+        drop(lock().unwrap());
+        drop(inherited);
+    }
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     document::{self, Index},
-    durable::{self, PARTIAL, partial},
+    durable::{self, Lock, PARTIAL, partial},
     error::Error,
     manifests::parsed,
     source::BlobStream,
@@ -41,8 +41,7 @@ use std::{
 pub struct LayoutWriter {
     root: PathBuf,
     names: Names,
-    /// Holds the lock.
-    _lock: File,
+    _lock: Lock,
     put: Mutex<Listing>,
     /// Number of blobs that were begun.
     begun: AtomicU64,
@@ -58,8 +57,8 @@ impl LayoutWriter {
         let root = directory.as_ref().to_owned();
         fs::create_dir_all(&root).map_err(Error::io("create", root.display()))?;
         // Before anything is written: two writers that create the marker at the same time would lock two files.
-        let lock = File::open(&root).map_err(Error::io("open", root.display()))?;
-        lock.try_lock().map_err(|error| match error {
+        let directory = File::open(&root).map_err(Error::io("open", root.display()))?;
+        let lock = Lock::take(directory).map_err(|error| match error {
             TryLockError::Error(error) => Error::io("lock", root.display())(error),
             TryLockError::WouldBlock => {
                 let reason = "another process writes to this layout; wait for its end";

@@ -65,8 +65,9 @@ const MORE: Duration = Duration::from_secs(100);
 /// Time from the announcement of a removal to the removal under load. A store is late for a sixth of it at most.
 const DELAY: Duration = Duration::from_secs(24);
 
-/// Time after which a request that only reads has to be answered when nothing is killed. A store may be slow meanwhile.
-const LATE: Duration = Duration::from_secs(60);
+/// Time after which a request that only reads has to be answered when nothing is killed. A store may be slow meanwhile, and a
+/// server that has just started reads the manifests of a large repository for its first list of referrers.
+const LATE: Duration = Duration::from_secs(180);
 
 /// Number of collections after which no record of a committed upload is left. Each takes 10 seconds or more. It is twice what it
 /// should be.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    io::ErrorKind,
     net::SocketAddr,
     sync::{
         atomic::{AtomicBool, Ordering},
@@ -29,6 +30,8 @@ const REPOSITORIES: usize = 2;
 const MANY: usize = 40;
 /// Statuses of a registry or balancer that has waited for the store, or whose registries all have.
 const TEMPORARY: [u16; 3] = [502, 503, 504];
+/// Errors of a client that has waited for as long as it does.
+const TOO_SLOW: [ErrorKind; 2] = [ErrorKind::WouldBlock, ErrorKind::TimedOut];
 
 /// News of a worker.
 pub(crate) enum Progress {
@@ -83,7 +86,7 @@ pub(crate) struct Session<'a> {
 
 impl Session<'_> {
     /// Sends a request. One that only reads is sent again for some time, as clients do, if the store is too slow for the
-    /// registry or for the balancer.
+    /// registry, for the balancer, or for this client.
     pub(crate) fn request(
         &self,
         method: &str,
@@ -110,6 +113,7 @@ impl Session<'_> {
                     }
                     said
                 }
+                Err(error) if method == "GET" && TOO_SLOW.contains(&error.kind()) => error.to_string(),
                 Err(error) => panic!("{method} {target}: {error}"),
             };
             let lasted = began.elapsed();

@@ -143,16 +143,21 @@ impl HttpService for Service {
             return self.inner.execute(request).await;
         }
         let (method, asked) = (request.method().clone(), Instant::now());
-        let is_listing = is_listing(&request);
-        let response = observed.await_answer(&self.inner, request, *silence).await?;
+        let (is_listing, is_removal) = (is_listing(&request), is_removal(&request));
+        let answered = observed.await_answer(&self.inner, request, *silence).await;
+        let response = match answered {
+            Err(error) if is_removal => return Err(repeatable(error)),
+            answered => answered?,
+        };
         if observed.marks.is_foreign(&method, &response) {
             return Err(HttpError::new(HttpErrorKind::Request, Foreign));
         }
         observed.answer(response.headers(), asked);
         let response = response.map(patient);
-        match is_listing {
-            true => whole(response).await,
-            false => Ok(response),
+        match (is_listing, is_removal) {
+            (true, _) => whole(response).await,
+            (_, true) => whole(response).await.map_err(repeatable),
+            _ => Ok(response),
         }
     }
 }
@@ -162,6 +167,29 @@ fn is_listing(request: &HttpRequest) -> bool {
     let query = request.uri().query().unwrap_or_default();
     let is_page = |name| matches!(name, "list-type=2" | "comp=list");
     request.method() == http::Method::GET && query.split('&').any(is_page)
+}
+
+/// Returns true for a request that removes objects, of any vendor.
+fn is_removal(request: &HttpRequest) -> bool {
+    let is_many = |query: &str| {
+        query
+            .split('&')
+            .any(|part| matches!(part, "delete" | "comp=batch"))
+    };
+    match *request.method() {
+        http::Method::DELETE => true,
+        http::Method::POST => request.uri().query().is_some_and(is_many),
+        _ => false,
+    }
+}
+
+/// Makes the client library send a removal again after an error that says that its answer was lost. The library does so for
+/// writes only, although what [`Bucket`](super::Bucket) removes by it may be removed twice.
+fn repeatable(error: HttpError) -> HttpError {
+    match error.kind() {
+        HttpErrorKind::Timeout | HttpErrorKind::Interrupted => HttpError::new(HttpErrorKind::Request, error),
+        _ => error,
+    }
 }
 
 /// Receives an answer. The client library sends a request again if there is none, and not if its body breaks off.
@@ -228,6 +256,48 @@ mod tests {
             let answered = observed.await_answer(&client, request.unwrap(), silence).await;
             assert_eq!(answered.unwrap_err().kind(), kind);
         }
+    }
+
+    /// A store whose answers are lost.
+    #[derive(Debug)]
+    struct Lossy(HttpErrorKind);
+
+    #[async_trait::async_trait]
+    impl HttpService for Lossy {
+        async fn call(&self, _: HttpRequest) -> Result<HttpResponse, HttpError> {
+            Err(HttpError::new(self.0, Foreign))
+        }
+    }
+
+    #[tokio::test]
+    async fn removals_whose_answer_is_lost_are_sent_again() {
+        let sent_to = async |lossy: HttpErrorKind, method: &str, uri: &str| {
+            let service = Service {
+                inner: HttpClient::new(Lossy(lossy)),
+                observing: Observing::of(Arc::default(), None, Silence::Asked),
+            };
+            let request = http::Request::builder().method(method).uri(uri);
+            let answered = service
+                .call(request.body(HttpRequestBody::empty()).unwrap())
+                .await;
+            answered.unwrap_err().kind()
+        };
+        for lost in [HttpErrorKind::Interrupted, HttpErrorKind::Timeout] {
+            for (method, uri) in [
+                ("DELETE", "http://s/b/k"),
+                ("POST", "http://s/b?delete"),
+                ("POST", "http://s/b?restype=container&comp=batch"),
+            ] {
+                let kind = sent_to(lost, method, uri).await;
+                assert_eq!(kind, HttpErrorKind::Request, "{method} {uri}");
+            }
+            // Of a write, the client library knows whether it may be sent again.
+            for (method, uri) in [("PUT", "http://s/b/k"), ("POST", "http://s/b/k?uploads")] {
+                assert_eq!(sent_to(lost, method, uri).await, lost, "{method} {uri}");
+            }
+        }
+        let unknown = HttpErrorKind::Unknown;
+        assert_eq!(sent_to(unknown, "DELETE", "http://s/b/k").await, unknown);
     }
 
     #[tokio::test]

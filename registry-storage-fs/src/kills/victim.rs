@@ -13,12 +13,12 @@ use crate::{
 use registry_core::{
     Algorithm, BoxError, Error, Reference, Registry, RepositoryName, Tag, UploadId,
     maintenance::{
-        FindingKind, Repaired, VerifyEvent, VerifyOptions, expire_histories, expire_trash,
+        CollectEvent, FindingKind, Repaired, VerifyEvent, VerifyOptions, expire_histories, expire_trash,
         retention::{Keep, RepositoryPattern, Retain, Rule, Rules, TagPattern},
     },
     protocol::PageQuery,
     service::{ManifestPush, Repository, Restore, RestoreError},
-    storage::{Deletion, Page, StorageError, StorageRepair},
+    storage::{self, Deletion, Page, Reclaimed, StorageError, StorageRepair},
 };
 use rustix::process::{Signal, getpid, kill_process};
 use std::{
@@ -38,6 +38,9 @@ use tokio::task::JoinHandle;
 pub(super) const WORKERS: usize = 2;
 /// Number of tags of such a client, which it moves in turn.
 pub(super) const TAGS: usize = 4;
+
+/// Maximum number of collections of a step.
+const RUNS: usize = 100;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -261,8 +264,12 @@ impl Victim {
                 found(expired.expired > 0, "a record of a deletion")
             }
             Step::Collect => {
-                let report = collect_all(&self.registry, &|_| {}).await?;
-                complete(report.stopped.is_none() && report.pins.is_empty(), &report)
+                for _ in 0..RUNS {
+                    if !self.collect().await? {
+                        return Ok(());
+                    }
+                }
+                complete(false, &"a manifest is in use for every collection")
             }
             Step::Repair => self.repair().await,
             Step::RemoveQuarantined => {
@@ -277,6 +284,25 @@ impl Victim {
             Step::Retain => self.retain(later).await,
             other => panic!("{other:?} is no maintenance"),
         }
+    }
+
+    /// Collects. Returns true if a manifest of the steps has stayed because an operation of the load had its lock, which is one
+    /// of many manifests: the next run removes it.
+    async fn collect(&self) -> Result<bool, StepError> {
+        let has_stayed = AtomicBool::new(false);
+        let told = |event: &CollectEvent<'_>| {
+            if let CollectEvent::Item {
+                victim: storage::Victim::Manifest(repository, _),
+                result: Reclaimed::InUse,
+                ..
+            } = event
+            {
+                has_stayed.fetch_or(repository.as_str() == STEPS, Ordering::SeqCst);
+            }
+        };
+        let report = collect_all(&self.registry, &told).await?;
+        complete(report.stopped.is_none() && report.pins.is_empty(), &report)?;
+        Ok(has_stayed.into_inner())
     }
 
     async fn repair(&self) -> Result<(), StepError> {

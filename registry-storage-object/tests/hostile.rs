@@ -22,6 +22,9 @@ use std::{io, pin::Pin, process::ExitCode, sync::Arc, time::Duration};
 
 const BUCKET: &str = "hostile";
 
+/// Number of tests at the same time, unless the command line has it. They wait for a store or a clock most of theirs.
+const AT_ONCE: usize = 7;
+
 /// Number of probes of a store that keeps no conditions. Each one has to find out.
 const PROBES: usize = 3;
 
@@ -35,7 +38,8 @@ type Start = fn() -> io::Result<S3Server>;
 type Test = for<'a> fn(&'a S3Server, &'a HostileProxy) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
     let programs: [(&str, Start); 2] = [
         (SeaweedFs::PROGRAM, SeaweedFs::start),
         (Versitygw::PROGRAM, Versitygw::start),

@@ -56,8 +56,12 @@ mod soak;
 mod tls;
 mod verify;
 
+/// Number of tests at the same time, unless the command line has it. They wait for other programs most of theirs.
+const AT_ONCE: usize = 4;
+
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
     let trials = [
         access::trials(),
         attack::trials(),

@@ -184,7 +184,7 @@ fn is_removal(request: &HttpRequest) -> bool {
 }
 
 /// Makes the client library send a removal again after an error that says that its answer was lost. The library does so for
-/// writes only, although what [`Bucket`](super::Bucket) removes by it may be removed twice.
+/// reads and writes only, although what [`Bucket`](super::Bucket) removes by it may be removed twice.
 fn repeatable(error: HttpError) -> HttpError {
     match error.kind() {
         HttpErrorKind::Timeout | HttpErrorKind::Interrupted => HttpError::new(HttpErrorKind::Request, error),
@@ -298,6 +298,30 @@ mod tests {
         }
         let unknown = HttpErrorKind::Unknown;
         assert_eq!(sent_to(unknown, "DELETE", "http://s/b/k").await, unknown);
+    }
+
+    /// A store whose answers break off.
+    #[derive(Debug)]
+    struct Broken;
+
+    #[async_trait::async_trait]
+    impl HttpService for Broken {
+        async fn call(&self, _: HttpRequest) -> Result<HttpResponse, HttpError> {
+            let lost: Result<Frame<Bytes>, _> = Err(HttpError::new(HttpErrorKind::Unknown, Foreign));
+            let body = StreamBody::new(futures_util::stream::iter([lost]));
+            Ok(http::Response::new(HttpResponseBody::new(body)))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_removal_whose_answer_breaks_off_is_sent_again() {
+        let service = Service {
+            inner: HttpClient::new(Broken),
+            observing: Observing::of(Arc::default(), None, Silence::Asked),
+        };
+        let request = http::Request::post("http://s/b?delete").body(HttpRequestBody::empty());
+        let answered = service.call(request.unwrap()).await;
+        assert_eq!(answered.unwrap_err().kind(), HttpErrorKind::Request);
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@
     reason = "a test fails by panicking; the harness reports where"
 )]
 
-use std::process::ExitCode;
+use std::{process::ExitCode, thread};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -56,12 +56,15 @@ mod soak;
 mod tls;
 mod verify;
 
-/// Number of tests at the same time, unless the command line has it. They wait for other programs most of theirs.
+/// Number of tests at the same time on a machine with fewer cores, unless the command line has it. They wait for other programs
+/// most of theirs.
 const AT_ONCE: usize = 4;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(AT_ONCE);
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let at_once = AT_ONCE.max(cores);
+    arguments.test_threads.get_or_insert(at_once);
     let trials = [
         access::trials(),
         attack::trials(),
